@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note OR BSD-3-Clause */
+/*
+ * dm-cascade: what the kernel module and user space share.
+ *
+ *  1. the record: one write, the same 64 bytes on every hop from ring to remote journal
+ *  2. the ring: shared memory between one volume and the one daemon attached to it
+ *  3. the character device: attach, start, doorbell
+ *  4. the generic netlink family: list, status, link state, events
+ *
+ * Sections 2 to 4 are host byte order: they never leave the machine.
+ */
+#ifndef _UAPI_DM_CASCADE_H
+#define _UAPI_DM_CASCADE_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define CASCADE_UUID_BYTES	16
+#define CASCADE_SECTOR_BYTES	512
+
+/* ------------------------------------------------------------------ 1. the record */
+
+#define CASCADE_RECORD_VERSION	1
+#define CASCADE_RECORD_BYTES	64
+
+/* Zero is never a valid operation, so that zeroed memory is never a record. */
+enum cascade_op {
+	CASCADE_OP_WRITE	= 1,	/* @length bytes of payload follow the record */
+	CASCADE_OP_WRITE_ZEROES	= 2,	/* no payload; the range reads as zeroes after it */
+	CASCADE_OP_DISCARD	= 3,	/* as WRITE_ZEROES, but storage may be unmapped */
+	CASCADE_OP_FLUSH	= 4,	/* no range, no payload; reserved: flushes never travel today */
+	CASCADE_OP_MARK		= 5,	/* reserved for attach, detach and resync boundaries */
+};
+
+/* Bits of cascade_record.flags; all others are written zero and refused otherwise. */
+#define CASCADE_FLAG_FUA	0x01	/* the writer asked for stable storage */
+#define CASCADE_FLAG_RESYNC	0x02	/* reserved: read by the kernel, not written by an application */
+#define CASCADE_FLAGS_KNOWN	(CASCADE_FLAG_FUA | CASCADE_FLAG_RESYNC)
+
+/*
+ * One write. Made in the kernel, 64 bytes, little endian, no padding. Hops fill only
+ * @group_seq (the hub) and then renew @record_crc; nothing else ever changes.
+ *
+ * CRC-32C is the Castagnoli polynomial, reflected, initial value and final xor ~0
+ * (RFC 3720 appendix B.4): "123456789" gives 0xe3069283.
+ */
+struct cascade_record {
+	/* CRC-32C of bytes 4 to 63 of this record. */
+	__le32 record_crc;
+	/* CASCADE_RECORD_VERSION. */
+	__u8 version;
+	/* enum cascade_op. */
+	__u8 op;
+	/* CASCADE_FLAG_*. */
+	__u8 flags;
+	/* Written zero, refused otherwise. */
+	__u8 reserved;
+	/* UUID of the volume, in the order in which its text form is read. */
+	__u8 volume[CASCADE_UUID_BYTES];
+	/* First 512-byte sector of the range, from the start of the volume. */
+	__le64 sector;
+	/* Bytes of the range, a multiple of 512; also the bytes of payload of a WRITE. */
+	__le32 length;
+	/* CRC-32C of the payload; zero when there is none. */
+	__le32 payload_crc;
+	/* Place in the volume's order; gapless, the first is 1; made by the kernel. */
+	__le64 volume_seq;
+	/* Place in the group's order; gapless, the first is 1; made by the hub, zero before it. */
+	__le64 group_seq;
+	/* When the write entered the kernel: CLOCK_REALTIME, nanoseconds. Never used for order. */
+	__le64 primary_time_ns;
+};
+
+/* ------------------------------------------------------------------ 2. the ring */
+
+/*
+ * Ring design
+ *
+ *   page "kernel words"  written by the kernel, read-only in the daemon
+ *   page "daemon words"  written by the daemon; the kernel believes nothing in it
+ *   payload_pos[slots]   __u64 each, read-only in the daemon
+ *   records[slots]       struct cascade_record each, read-only in the daemon
+ *   payload              payload_bytes, read-only in the daemon
+ *
+ * The record with volume_seq S is records[S % slots] (slots is a power of two). Its payload
+ * begins at byte payload_pos[S % slots] % payload_bytes of the payload area and may wrap
+ * round its end once; positions are free-running, multiples of 512 and contiguous in the
+ * order of volume_seq. Mapping the payload area twice, back to back, hides the wrap.
+ *
+ *      released            stored      received     published
+ *  ------|-------------------|------------|-------------|--------> volume_seq
+ *        | kept for a new daemon to resend, until stored |
+ *
+ * A slot and its payload are stable from the moment that @published covers them until
+ * @released does.
+ *
+ * Wake-ups. Each side says when it sleeps, with a full barrier between saying so and looking
+ * once more; the other side stores its progress, has a full barrier, and wakes a sleeper only:
+ *   kernel: publish; barrier; if (daemon.waiting) wake the pollers
+ *   daemon: waiting = 1; barrier; if (published > consumed) waiting = 0, go on; else poll
+ *   daemon: store acknowledgements; barrier; if (kernel.want_doorbell) ioctl(DOORBELL)
+ *   kernel: want_doorbell = 1; barrier; read the daemon's words; nothing new: leave it set
+ */
+#define CASCADE_CACHELINE	64
+
+/* Written by the kernel only. Each word on a cache line of its own. */
+struct cascade_kernel_words {
+	/* Records through this volume_seq may be read. Store release / load acquire. */
+	__u64 published;
+	__u8 pad0[CASCADE_CACHELINE - 8];
+	/* Slots through this volume_seq may be overwritten at any time. */
+	__u64 released;
+	__u8 pad1[CASCADE_CACHELINE - 8];
+	/* 1: the kernel wants CASCADE_IOC_DOORBELL after new acknowledgements. */
+	__u32 want_doorbell;
+	__u8 pad2[CASCADE_CACHELINE - 4];
+};
+
+/*
+ * Written by the daemon only; a fresh page for each attach, set up by the kernel with what it
+ * knows. The kernel reads each word once and checks it: never going back,
+ * stored <= received <= published. A word that fails detaches the daemon.
+ */
+struct cascade_daemon_words {
+	/* Received through: every record up to this volume_seq is in the hub's memory. */
+	__u64 received;
+	/* Stored through: every record up to this volume_seq is on the hub's stable storage. */
+	__u64 stored;
+	__u8 pad0[CASCADE_CACHELINE - 16];
+	/* Read through: poll() reports input while published is past this. */
+	__u64 consumed;
+	__u8 pad1[CASCADE_CACHELINE - 8];
+	/* 1: the daemon sleeps, or is about to, and wants to be woken by a new record. */
+	__u32 waiting;
+	__u8 pad2[CASCADE_CACHELINE - 4];
+};
+
+/* ------------------------------------------------------------------ 3. the character device */
+
+#define CASCADE_DEVICE_NAME	"dm-cascade"	/* /dev/dm-cascade */
+#define CASCADE_ABI_VERSION	1
+
+/*
+ * CASCADE_IOC_ATTACH: become the one daemon of a volume; needs CAP_SYS_ADMIN. One attach for
+ * an open file; closing the file detaches, and the kernel keeps every record not yet released.
+ * Errors: EPROTONOSUPPORT (other ABI; @abi_version then holds the kernel's), ENODEV (no such
+ * volume), EBUSY (volume has a daemon, or file is attached), EINVAL (@flags not zero).
+ */
+struct cascade_attach {
+	__u32 abi_version;		/* in: the daemon's; out: the kernel's */
+	__u32 flags;			/* in: zero */
+	__u8 volume[CASCADE_UUID_BYTES];/* in */
+	__u64 sectors;			/* out: size of the volume */
+	__u64 slots;			/* out: records in the ring, a power of two */
+	__u64 payload_bytes;		/* out: size of the payload area, a power of two */
+	__u64 kernel_words_offset;	/* out: where to mmap each part, page multiples */
+	__u64 daemon_words_offset;
+	__u64 payload_pos_offset;
+	__u64 records_offset;
+	__u64 payload_offset;
+	__u64 published;		/* out: valid if started */
+	__u64 released;			/* out: valid if started; resend from the next one */
+	__u32 started;			/* out: 1 once CASCADE_IOC_START was done for this ring */
+	__u32 reserved;			/* out: zero */
+};
+
+/*
+ * CASCADE_IOC_START: name the last volume_seq that the hub has; the ring's first record gets
+ * the next one. Writes wait until then. Done once in the life of a ring, by its first daemon.
+ * Errors: EALREADY (was started), EINVAL (not attached; @base_seq above CASCADE_SEQ_MAX), EIO
+ * (detached by the kernel).
+ */
+struct cascade_start {
+	__u64 base_seq;			/* in */
+};
+
+/* Sequence numbers stay below this; a larger one can only be damage. */
+#define CASCADE_SEQ_MAX		(1ULL << 62)
+
+#define CASCADE_IOC_MAGIC	0xdc
+#define CASCADE_IOC_ATTACH	_IOWR(CASCADE_IOC_MAGIC, 1, struct cascade_attach)
+#define CASCADE_IOC_START	_IOW(CASCADE_IOC_MAGIC, 2, struct cascade_start)
+/* Look at the daemon's words now. Errors: EINVAL (not attached), EIO (detached by the kernel). */
+#define CASCADE_IOC_DOORBELL	_IO(CASCADE_IOC_MAGIC, 3)
+
+/*
+ * poll(): POLLIN while published > consumed; POLLERR once the kernel has detached this daemon
+ * (a word failed its check); POLLHUP once the volume is gone. After POLLERR or POLLHUP close.
+ */
+
+/* ------------------------------------------------------------------ 4. generic netlink */
+
+#define CASCADE_GENL_NAME	"dm_cascade"
+#define CASCADE_GENL_VERSION	1
+#define CASCADE_GENL_EVENTS	"events"	/* multicast group */
+
+enum cascade_cmd {
+	CASCADE_CMD_UNSPEC,
+	CASCADE_CMD_GET,	/* dump: all volumes; do: one, by CASCADE_A_VOLUME; reply: same command */
+	CASCADE_CMD_SET_LINK,	/* CASCADE_A_VOLUME, CASCADE_A_LINK; needs CAP_NET_ADMIN */
+	CASCADE_CMD_EVENT,	/* multicast: what GET answers, and CASCADE_A_EVENT */
+	__CASCADE_CMD_MAX,
+};
+#define CASCADE_CMD_MAX		(__CASCADE_CMD_MAX - 1)
+
+enum cascade_attr {
+	CASCADE_A_UNSPEC,
+	CASCADE_A_PAD,
+	CASCADE_A_VOLUME,	/* binary, CASCADE_UUID_BYTES */
+	CASCADE_A_NAME,		/* string: name of the mapped device */
+	CASCADE_A_SECTORS,	/* u64: size of the volume */
+	CASCADE_A_DAEMON,	/* u8: enum cascade_daemon_state */
+	CASCADE_A_LINK,		/* u8: enum cascade_link_state, as the daemon last said */
+	CASCADE_A_SEND_ORDER,	/* u8: enum cascade_send_order */
+	CASCADE_A_HUB_ACK,	/* u8: enum cascade_hub_ack */
+	CASCADE_A_PUBLISHED,	/* u64: volume_seq */
+	CASCADE_A_RECEIVED,	/* u64: volume_seq */
+	CASCADE_A_STORED,	/* u64: volume_seq */
+	CASCADE_A_RELEASED,	/* u64: volume_seq */
+	CASCADE_A_WAITING,	/* u32: writes admitted and not yet completed */
+	CASCADE_A_DEFERRED,	/* u32: writes held back because the ring is full or not started */
+	CASCADE_A_RING_BYTES,	/* u64: payload area */
+	CASCADE_A_RING_USED,	/* u64: of it in use */
+	CASCADE_A_WRITES,	/* u64: records made since the ring began */
+	CASCADE_A_WRITE_BYTES,	/* u64: bytes of payload copied since the ring began */
+	CASCADE_A_WAKEUPS,	/* u64: times a sleeping daemon was woken */
+	CASCADE_A_DOORBELLS,	/* u64: doorbells received */
+	CASCADE_A_EVENT,	/* u8: enum cascade_event */
+	__CASCADE_A_MAX,
+};
+#define CASCADE_A_MAX		(__CASCADE_A_MAX - 1)
+
+enum cascade_daemon_state {
+	CASCADE_DAEMON_ABSENT	= 1,	/* never attached, closed, or killed: records stay, writes wait */
+	CASCADE_DAEMON_ATTACHED	= 2,
+	CASCADE_DAEMON_REVOKED	= 3,	/* detached by the kernel: a word failed its check */
+};
+
+enum cascade_link_state {
+	CASCADE_LINK_DOWN	= 1,
+	CASCADE_LINK_CONNECTING	= 2,
+	CASCADE_LINK_UP		= 3,
+};
+
+enum cascade_send_order {
+	CASCADE_SEND_PARALLEL	 = 1,	/* publish at once, beside the local write */
+	CASCADE_SEND_LOCAL_FIRST = 2,	/* publish after the local write has completed */
+};
+
+enum cascade_hub_ack {
+	CASCADE_ACK_SYNC	= 1,	/* a write completes when stored covers it */
+	CASCADE_ACK_MEMORY_SYNC	= 2,	/* when received covers it; FLUSH and FUA wait for stored */
+};
+
+enum cascade_event {
+	CASCADE_EVENT_CREATED	= 1,
+	CASCADE_EVENT_REMOVED	= 2,
+	CASCADE_EVENT_DAEMON	= 3,	/* CASCADE_A_DAEMON changed */
+	CASCADE_EVENT_LINK	= 4,	/* CASCADE_A_LINK changed */
+};
+
+#endif /* _UAPI_DM_CASCADE_H */
