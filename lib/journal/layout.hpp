@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The journal on a device or file: two superblocks, then a circle of batches.
+//
+//   0         64 KiB    128 KiB      1 MiB                                    data_offset + data_bytes
+//   | super A | super B | zero       | batch | batch | ... | skip |           |
+//
+//   batch := BatchHeader (128 bytes) Record* pad-to-4096 payload* pad-to-4096
+//
+// Positions are free-running: byte P of the circle is at data_offset + P % data_bytes, so a
+// batch knows its lap and an old lap is never taken for a new one. A batch never wraps: where
+// it does not fit before the end, a skip batch (no records) covers the rest.
+//
+//   tail_position                         head
+//   ---|====== batches still needed ======|------ free ------   (both grow; head - tail <= data_bytes)
+//
+// A batch is valid at a position if its header's own checksum, journal, position and epoch fit,
+// its number is the next one, and previous_crc is its predecessor's header_crc. Batches written
+// together may reach the disk in any order; durable_number says which ones were known to be stable
+// when this one was written. So what ends the journal is told apart from what damages it:
+// a bad batch N is a torn tail unless a valid batch of the same epoch says durable_number >= N.
+//
+// All little endian.
+#pragma once
+
+#include "lib/base/limits.hpp"
+#include "lib/base/result.hpp"
+#include "lib/base/uuid.hpp"
+#include "lib/format/record.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace cascade {
+
+inline constexpr std::size_t journal_block = 4096;
+inline constexpr std::size_t superblock_bytes = 64 * 1024;
+inline constexpr std::uint64_t journal_data_offset = 1024 * 1024;
+inline constexpr std::uint64_t journal_data_bytes_min = 16 * 1024 * 1024;
+inline constexpr std::uint64_t superblock_magic = 0x4c4e524a43534143;  // "CASCJRNL"
+inline constexpr std::uint32_t batch_magic = 0x42435343;               // "CSCB"
+inline constexpr std::uint32_t journal_version = 1;
+
+/// First 256 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
+/// generation wins if both are valid; they are written in turn, never both at once.
+struct SuperblockDisk {
+  std::uint64_t magic;         // superblock_magic
+  std::uint32_t version;       // journal_version
+  std::uint32_t crc;           // CRC-32C of all superblock_bytes with this field zero
+  std::uint8_t group[16];      // UUID of the consistency group
+  std::uint8_t journal[16];    // UUID of this journal, new at each format
+  std::uint64_t generation;    // grows by one at each write of a superblock
+  std::uint64_t data_offset;   // bytes from the start of the device
+  std::uint64_t data_bytes;    // size of the circle, a multiple of journal_block
+  std::uint64_t epoch;         // grows by one at each opening for writing
+  std::uint64_t epoch_number;  // first batch number of this epoch: batches from it on must carry it
+  std::uint64_t tail_position;  // free-running position of the first batch still needed
+  std::uint64_t tail_number;   // its batch number
+  std::uint64_t tail_seq;      // group_seq of its first record
+  std::uint64_t applied_seq;   // the copies hold, on stable storage, everything through this group_seq
+  std::uint64_t limit_seq;     // nothing past this group_seq may be applied or shipped; ~0: no limit
+  std::uint32_t tail_previous_crc;  // header_crc of the batch before the tail; 0 for the first
+  std::uint32_t clean;         // 1: closed in order, the circle ends where the superblock says
+  std::uint32_t volumes;       // VolumeEntry that follow
+  std::uint8_t reserved[108];  // zero
+};
+static_assert(sizeof(SuperblockDisk) == 256 && offsetof(SuperblockDisk, generation) == 48 &&
+              offsetof(SuperblockDisk, reserved) == 148);
+
+/// Last volume_seq of a volume before the tail. 24 bytes.
+struct VolumeEntry {
+  std::uint8_t volume[16];
+  std::uint64_t volume_seq;
+};
+static_assert(sizeof(VolumeEntry) == 24);
+static_assert(sizeof(SuperblockDisk) + limits::group_volumes_max * sizeof(VolumeEntry) <=
+              superblock_bytes);
+
+/// Opens a batch. 128 bytes, records follow at once.
+struct BatchHeader {
+  std::uint32_t magic;          // batch_magic
+  std::uint16_t version;        // journal_version
+  std::uint16_t kind;           // BatchKind
+  std::uint32_t header_crc;     // CRC-32C of header (this field zero) and records
+  std::uint32_t records;        // number of records; zero for a skip
+  std::uint32_t payload_bytes;  // sum of the records' payloads
+  std::uint32_t blocks;         // size on disk in journal_block, header and padding included
+  std::uint8_t journal[16];     // UUID of the journal
+  std::uint64_t epoch;          // SuperblockDisk.epoch when it was written
+  std::uint64_t number;         // of this batch; gapless, the first is 1
+  std::uint64_t position;       // free-running position where it was written
+  std::uint64_t first_seq;      // group_seq of its first record; of the next record for a skip
+  std::uint64_t durable_number;  // batches through this number were stable when it was written
+  std::uint64_t append_time_ns;  // CLOCK_REALTIME of this node, for lag and for rewind by time
+  std::uint32_t previous_crc;   // header_crc of batch number - 1; 0 for the first
+  std::uint8_t reserved[36];    // zero
+};
+static_assert(sizeof(BatchHeader) == 128 && offsetof(BatchHeader, journal) == 24 &&
+              offsetof(BatchHeader, epoch) == 40 && offsetof(BatchHeader, reserved) == 92);
+
+enum class BatchKind : std::uint16_t { data = 1, skip = 2 };
+
+/// What a superblock says, in host order.
+struct Superblock {
+  Uuid group;
+  Uuid journal;
+  std::uint64_t generation = 0;
+  std::uint64_t data_offset = journal_data_offset;
+  std::uint64_t data_bytes = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t epoch_number = 1;
+  std::uint64_t tail_position = 0;
+  std::uint64_t tail_number = 1;
+  std::uint64_t tail_seq = 1;
+  std::uint64_t applied_seq = 0;
+  std::uint64_t limit_seq = ~std::uint64_t{0};
+  std::uint32_t tail_previous_crc = 0;
+  bool clean = true;
+  struct Volume {
+    Uuid uuid;
+    std::uint64_t volume_seq = 0;
+  };
+  std::vector<Volume> volumes;
+};
+
+/// A fresh journal for a device of `device_bytes`; Errc::invalid if that is too small.
+Result<Superblock> format_superblock(const Uuid& group, std::uint64_t device_bytes);
+
+/// Fills all of `out`. Needs volumes.size() <= limits::group_volumes_max.
+void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_bytes> out);
+
+/// Checks magic, checksum, version, bounds. Errc::corrupt, Errc::version; Errc::not_found when
+/// there is no magic at all ("not a journal").
+Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes> in);
+
+/// Offset of the copy that a superblock of this generation is written to.
+constexpr std::uint64_t superblock_offset(std::uint64_t generation) {
+  return (generation % 2) * superblock_bytes;
+}
+
+/// Picks the newest valid copy, then checks that it is this group's and that it fits the device.
+/// Errors name the device by `path`: Errc::not_found, corrupt, version, foreign, invalid (truncated).
+Result<Superblock> choose_superblock(const Result<Superblock>& a, const Result<Superblock>& b,
+                                     const Uuid& group, std::uint64_t device_bytes,
+                                     const std::string& path);
+
+/// Bytes of header and records, padded to blocks; and of the whole batch.
+constexpr std::size_t batch_head_bytes(std::size_t records) {
+  return (sizeof(BatchHeader) + records * sizeof(Record) + journal_block - 1) / journal_block *
+         journal_block;
+}
+constexpr std::size_t batch_bytes(std::size_t records, std::size_t payload_bytes) {
+  return batch_head_bytes(records) +
+         (payload_bytes + journal_block - 1) / journal_block * journal_block;
+}
+
+/// Where a batch sits and what it holds, in host order.
+struct BatchInfo {
+  BatchKind kind = BatchKind::data;
+  std::uint32_t records = 0;
+  std::uint32_t payload_bytes = 0;
+  std::uint64_t bytes = 0;  // on disk
+  std::uint64_t epoch = 0;
+  std::uint64_t number = 0;
+  std::uint64_t position = 0;
+  std::uint64_t first_seq = 0;
+  std::uint64_t durable_number = 0;
+  std::uint64_t append_time_ns = 0;
+  std::uint32_t previous_crc = 0;
+  std::uint32_t header_crc = 0;  // set by encode and decode
+};
+
+/// Writes header and records' checksum into `head`, whose records already stand behind the first
+/// 128 bytes and whose padding is zero. Returns header_crc.
+std::uint32_t seal_batch(const BatchInfo& info, const Uuid& journal, std::span<std::byte> head);
+
+/// Checks one block's header fields alone: magic, version, kind, bounds, journal. Enough to know
+/// how much more to read. Errc::corrupt.
+Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journal);
+
+/// Checks a whole batch: peek, header checksum, each record, each payload. Errc::corrupt.
+Result<BatchInfo> check_batch(std::span<const std::byte> batch, const Uuid& journal);
+
+/// The records of a checked batch and its payload area; views into `batch`.
+std::span<const Record> batch_records(std::span<const std::byte> batch, const BatchInfo& info);
+std::span<const std::byte> batch_payload(std::span<const std::byte> batch, const BatchInfo& info);
+
+}  // namespace cascade
