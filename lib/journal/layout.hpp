@@ -64,10 +64,10 @@ struct SuperblockDisk {
   std::uint32_t tail_previous_crc;  // header_crc of the batch before the tail; 0 for the first
   std::uint32_t clean;         // 1: closed in order, the circle ends where the superblock says
   std::uint32_t volumes;       // VolumeEntry that follow
-  std::uint8_t reserved[108];  // zero
+  std::uint8_t reserved[116];  // zero
 };
 static_assert(sizeof(SuperblockDisk) == 256 && offsetof(SuperblockDisk, generation) == 48 &&
-              offsetof(SuperblockDisk, reserved) == 148);
+              offsetof(SuperblockDisk, reserved) == 140);
 
 /// Last volume_seq of a volume before the tail. 24 bytes.
 struct VolumeEntry {

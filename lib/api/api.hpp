@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What the daemon answers on its control socket, as values, and their JSON form.
+//
+// Control socket: AF_UNIX stream, one JSON object a line each way.
+//   request  {"command": "status"}
+//   answer   {"schema": "dmcascade.status/1", ...}                                (StatusReport)
+//   error    {"schema": "dmcascade.error/1", "error": {"code": "...", "message": "..."}}
+// Guarantee within /1: fields are only added, none changes type, all are always present (null if
+// unknown), numbers are numbers, sizes are bytes, times RFC 3339 UTC, durations seconds.
+#pragma once
+
+#include "lib/base/result.hpp"
+
+#include <boost/json/fwd.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cascade::api {
+
+inline constexpr std::string_view status_schema = "dmcascade.status/1";
+inline constexpr std::string_view error_schema = "dmcascade.error/1";
+
+/// One session with another node.
+struct Link {
+  std::string peer;
+  std::string direction;  // "upstream" (we receive) | "downstream" (we send)
+  std::string state;      // "connected" | "connecting" | "down" (an upstream node is not there)
+  std::string reason;     // why it is not connected, one line; empty when connected
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t sessions = 0;  // sessions that were established since the daemon began
+};
+
+/// The ring of a volume; on its primary only.
+struct Ring {
+  std::string daemon;  // "attached" | "absent" | "revoked"; this daemon's own view
+  std::uint64_t published = 0;
+  std::uint64_t received = 0;
+  std::uint64_t stored = 0;
+  std::uint64_t released = 0;
+};
+
+struct Volume {
+  std::string name;
+  std::string uuid;
+  std::string primary;   // node name
+  std::string role;      // of this node: "primary" | "hub" | "remote"
+  std::string state;     // "replicating" | "waiting" (no session) | "not-created" (no target) | "failed"
+  std::string reason;    // why not replicating, and what to do; empty otherwise
+  std::uint64_t size_bytes = 0;
+  std::optional<Ring> ring;
+  // Hub: volume_seq taken into the journal, and stable in it. Null on other nodes.
+  std::optional<std::uint64_t> received_seq;
+  std::optional<std::uint64_t> stored_seq;
+};
+
+/// The journal of a group; on hub and remote.
+struct Journal {
+  std::string path;
+  std::string state;  // "ok" | "failed"
+  std::string reason;
+  std::uint64_t size_bytes = 0;
+  std::uint64_t used_bytes = 0;
+  std::uint64_t received_seq = 0;  // last group_seq in memory
+  std::uint64_t stored_seq = 0;    // on stable storage
+  std::uint64_t applied_seq = 0;   // in the copies (not necessarily flushed)
+  std::uint64_t checkpoint_seq = 0;  // in the copies, flushed, and in the superblock
+};
+
+/// How far the remote is behind, as the hub sees it; on the hub of a group with a remote.
+struct RemoteLag {
+  std::uint64_t received_seq = 0;  // the remote says
+  std::uint64_t stored_seq = 0;
+  std::uint64_t backlog_writes = 0;  // group_seq received here and not acknowledged there
+  std::uint64_t backlog_bytes = 0;   // payload of those
+  double lag_seconds = 0;            // age of the oldest of those; 0 when there is none
+};
+
+struct Group {
+  std::string name;
+  std::string uuid;
+  std::vector<std::string> roles;  // of this node: any of "primary", "hub", "remote"
+  std::string send_order, hub_ack, ship, remote_ack;  // as in the configuration
+  std::vector<Link> links;
+  std::vector<Volume> volumes;
+  std::optional<Journal> journal;
+  std::optional<RemoteLag> remote;
+};
+
+struct StatusReport {
+  std::string version;  // of the daemon
+  std::string time;     // RFC 3339 UTC, milliseconds
+  std::string node;
+  std::vector<Group> groups;
+};
+
+std::string to_json(const StatusReport& report);
+Result<StatusReport> parse_status(std::string_view json);
+
+std::string error_json(const Error& error);
+
+/// A request line: {"command": name}. Errc::invalid with what is wrong with it.
+Result<std::string> parse_request(std::string_view json);
+std::string request_json(std::string_view command);
+
+/// "invalid", "corrupt", ...: the word for an Errc in JSON and in logs.
+std::string_view word(Errc code);
+
+}  // namespace cascade::api

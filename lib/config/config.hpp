@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The configuration file: one TOML file, the same on all nodes. What a node does follows from
+// where its name stands in it. Unknown keys are errors ("did you mean"), and every error names
+// file, line and column and what to do.
+//
+//   version = 1
+//   [node.p1]                              # any name of 1 to 31 characters [a-z0-9_-]
+//   host    = "stor-a1"                    # optional; the host name that makes a machine this node
+//   address = "10.1.0.11:7420"             # where this node listens, and is reached
+//
+//   [group.shop]                           # a consistency group
+//   uuid       = "6b6f0c1e-..."
+//   hub        = "h"
+//   remote     = "r"                       # optional
+//   send-order = "parallel"                # parallel | local-first
+//   hub-ack    = "sync"                    # sync | memory-sync
+//   ship       = "stored"                  # stored | received
+//   remote-ack = "sync"                    # sync | memory-sync
+//   journal    = { h = "/dev/vg0/shop-journal", r = "/dev/vg0/shop-journal" }
+//   journal-cache = "64MiB"                # of memory, for readers near the head; optional
+//
+//   [group.shop.volume.orders]
+//   uuid      = "0b9c6f0e-..."
+//   primary   = "p1"
+//   disk      = { p1 = "/dev/vg0/orders", h = "/dev/vg0/orders", r = "/dev/vg0/orders" }
+//   ring-size = "8MiB"                     # optional
+//
+//   [daemon]                               # optional, all optional
+//   socket           = "/run/dmcascade/dmcascaded.sock"
+//   heartbeat        = "1s"                # between frames of an idle session
+//   session-timeout  = "10s"               # silence after which a session is given up
+//   reconnect-min    = "100ms"
+//   reconnect-max    = "5s"
+#pragma once
+
+#include "lib/base/result.hpp"
+#include "lib/base/uuid.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cascade {
+
+struct Address {
+  std::string host;  // literal IPv4 or IPv6 address, or a name that the resolver knows
+  std::uint16_t port = 0;
+};
+
+struct NodeConfig {
+  std::string name;
+  std::string host;  // empty: the node's name is compared with the host name
+  Address address;
+};
+
+enum class SendOrder { parallel, local_first };
+enum class AckWhen { sync, memory_sync };
+enum class ShipWhen { stored, received };
+
+struct VolumeConfig {
+  std::string name;
+  Uuid uuid{};
+  std::string primary;                      // node name
+  std::map<std::string, std::string> disk;  // node name -> backing device (or file) of the copy
+  std::uint64_t ring_bytes = 8 * 1024 * 1024;
+};
+
+struct GroupConfig {
+  std::string name;
+  Uuid uuid{};
+  std::string hub;
+  std::string remote;  // empty: none
+  SendOrder send_order = SendOrder::parallel;
+  AckWhen hub_ack = AckWhen::sync;
+  ShipWhen ship = ShipWhen::stored;
+  AckWhen remote_ack = AckWhen::sync;
+  std::map<std::string, std::string> journal;  // node name -> device or file
+  std::uint64_t journal_cache_bytes = 64 * 1024 * 1024;
+  std::vector<VolumeConfig> volumes;  // in file order
+};
+
+struct DaemonConfig {
+  std::string socket = "/run/dmcascade/dmcascaded.sock";
+  std::chrono::milliseconds heartbeat{1000};
+  std::chrono::milliseconds session_timeout{10000};
+  std::chrono::milliseconds reconnect_min{100};
+  std::chrono::milliseconds reconnect_max{5000};
+};
+
+struct Config {
+  std::vector<NodeConfig> nodes;
+  std::vector<GroupConfig> groups;
+  DaemonConfig daemon;
+
+  const NodeConfig* node(std::string_view name) const;
+  const GroupConfig* group(std::string_view name) const;
+};
+
+inline constexpr const char* default_config_path = "/etc/dmcascade/dmcascade.toml";
+
+/// Parse `text`; `path` only names it in errors. Checks everything that can be checked without
+/// touching a device: references between nodes, groups and volumes, unique names and UUIDs,
+/// every volume's disk for primary, hub and remote, bounds. The first error is returned as
+/// "path:line:column: what; what to do".
+Result<Config> parse_config(std::string_view text, const std::string& path);
+Result<Config> load_config(const std::string& path);
+
+/// Which node this is: `wanted` if given (Errc::not_found with the list of nodes otherwise), else
+/// the node whose host (or name) is `hostname`.
+Result<std::string> find_this_node(const Config& config, const std::optional<std::string>& wanted,
+                                   std::string_view hostname);
+
+}  // namespace cascade

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The daemon's side of one volume's ring (kmod/uapi/dm_cascade.h, section 2) over mapped memory:
+// what is there to read, in place; what has been acknowledged; when to sleep and when to ring.
+// Knows nothing of how the memory was mapped, so the character device, the user-space double and
+// the fuzzer share it. It takes no word of the other side on trust either: a count that goes back
+// or a payload outside the area is an error, never an index.
+// One thread. No system calls. Does not own the memory.
+#pragma once
+
+#include "lib/base/result.hpp"
+#include "lib/format/record.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace cascade {
+
+/// Mapped parts of a ring. `payload` is mapped twice, back to back (2 * payload_bytes), so that
+/// no record's payload ever wraps.
+struct RingMemory {
+  const cascade_kernel_words* kernel = nullptr;
+  cascade_daemon_words* daemon = nullptr;
+  const std::uint64_t* payload_pos = nullptr;
+  const Record* records = nullptr;
+  const std::byte* payload = nullptr;
+  std::uint64_t slots = 0;          // a power of two
+  std::uint64_t payload_bytes = 0;  // a power of two
+};
+
+class RingView {
+ public:
+  /// Consecutive records and their payloads, in place; contiguous both. Stable until acknowledged
+  /// as stored.
+  struct Batch {
+    std::span<const Record> records;
+    std::span<const std::byte> payload;
+  };
+
+  explicit RingView(const RingMemory& memory);
+
+  /// Go on after `volume_seq`: what is through it will not be read again. For a new session, which
+  /// may go back as far as `released`. Errc::refused if outside [released, published].
+  Result<void> rewind_to(std::uint64_t volume_seq);
+
+  /// The next records after the last take(): at most `records_max` and `payload_max` bytes, ending
+  /// early where the records wrap. Empty when there are none. Errc::corrupt if the ring breaks a
+  /// rule of its layout (record checksum included; payload checksums are the receiver's to check).
+  Result<Batch> peek(std::size_t records_max, std::size_t payload_max);
+
+  /// The first `records` of the last peek() have been sent; moves the word `consumed`.
+  void take(std::size_t records);
+
+  /// Publish how far the hub is. Each must not go back, stored <= received <= taken; larger
+  /// values are cut to what was taken, since a peer's number is not to be trusted either.
+  /// Returns whether the kernel wants a doorbell.
+  bool acknowledge(std::uint64_t received, std::uint64_t stored);
+
+  /// Before sleeping: says so and looks once more. False: there is work, do not sleep.
+  bool prepare_to_sleep();
+  /// After sleeping, or when prepare_to_sleep() said no.
+  void woken();
+
+  std::uint64_t published() const;  // validated copy, as of the last peek() or prepare_to_sleep()
+  std::uint64_t released() const;   // read from the kernel's word now
+  std::uint64_t taken() const;      // last volume_seq taken
+  std::uint64_t received() const;   // last acknowledged
+  std::uint64_t stored() const;
+  bool has_records() const;         // published past taken; reads the kernel's word
+};
+
+}  // namespace cascade
