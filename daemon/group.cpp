@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/group.hpp"
+
+#include "daemon/report/log.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <limits>
+
+namespace cascade {
+
+using report::Level;
+
+GroupNode::GroupNode(const Seams& seams, const Config& config, const GroupConfig& group,
+                     std::string node)
+    : seams_(seams),
+      config_(config),
+      group_(group),
+      node_(std::move(node)),
+      times_(session_times(config.daemon)),
+      crew_(seams.executor),
+      sessions_(seams.executor),
+      stop_(seams.executor) {}
+
+GroupNode::~GroupNode() = default;
+
+bool GroupNode::concerns(const GroupConfig& group, const std::string& node) {
+  if (group.hub == node || group.remote == node) return true;
+  for (const VolumeConfig& volume : group.volumes)
+    if (volume.primary == node) return true;
+  return false;
+}
+
+std::vector<const VolumeConfig*> GroupNode::primary_volumes() const {
+  std::vector<const VolumeConfig*> mine;
+  for (const VolumeConfig& volume : group_.volumes)
+    if (volume.primary == node_) mine.push_back(&volume);
+  return mine;
+}
+
+void GroupNode::fail(const Error& error) {
+  failure_ = error;
+  report::log(Level::error, group_.name, error.text);
+}
+
+// ---- life
+
+Task<> GroupNode::run() {
+  if (is_hub() || is_remote()) {
+    if (auto started = co_await start_storage(); !started) fail(started.error());
+  }
+  if (!failure_) {
+    if (is_hub()) start_hub();
+    if (is_remote()) ship_.reset(new ShipState{group_, *storage_->journal});
+    if (!primary_volumes().empty()) start_primary();
+    if (storage_ != nullptr) crew_.add(run_storage());
+    ready_ = true;
+  }
+  while (!stopping_) co_await stop_.wait();
+  co_await sessions_.join();
+  co_await crew_.join();
+}
+
+/// In the order of the flow: sources first, so that what has arrived can still be stored.
+void GroupNode::stop() {
+  stopping_ = true;
+  if (link_) link_->stop();
+  if (ring_feed_) ring_feed_->stop();
+  for (Receiver* receiver : receivers_) receiver->stop("this daemon is stopping");
+  if (ship_link_) ship_link_->stop();
+  if (storage_ != nullptr && storage_->journal) storage_->journal->stop();
+  if (storage_ != nullptr && storage_->applier) storage_->applier->stop();
+  stop_.notify();
+}
+
+Result<std::unique_ptr<Disk>> GroupNode::open_disk(const std::string& path) {
+  return seams_.disks.open(path, true);
+}
+
+Result<Applier::Copies> GroupNode::open_copies() {
+  Applier::Copies copies;
+  for (const VolumeConfig& volume : group_.volumes) {
+    const auto path = volume.disk.find(node_);
+    if (path == volume.disk.end()) continue;
+    auto disk = open_disk(path->second);
+    if (!disk) return disk.error();
+    copies[volume.uuid] = std::move(*disk);
+  }
+  return copies;
+}
+
+Task<Result<void>> GroupNode::start_storage() {
+  const auto path = group_.journal.find(node_);
+  if (path == group_.journal.end())
+    co_return Error{Errc::invalid, fmt::format("no journal for node {} is configured", node_)};
+  auto disk = open_disk(path->second);
+  if (!disk) co_return disk.error();
+  auto storage = std::make_unique<Storage>();
+  storage->journal_disk = std::move(*disk);
+  storage->journal =
+      std::make_unique<Journal>(seams_.executor, *storage->journal_disk, seams_.clock, group_.uuid,
+                                group_.journal_cache_bytes);
+  Journal& journal = *storage->journal;
+  if (is_hub() && !group_.remote.empty())
+    journal_feed_ = std::make_unique<JournalFeed>(group_, journal);
+  auto opened = co_await journal.open([this](const BatchInfo& batch) {
+    if (journal_feed_) journal_feed_->recovered(batch);
+  });
+  if (!opened) co_return opened;
+  auto copies = open_copies();
+  if (!copies) co_return copies.error();
+  storage->applier = std::make_unique<Applier>(
+      seams_.executor, seams_.clock, journal, std::move(*copies), group_.name, [this] {
+        return journal_feed_ ? journal_feed_->remote_stored() + 1
+                             : std::numeric_limits<std::uint64_t>::max();
+      });
+  storage_ = std::move(storage);
+  report::log(Level::notice, group_.name,
+              fmt::format("journal {} holds writes {} to {}{}", path->second, journal.first_seq(),
+                          journal.received_seq(),
+                          journal.was_crashed() ? ", recovered after a crash" : ""));
+  co_return Result<void>{};
+}
+
+Task<> GroupNode::run_storage() {
+  Crew parts(seams_.executor);
+  parts.add(storage_->journal->run());
+  parts.add(storage_->applier->run());
+  co_await parts.join();
+  co_await sessions_.join();
+  if (auto settled = co_await storage_->applier->settle(); !settled) co_return;
+  (void)co_await storage_->journal->close();
+}
+
+void GroupNode::start_hub() {
+  Journal& journal = *storage_->journal;
+  mirror_ = std::make_unique<MirrorVolumes>(group_, journal);
+  mirror_->load([this](const Uuid& uuid) { return storage_->applier->copy_bytes(uuid); });
+  if (journal.was_crashed() && group_.hub_ack == AckWhen::memory_sync) {
+    mirror_->hold_until_resent();
+    crew_.add(keep_hold());
+  }
+  if (!journal_feed_) return;
+  ship_link_ = std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_,
+                                      group_.uuid, group_.name, *config_.node(group_.remote),
+                                      *journal_feed_);
+  crew_.add(ship_link_->run());
+}
+
+Task<> GroupNode::keep_hold() {
+  while (mirror_->holding() && !stopping_) {
+    co_await storage_->journal->progress().wait();
+    mirror_->check_hold();
+  }
+}
+
+void GroupNode::start_primary() {
+  ring_feed_ = std::make_unique<RingFeed>(seams_.executor, seams_.clock, seams_.rings, group_.name,
+                                          primary_volumes());
+  link_ = std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_,
+                                 group_.uuid, group_.name, *config_.node(group_.hub), *ring_feed_);
+  crew_.add(ring_feed_->run());
+  crew_.add(link_->run());
+}
+
+// ---- sessions of upstream nodes
+
+LinkStatus& GroupNode::upstream_status(const std::string& peer) {
+  LinkStatus& status = upstream_[peer];
+  status.peer = peer;
+  return status;
+}
+
+std::unique_ptr<Intake> GroupNode::make_intake(const Hello& hello) {
+  if (hello.kind == SessionKind::mirror && mirror_) return std::make_unique<MirrorIntake>(*mirror_);
+  if (hello.kind == SessionKind::ship && ship_) return std::make_unique<ShipIntake>(*ship_);
+  return nullptr;
+}
+
+void GroupNode::accept(std::unique_ptr<Stream> stream, Hello hello) {
+  if (stopping_) return;
+  const Error starting{Errc::refused, fmt::format("group {} is not ready on {}", group_.name, node_)};
+  const Error role{Errc::refused,
+                   fmt::format("{} is not the {} of group {}; compare the configuration files",
+                               node_, hello.kind == SessionKind::mirror ? "hub" : "remote",
+                               group_.name)};
+  if (failure_ || !ready_)
+    sessions_.add(refuse(std::move(stream), failure_ ? *failure_ : starting));
+  else if (config_.node(hello.node) == nullptr || !make_intake(hello))
+    sessions_.add(refuse(std::move(stream), role));
+  else
+    sessions_.add(serve(std::move(stream), std::move(hello)));
+}
+
+Task<> GroupNode::serve(std::unique_ptr<Stream> stream, Hello hello) {
+  LinkStatus& status = upstream_status(hello.node);
+  auto intake = make_intake(hello);
+  Receiver receiver(seams_.executor, seams_.clock, times_, node_, *storage_->journal,
+                    std::move(stream), std::move(intake), status);
+  const auto place = receivers_.insert(receivers_.end(), &receiver);
+  const std::string peer = hello.node;
+  report::log(Level::notice, group_.name, fmt::format("session of {} begins", peer));
+  co_await receiver.run(std::move(hello));
+  receivers_.erase(place);
+  report::log(Level::notice, group_.name,
+              fmt::format("session of {} ended: {}", peer, receiver.reason()));
+}
+
+Task<> GroupNode::refuse(std::unique_ptr<Stream> stream, Error error) {
+  const Bytes frame = encode_refusal(error.code, error.text);
+  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
+  (void)co_await stream->write(buffers);
+  stream->close();
+}
+
+}  // namespace cascade

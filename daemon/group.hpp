@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// One consistency group on this node: the composition of source, journal and sinks that its roles
+// ask for. Everything in it runs on one thread.
+//
+//   primary = RingFeed -> Link
+//   hub     = Receiver* -> MirrorIntake -> Journal -> Applier,  JournalFeed -> Link
+//   remote  = Receiver -> ShipIntake -> Journal -> Applier
+#pragma once
+
+#include "daemon/io/clock.hpp"
+#include "daemon/io/disk.hpp"
+#include "daemon/io/net.hpp"
+#include "daemon/io/ring.hpp"
+#include "daemon/path/applier.hpp"
+#include "daemon/path/journal.hpp"
+#include "daemon/path/journal_feed.hpp"
+#include "daemon/path/link.hpp"
+#include "daemon/path/mirror_intake.hpp"
+#include "daemon/path/receiver.hpp"
+#include "daemon/path/ring_feed.hpp"
+#include "daemon/path/ship_intake.hpp"
+#include "lib/api/api.hpp"
+#include "lib/config/config.hpp"
+
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace cascade {
+
+class GroupNode {
+ public:
+  /// The seams that a node stands on.
+  struct Seams {
+    Executor executor;
+    Clock& clock;
+    Net& net;
+    DiskHost& disks;
+    RingHost& rings;
+  };
+
+  /// `config` and `group` must outlive it.
+  GroupNode(const Seams& seams, const Config& config, const GroupConfig& group, std::string node);
+  ~GroupNode();
+
+  /// Whether this node has any part in the group.
+  static bool concerns(const GroupConfig& group, const std::string& node);
+
+  /// Opens devices, recovers, runs until stop(). A group that cannot start says why in status() and
+  /// refuses sessions.
+  Task<> run();
+  /// An orderly end: what was received is stored, copies are flushed, the journal is closed.
+  void stop();
+
+  /// A session of an upstream node, after its hello was read.
+  void accept(std::unique_ptr<Stream> stream, Hello hello);
+
+  api::Group status();
+
+ private:
+  /// What hub and remote have and a primary has not.
+  struct Storage {
+    std::unique_ptr<Disk> journal_disk;
+    std::unique_ptr<Journal> journal;
+    std::unique_ptr<Applier> applier;
+  };
+
+  bool is_hub() const { return group_.hub == node_; }
+  bool is_remote() const { return group_.remote == node_; }
+  std::vector<const VolumeConfig*> primary_volumes() const;
+
+  Task<Result<void>> start_storage();
+  Result<std::unique_ptr<Disk>> open_disk(const std::string& path);
+  Result<Applier::Copies> open_copies();
+  void start_hub();
+  void start_primary();
+  Task<> run_storage();
+  Task<> keep_hold();
+  Task<> serve(std::unique_ptr<Stream> stream, Hello hello);
+  Task<> refuse(std::unique_ptr<Stream> stream, Error error);
+  std::unique_ptr<Intake> make_intake(const Hello& hello);
+  LinkStatus& upstream_status(const std::string& peer);
+  void fail(const Error& error);
+
+  std::vector<api::Volume> volume_statuses();
+  api::Volume primary_status(const RingFeed::VolumeStatus& volume);
+  api::Volume copy_status(const VolumeConfig& volume);
+  std::optional<api::Journal> journal_status() const;
+  std::optional<api::RemoteLag> remote_status();
+  std::optional<Error> storage_failure() const;
+
+  Seams seams_;
+  const Config& config_;
+  const GroupConfig& group_;
+  std::string node_;
+  SessionTimes times_;
+  Crew crew_;
+  Crew sessions_;
+  Signal stop_;
+  std::optional<Error> failure_;
+  std::unique_ptr<Storage> storage_;
+  std::unique_ptr<MirrorVolumes> mirror_;
+  std::unique_ptr<JournalFeed> journal_feed_;
+  std::unique_ptr<ShipState> ship_;
+  std::unique_ptr<RingFeed> ring_feed_;
+  std::unique_ptr<Link> link_;        // to the hub, on a primary
+  std::unique_ptr<Link> ship_link_;   // to the remote, on the hub
+  std::list<Receiver*> receivers_;
+  std::map<std::string, LinkStatus> upstream_;
+  bool ready_ = false;
+  bool stopping_ = false;
+};
+
+}  // namespace cascade

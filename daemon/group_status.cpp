@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What status says of a group: numbers gathered from its parts, words for people.
+#include "daemon/group.hpp"
+
+#include <fmt/format.h>
+
+namespace cascade {
+namespace {
+
+const char* word(SendOrder v) { return v == SendOrder::parallel ? "parallel" : "local-first"; }
+const char* word(AckWhen v) { return v == AckWhen::sync ? "sync" : "memory-sync"; }
+const char* word(ShipWhen v) { return v == ShipWhen::stored ? "stored" : "received"; }
+
+api::Link link_status(const LinkStatus& link) {
+  api::Link out;
+  out.peer = link.peer;
+  out.direction = link.downstream ? "downstream" : "upstream";
+  out.state = link.connected ? "connected" : link.downstream ? "connecting" : "down";
+  out.reason = link.connected ? "" : link.reason;
+  out.sent_bytes = link.sent_bytes;
+  out.received_bytes = link.received_bytes;
+  out.sessions = link.sessions;
+  return out;
+}
+
+LinkStatus never_seen(const std::string& peer) {
+  LinkStatus link;
+  link.peer = peer;
+  link.reason = "has not connected yet";
+  return link;
+}
+
+}  // namespace
+
+api::Group GroupNode::status() {
+  api::Group out;
+  out.name = group_.name;
+  out.uuid = to_text(group_.uuid);
+  if (!primary_volumes().empty()) out.roles.push_back("primary");
+  if (is_hub()) out.roles.push_back("hub");
+  if (is_remote()) out.roles.push_back("remote");
+  out.send_order = word(group_.send_order);
+  out.hub_ack = word(group_.hub_ack);
+  out.ship = word(group_.ship);
+  out.remote_ack = word(group_.remote_ack);
+  if (is_hub())
+    for (const VolumeConfig& volume : group_.volumes)
+      upstream_.try_emplace(volume.primary, never_seen(volume.primary));
+  if (is_remote()) upstream_.try_emplace(group_.hub, never_seen(group_.hub));
+  for (const auto& [peer, link] : upstream_) out.links.push_back(link_status(link));
+  if (link_) out.links.push_back(link_status(link_->status()));
+  if (ship_link_) out.links.push_back(link_status(ship_link_->status()));
+  out.volumes = volume_statuses();
+  out.journal = journal_status();
+  out.remote = remote_status();
+  return out;
+}
+
+std::optional<Error> GroupNode::storage_failure() const {
+  if (failure_) return failure_;
+  if (storage_ == nullptr) return std::nullopt;
+  if (storage_->journal->failure()) return storage_->journal->failure();
+  return storage_->applier->failure();
+}
+
+std::vector<api::Volume> GroupNode::volume_statuses() {
+  std::vector<api::Volume> out;
+  if (ring_feed_)
+    for (const auto& volume : ring_feed_->status()) out.push_back(primary_status(volume));
+  if (is_hub() || is_remote())
+    for (const VolumeConfig& volume : group_.volumes) out.push_back(copy_status(volume));
+  return out;
+}
+
+api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
+  api::Volume out;
+  out.name = volume.config->name;
+  out.uuid = to_text(volume.config->uuid);
+  out.primary = volume.config->primary;
+  out.role = "primary";
+  out.size_bytes = volume.sectors * CASCADE_SECTOR_BYTES;
+  if (volume.attached) {
+    out.ring = api::Ring{"attached", volume.published, volume.received, volume.stored,
+                         volume.released};
+    out.state = link_->status().connected ? "replicating" : "waiting";
+    out.reason = link_->status().connected ? "" : link_->status().reason;
+  } else {
+    out.state = "not-created";
+    out.reason = volume.reason;
+  }
+  return out;
+}
+
+api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
+  api::Volume out;
+  out.name = volume.name;
+  out.uuid = to_text(volume.uuid);
+  out.primary = volume.primary;
+  out.role = is_hub() ? "hub" : "remote";
+  if (storage_ != nullptr) out.size_bytes = storage_->applier->copy_bytes(volume.uuid);
+  const auto& upstream = upstream_[is_hub() ? volume.primary : group_.hub];
+  if (auto failed = storage_failure()) {
+    out.state = "failed";
+    out.reason = failed->text;
+  } else if (!upstream.connected) {
+    out.state = "waiting";
+    out.reason = fmt::format("no session of {}: {}", upstream.peer, upstream.reason);
+  } else {
+    out.state = "replicating";
+  }
+  if (mirror_) {
+    const auto* state = mirror_->find(volume.uuid);
+    out.received_seq = state->received;
+    out.stored_seq = storage_->journal->stored_volume_seq(volume.uuid);
+    if (mirror_->holding() && out.state == "replicating")
+      out.reason = "nothing new is applied until every primary has sent again what the hub's crash "
+                   "may have lost";
+  }
+  return out;
+}
+
+std::optional<api::Journal> GroupNode::journal_status() const {
+  if (!is_hub() && !is_remote()) return std::nullopt;
+  api::Journal out;
+  const auto path = group_.journal.find(node_);
+  if (path != group_.journal.end()) out.path = path->second;
+  const auto failed = storage_failure();
+  out.state = failed ? "failed" : "ok";
+  if (failed) out.reason = failed->text;
+  if (storage_ == nullptr) return out;
+  const Journal& journal = *storage_->journal;
+  out.size_bytes = journal.size_bytes();
+  out.used_bytes = journal.used_bytes();
+  out.received_seq = journal.received_seq();
+  out.stored_seq = journal.stored_seq();
+  out.applied_seq = storage_->applier->applied_seq();
+  out.checkpoint_seq = journal.checkpoint_seq();
+  if (!failed && journal.starved())
+    out.reason = "full: writes wait until the remote or the copies catch up";
+  return out;
+}
+
+std::optional<api::RemoteLag> GroupNode::remote_status() {
+  if (!journal_feed_ || storage_ == nullptr) return std::nullopt;
+  const auto behind = journal_feed_->behind(seams_.clock.realtime_ns());
+  return api::RemoteLag{journal_feed_->remote_received(), journal_feed_->remote_stored(),
+                        behind.writes, behind.bytes, behind.age_seconds};
+}
+
+}  // namespace cascade

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Seam: one block device or file: a journal or a copy of a volume. Direct I/O: offsets, sizes and
+// buffers are multiples of 512 bytes (of journal_block for a journal). Operations may run together;
+// overlapping ones have no order among themselves. An error names device, operation, offset, cause.
+#pragma once
+
+#include "daemon/io/task.hpp"
+#include "lib/base/result.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace cascade {
+
+struct DiskWrite {
+  std::uint64_t offset;  // bytes
+  std::span<const std::byte> data;
+};
+
+class Disk {
+ public:
+  virtual ~Disk() = default;
+
+  virtual const std::string& path() const = 0;
+  virtual std::uint64_t bytes() const = 0;
+
+  virtual Task<Result<void>> read(std::uint64_t offset, std::span<std::byte> out) = 0;
+
+  /// All of `writes`, in any order, submitted together. The buffers live until it returns.
+  virtual Task<Result<void>> write(std::span<const DiskWrite> writes) = 0;
+
+  /// One write that is on stable storage when it returns.
+  virtual Task<Result<void>> write_durable(std::uint64_t offset,
+                                           std::span<const std::byte> data) = 0;
+
+  /// The range reads as zeroes afterwards; `unmap` lets the storage give the space back.
+  virtual Task<Result<void>> zero(std::uint64_t offset, std::uint64_t bytes, bool unmap) = 0;
+
+  /// Everything that was written before is on stable storage when it returns.
+  virtual Task<Result<void>> flush() = 0;
+};
+
+class DiskHost {
+ public:
+  virtual ~DiskHost() = default;
+  /// `exclusive`: a block device must not be in use by anyone else. Errc::not_found, Errc::io with
+  /// what to do.
+  virtual Result<std::unique_ptr<Disk>> open(const std::string& path, bool exclusive) = 0;
+};
+
+}  // namespace cascade

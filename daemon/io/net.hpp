@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Seam: byte streams between nodes.
+#pragma once
+
+#include "daemon/io/task.hpp"
+#include "lib/base/result.hpp"
+#include "lib/config/config.hpp"
+
+#include <boost/asio/buffer.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace cascade {
+
+/// One reader and one writer at a time. close() may be called at any time, also twice; operations
+/// under way then return Errc::closed.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  /// At least one byte; Errc::closed at the end of the stream.
+  virtual Task<Result<std::size_t>> read_some(std::span<std::byte> out) = 0;
+  /// All of the buffers, gathered.
+  virtual Task<Result<void>> write(std::span<const asio::const_buffer> buffers) = 0;
+  virtual void close() = 0;
+  /// "10.1.0.11:40312", for messages.
+  virtual const std::string& peer() const = 0;
+};
+
+class Listener {
+ public:
+  virtual ~Listener() = default;
+  virtual Task<Result<std::unique_ptr<Stream>>> accept() = 0;
+  virtual void close() = 0;
+};
+
+class Net {
+ public:
+  virtual ~Net() = default;
+  virtual Result<std::unique_ptr<Listener>> listen(const Address& address) = 0;
+  virtual Task<Result<std::unique_ptr<Stream>>> connect(const Address& address,
+                                                        std::chrono::milliseconds time_max) = 0;
+  /// Takes over a stream that another thread's Net accepted.
+  virtual std::unique_ptr<Stream> adopt(std::unique_ptr<Stream> stream) = 0;
+};
+
+}  // namespace cascade

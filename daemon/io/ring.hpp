@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Seam: the ring of one volume, attached. RingView (lib/ring) is the memory; this is the rest.
+#pragma once
+
+#include "daemon/io/task.hpp"
+#include "lib/base/result.hpp"
+#include "lib/base/uuid.hpp"
+#include "lib/ring/ring_view.hpp"
+
+#include <cstdint>
+#include <memory>
+
+namespace cascade {
+
+enum class LinkState { down, connecting, up };
+
+/// Destroying it detaches; the kernel then keeps every record that was not released.
+class Ring {
+ public:
+  virtual ~Ring() = default;
+  virtual RingView& view() = 0;
+  virtual std::uint64_t sectors() const = 0;
+  /// Whether the ring's records are numbered; if not, start() gives the last number the hub has.
+  virtual bool started() const = 0;
+  virtual Result<void> start(std::uint64_t base_seq) = 0;
+  /// Tell the kernel to look at the acknowledgements.
+  virtual Result<void> doorbell() = 0;
+  /// Waits for records past the word `consumed`. An error means that the ring is lost.
+  virtual Task<Result<void>> readable() = 0;
+  /// Waits until the ring is lost: the volume was removed, or the kernel has detached us.
+  virtual Task<Error> lost() = 0;
+  /// Ends readable() and lost().
+  virtual void close() = 0;
+  /// For the kernel's own status. Best effort.
+  virtual void report_link(LinkState state) = 0;
+};
+
+class RingHost {
+ public:
+  virtual ~RingHost() = default;
+  /// Errc::not_found while the volume's target does not exist (or the module is not loaded),
+  /// Errc::refused if another daemon has it, Errc::version for a module of another ABI.
+  virtual Result<std::unique_ptr<Ring>> attach(const Uuid& volume) = 0;
+};
+
+}  // namespace cascade

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// dmcascaded: reads the configuration, becomes the node that it names, runs until SIGTERM.
+#include "daemon/control/server.hpp"
+#include "daemon/os/process.hpp"
+#include "daemon/report/log.hpp"
+#include "daemon/site.hpp"
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <fmt/format.h>
+#include <systemd/sd-daemon.h>
+
+#include <csignal>
+#include <cstdio>
+
+namespace cascade {
+namespace {
+
+constexpr int exit_failed = 1;
+constexpr int exit_config = 8;
+
+struct Options {
+  std::string config = default_config_path;
+  std::optional<std::string> node;
+};
+
+int complain(const Error& error, int code) {
+  fmt::print(stderr, "dmcascaded: {}\n", error.text);
+  return code;
+}
+
+Task<std::string> answer(Site& site, std::string request) {
+  auto command = api::parse_request(request);
+  if (!command) co_return api::error_json(command.error());
+  if (*command != "status")
+    co_return api::error_json(
+        Error{Errc::invalid, fmt::format("unknown command '{}'; known: status", *command)});
+  co_return api::to_json(co_await site.status());
+}
+
+Task<> live(asio::io_context& io, Site& site, control::Server& server) {
+  asio::basic_signal_set<Executor> signals(io.get_executor(), SIGTERM, SIGINT);
+  sd_notify(0, "READY=1");
+  co_await signals.async_wait(use_tuple);
+  sd_notify(0, "STOPPING=1");
+  report::log(report::Level::notice, "dmcascaded", "stopping");
+  co_await server.stop();
+  co_await site.stop();
+}
+
+int run(const Config& config, const std::string& node) {
+  std::signal(SIGPIPE, SIG_IGN);
+  for (const std::string& line : os::harden_process())
+    report::log(report::Level::warning, "dmcascaded", line);
+  asio::io_context io{1};
+  Site site(io, config, node);
+  control::Server server(io, config.daemon.socket,
+                         [&site](std::string request) { return answer(site, std::move(request)); });
+  if (auto ready = server.start(); !ready) return complain(ready.error(), exit_failed);
+  if (auto started = site.start(); !started) {
+    complain(started.error(), exit_failed);
+    std::_Exit(exit_failed);  // groups that did start have changed nothing yet that needs an end
+  }
+  report::log(report::Level::notice, "dmcascaded",
+              fmt::format("version {}, node {}", CASCADE_VERSION, node));
+  Crew crew(io.get_executor());
+  crew.add(live(io, site, server));
+  io.run();
+  return 0;
+}
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app{"Replicates the volumes of this node; see dmcascaded(8)"};
+  app.add_option("--config", options.config, "Configuration file, the same on all nodes")
+      ->capture_default_str();
+  app.add_option("--node", options.node, "Which node this is, instead of asking the host name");
+  app.set_version_flag("--version", CASCADE_VERSION);
+  CLI11_PARSE(app, argc, argv);
+
+  auto config = load_config(options.config);
+  if (!config) return complain(config.error(), exit_config);
+  auto node = find_this_node(*config, options.node, os::host_name());
+  if (!node) return complain(node.error(), exit_config);
+  return run(*config, *node);
+}
+
+}  // namespace
+}  // namespace cascade
+
+int main(int argc, char** argv) { return cascade::main(argc, argv); }

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/os/disk.hpp"
+
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include <fmt/format.h>
+#include <libaio.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace cascade::os {
+namespace {
+
+// Requests that one group may have under way; the applier's widest burst and the journal's writes.
+constexpr int requests_max = 1024;
+
+// Punching or zeroing can take long on some devices: never on the group's own thread.
+constexpr std::size_t slow_threads = 2;
+
+using Handler = asio::async_result<asio::use_awaitable_t<Executor>, void(int)>::handler_type;
+
+/// A set of requests submitted together; lives in the waiting coroutine's frame.
+struct Burst {
+  std::vector<iocb> requests;
+  std::size_t left = 0;
+  int error = 0;
+  std::optional<Handler> waiter;
+
+  void finish_one(const iocb& request, long result) {
+    if (result < 0 && error == 0) error = static_cast<int>(-result);
+    if (result >= 0 && static_cast<std::size_t>(result) != request.u.c.nbytes && error == 0)
+      error = EIO;  // short: the end of the device, or a full file system
+    if (--left == 0) resume();
+  }
+
+  void resume() {
+    auto executor = asio::get_associated_executor(*waiter);
+    asio::post(executor, [handler = std::move(*waiter), error = error]() mutable {
+      std::move(handler)(error);
+    });
+  }
+};
+
+class Aio;
+
+class AioDisk final : public Disk {
+ public:
+  AioDisk(Aio& aio, int fd, std::string path, std::uint64_t bytes)
+      : aio_(aio), fd_(fd), path_(std::move(path)), bytes_(bytes) {}
+  ~AioDisk() override { ::close(fd_); }
+
+  const std::string& path() const override { return path_; }
+  std::uint64_t bytes() const override { return bytes_; }
+  Task<Result<void>> read(std::uint64_t offset, std::span<std::byte> out) override;
+  Task<Result<void>> write(std::span<const DiskWrite> writes) override;
+  Task<Result<void>> write_durable(std::uint64_t offset, std::span<const std::byte> data) override;
+  Task<Result<void>> zero(std::uint64_t offset, std::uint64_t bytes, bool unmap) override;
+  Task<Result<void>> flush() override;
+
+ private:
+  Result<void> outcome(const char* what, std::uint64_t offset, int error) const;
+
+  Aio& aio_;
+  int fd_;
+  std::string path_;
+  std::uint64_t bytes_;
+};
+
+class Aio final : public AioContext {
+ public:
+  explicit Aio(asio::io_context& io) : event_(io), slow_(slow_threads) {}
+  ~Aio() override {
+    slow_.join();
+    if (context_ != nullptr) io_destroy(context_);
+  }
+
+  Result<void> start() {
+    if (const int rc = io_setup(requests_max, &context_); rc < 0)
+      return Error{Errc::io, fmt::format("cannot set up asynchronous I/O: {}; raise fs.aio-max-nr",
+                                         std::strerror(-rc))};
+    const int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (fd < 0) return Error{Errc::io, fmt::format("eventfd: {}", std::strerror(errno))};
+    event_.assign(fd);
+    crew_.emplace(event_.get_executor());
+    crew_->add(reap());
+    return {};
+  }
+
+  void close() override {
+    boost::system::error_code ignored;
+    event_.close(ignored);
+  }
+
+  Result<std::unique_ptr<Disk>> open(const std::string& path, bool exclusive) override;
+
+  /// Submits everything and waits for all of it. Returns 0 or the first errno.
+  Task<int> run(Burst& burst) {
+    burst.left = burst.requests.size();
+    co_return co_await asio::async_initiate<const asio::use_awaitable_t<Executor>&, void(int)>(
+        [this, &burst](auto handler) {
+          burst.waiter.emplace(std::move(handler));
+          submit(burst);
+        },
+        use_task);
+  }
+
+  /// Runs a blocking call on a thread of its own; returns 0 or an errno.
+  template <class Call>
+  Task<int> run_slow(Call call) {
+    co_return co_await asio::async_initiate<const asio::use_awaitable_t<Executor>&, void(int)>(
+        [this, call](auto handler) {
+          asio::post(slow_, [call, handler = std::move(handler)]() mutable {
+            const int error = call() < 0 ? errno : 0;
+            auto executor = asio::get_associated_executor(handler);
+            asio::post(executor, [handler = std::move(handler), error]() mutable {
+              std::move(handler)(error);
+            });
+          });
+        },
+        use_task);
+  }
+
+  void prepare(iocb& request, Burst& burst) {
+    io_set_eventfd(&request, event_.native_handle());
+    request.data = &burst;
+  }
+
+ private:
+  void submit(Burst& burst) {
+    std::array<iocb*, 64> pointers;
+    std::size_t done = 0;
+    while (done < burst.requests.size()) {
+      const std::size_t n = std::min(pointers.size(), burst.requests.size() - done);
+      for (std::size_t i = 0; i < n; ++i) pointers[i] = &burst.requests[done + i];
+      const int rc = io_submit(context_, static_cast<long>(n), pointers.data());
+      if (rc == -EAGAIN && collect() > 0) continue;
+      if (rc <= 0) return fail_rest(burst, done, rc);
+      done += static_cast<std::size_t>(rc);
+    }
+  }
+
+  /// What could not be submitted has failed; what was submitted still has to come back.
+  void fail_rest(Burst& burst, std::size_t submitted, int rc) {
+    if (burst.error == 0) burst.error = rc < 0 ? -rc : EIO;
+    burst.left -= burst.requests.size() - submitted;
+    if (burst.left == 0) burst.resume();
+  }
+
+  int collect() {
+    std::array<io_event, 64> events;
+    timespec no_wait{0, 0};
+    int total = 0;
+    for (;;) {
+      const int n = io_getevents(context_, 0, events.size(), events.data(), &no_wait);
+      if (n <= 0) return total;
+      total += n;
+      for (int i = 0; i < n; ++i) {
+        const io_event& event = events[static_cast<std::size_t>(i)];
+        static_cast<Burst*>(event.data)->finish_one(*event.obj, static_cast<long>(event.res));
+      }
+      if (static_cast<std::size_t>(n) < events.size()) return total;
+    }
+  }
+
+  Task<> reap() {
+    std::uint64_t count;
+    for (;;) {
+      auto [ec, n] = co_await event_.async_read_some(asio::buffer(&count, sizeof count), use_tuple);
+      if (ec) co_return;
+      collect();
+    }
+  }
+
+  asio::posix::basic_stream_descriptor<Executor> event_;
+  asio::thread_pool slow_;
+  io_context_t context_ = nullptr;
+  std::optional<Crew> crew_;
+};
+
+Result<std::uint64_t> size_of(int fd, const std::string& path) {
+  struct stat st;
+  std::uint64_t bytes = 0;
+  if (::fstat(fd, &st) < 0)
+    return Error{Errc::io, fmt::format("{}: {}", path, std::strerror(errno))};
+  if (S_ISREG(st.st_mode)) return static_cast<std::uint64_t>(st.st_size);
+  if (!S_ISBLK(st.st_mode))
+    return Error{Errc::invalid, fmt::format("{}: neither a block device nor a file", path)};
+  if (::ioctl(fd, BLKGETSIZE64, &bytes) < 0)
+    return Error{Errc::io, fmt::format("{}: {}", path, std::strerror(errno))};
+  return bytes;
+}
+
+bool is_block_device(const std::string& path) {
+  struct stat st;
+  return ::stat(path.c_str(), &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+Error cannot_open(const std::string& path, int error) {
+  const char* advice = error == EBUSY    ? "; it is mounted or otherwise in use"
+                       : error == ENOENT ? "; create it, or correct the configuration"
+                       : error == EINVAL ? "; the file system must support direct I/O"
+                                         : "";
+  return Error{error == ENOENT ? Errc::not_found : Errc::io,
+               fmt::format("cannot open {}: {}{}", path, std::strerror(error), advice)};
+}
+
+Result<std::unique_ptr<Disk>> Aio::open(const std::string& path, bool exclusive) {
+  // O_EXCL without O_CREAT means "not in use" for a block device, and nothing for a file.
+  const int flags =
+      O_RDWR | O_DIRECT | O_CLOEXEC | (exclusive && is_block_device(path) ? O_EXCL : 0);
+  const int fd = ::open(path.c_str(), flags);
+  if (fd < 0) return cannot_open(path, errno);
+  auto bytes = size_of(fd, path);
+  if (!bytes) {
+    ::close(fd);
+    return bytes.error();
+  }
+  return std::make_unique<AioDisk>(*this, fd, path, *bytes);
+}
+
+Result<void> AioDisk::outcome(const char* what, std::uint64_t offset, int error) const {
+  if (error == 0) return {};
+  return Error{Errc::io,
+               fmt::format("{}: {} at byte {}: {}", path_, what, offset, std::strerror(error))};
+}
+
+Task<Result<void>> AioDisk::read(std::uint64_t offset, std::span<std::byte> out) {
+  Burst burst;
+  burst.requests.resize(1);
+  io_prep_pread(&burst.requests[0], fd_, out.data(), out.size(), static_cast<long long>(offset));
+  aio_.prepare(burst.requests[0], burst);
+  co_return outcome("read", offset, co_await aio_.run(burst));
+}
+
+Task<Result<void>> AioDisk::write(std::span<const DiskWrite> writes) {
+  if (writes.empty()) co_return Result<void>{};
+  Burst burst;
+  burst.requests.resize(writes.size());
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    const DiskWrite& w = writes[i];
+    io_prep_pwrite(&burst.requests[i], fd_, const_cast<std::byte*>(w.data.data()), w.data.size(),
+                   static_cast<long long>(w.offset));
+    aio_.prepare(burst.requests[i], burst);
+  }
+  co_return outcome("write", writes.front().offset, co_await aio_.run(burst));
+}
+
+Task<Result<void>> AioDisk::write_durable(std::uint64_t offset, std::span<const std::byte> data) {
+  Burst burst;
+  burst.requests.resize(1);
+  io_prep_pwrite(&burst.requests[0], fd_, const_cast<std::byte*>(data.data()), data.size(),
+                 static_cast<long long>(offset));
+  burst.requests[0].aio_rw_flags = RWF_DSYNC;
+  aio_.prepare(burst.requests[0], burst);
+  co_return outcome("durable write", offset, co_await aio_.run(burst));
+}
+
+Task<Result<void>> AioDisk::zero(std::uint64_t offset, std::uint64_t bytes, bool unmap) {
+  const int fd = fd_;
+  auto zero_range = [fd, offset, bytes](int mode) {
+    return ::fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                       static_cast<off_t>(bytes));
+  };
+  int error = EOPNOTSUPP;
+  if (unmap)
+    error = co_await aio_.run_slow([=] { return zero_range(FALLOC_FL_PUNCH_HOLE); });
+  if (error == EOPNOTSUPP)
+    error = co_await aio_.run_slow([=] { return zero_range(FALLOC_FL_ZERO_RANGE); });
+  co_return outcome("zero", offset, error);
+}
+
+Task<Result<void>> AioDisk::flush() {
+  const int fd = fd_;
+  const int error = co_await aio_.run_slow([fd] { return ::fdatasync(fd); });
+  co_return outcome("flush", 0, error);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AioContext>> AioContext::create(asio::io_context& io) {
+  auto aio = std::make_unique<Aio>(io);
+  if (auto started = aio->start(); !started) return started.error();
+  return std::unique_ptr<AioContext>(std::move(aio));
+}
+
+}  // namespace cascade::os

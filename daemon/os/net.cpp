@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/os/net.hpp"
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
+
+#include <fmt/format.h>
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace cascade::os {
+namespace {
+
+using Tcp = asio::ip::tcp;
+using Socket = asio::basic_stream_socket<Tcp, Executor>;
+using Acceptor = asio::basic_socket_acceptor<Tcp, Executor>;
+using Resolver = asio::ip::basic_resolver<Tcp, Executor>;
+using Deadline = asio::basic_waitable_timer<std::chrono::steady_clock,
+                                            asio::wait_traits<std::chrono::steady_clock>, Executor>;
+
+// A peer that vanished without a word is noticed by the kernel within about a session time-out
+// even when we only send; the session's own heartbeats notice the rest.
+constexpr int unacknowledged_ms_max = 15'000;
+
+std::string text(const Address& address) { return fmt::format("{}:{}", address.host, address.port); }
+
+std::string text(const Tcp::endpoint& endpoint) {
+  return fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
+}
+
+Error closed(const boost::system::error_code& ec) { return Error{Errc::closed, ec.message()}; }
+
+void tune(Socket& socket) {
+  boost::system::error_code ignored;
+  socket.set_option(Tcp::no_delay(true), ignored);
+  const int timeout = unacknowledged_ms_max;
+  ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+}
+
+class TcpStream final : public Stream {
+ public:
+  explicit TcpStream(Socket socket, std::string peer)
+      : socket_(std::move(socket)), peer_(std::move(peer)) {
+    tune(socket_);
+  }
+
+  Task<Result<std::size_t>> read_some(std::span<std::byte> out) override {
+    auto [ec, bytes] =
+        co_await socket_.async_read_some(asio::buffer(out.data(), out.size()), use_tuple);
+    if (ec) co_return closed(ec);
+    co_return bytes;
+  }
+
+  Task<Result<void>> write(std::span<const asio::const_buffer> buffers) override {
+    auto [ec, bytes] = co_await asio::async_write(socket_, buffers, use_tuple);
+    if (ec) co_return closed(ec);
+    co_return Result<void>{};
+  }
+
+  void close() override {
+    boost::system::error_code ignored;
+    socket_.shutdown(Socket::shutdown_both, ignored);
+    socket_.close(ignored);
+  }
+
+  const std::string& peer() const override { return peer_; }
+  Socket& socket() { return socket_; }
+
+ private:
+  Socket socket_;
+  std::string peer_;
+};
+
+class TcpListener final : public Listener {
+ public:
+  explicit TcpListener(Acceptor acceptor) : acceptor_(std::move(acceptor)) {}
+
+  Task<Result<std::unique_ptr<Stream>>> accept() override {
+    auto [ec, socket] = co_await acceptor_.async_accept(use_tuple);
+    if (ec) co_return closed(ec);
+    boost::system::error_code gone;
+    const auto remote = socket.remote_endpoint(gone);
+    co_return std::make_unique<TcpStream>(std::move(socket), gone ? "?" : text(remote));
+  }
+
+  void close() override {
+    boost::system::error_code ignored;
+    acceptor_.close(ignored);
+  }
+
+ private:
+  Acceptor acceptor_;
+};
+
+Error cannot_listen(const Address& address, const boost::system::error_code& ec) {
+  return Error{Errc::io, fmt::format("cannot listen on {}: {}; is another daemon running, or the "
+                                     "address of another node?",
+                                     text(address), ec.message())};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Listener>> TcpNet::listen(const Address& address) {
+  boost::system::error_code ec;
+  Resolver resolver(executor_);
+  const auto found = resolver.resolve(address.host, std::to_string(address.port), ec);
+  if (ec || found.empty()) return cannot_listen(address, ec);
+  const Tcp::endpoint endpoint = *found.begin();
+  Acceptor acceptor(executor_);
+  acceptor.open(endpoint.protocol(), ec);
+  if (!ec) acceptor.set_option(Acceptor::reuse_address(true), ec);
+  if (!ec) acceptor.bind(endpoint, ec);
+  if (!ec) acceptor.listen(Acceptor::max_listen_connections, ec);
+  if (ec) return cannot_listen(address, ec);
+  return std::make_unique<TcpListener>(std::move(acceptor));
+}
+
+Task<Result<std::unique_ptr<Stream>>> TcpNet::connect(const Address& address,
+                                                      std::chrono::milliseconds time_max) {
+  Resolver resolver(executor_);
+  auto [unknown, found] =
+      co_await resolver.async_resolve(address.host, std::to_string(address.port), use_tuple);
+  if (unknown)
+    co_return Error{Errc::io, fmt::format("{}: {}", text(address), unknown.message())};
+  Socket socket(executor_);
+  // The handler may run after the connection is made: it must not outlive the socket it closes.
+  auto watched = std::make_shared<Socket*>(&socket);
+  Deadline deadline(executor_, time_max);
+  deadline.async_wait([watched](const boost::system::error_code& cancelled) {
+    boost::system::error_code ignored;
+    if (!cancelled && *watched != nullptr) (*watched)->close(ignored);
+  });
+  auto [ec, endpoint] = co_await asio::async_connect(socket, found, use_tuple);
+  *watched = nullptr;
+  deadline.cancel();
+  if (ec) co_return Error{Errc::io, fmt::format("{}: {}", text(address), ec.message())};
+  co_return std::make_unique<TcpStream>(std::move(socket), text(address));
+}
+
+std::unique_ptr<Stream> TcpNet::adopt(std::unique_ptr<Stream> stream) {
+  auto& from = static_cast<TcpStream&>(*stream);
+  boost::system::error_code gone;
+  const auto protocol = from.socket().local_endpoint(gone).protocol();
+  const std::string peer = from.peer();
+  const int fd = from.socket().release();
+  return std::make_unique<TcpStream>(Socket(executor_, gone ? Tcp::v4() : protocol, fd), peer);
+}
+
+}  // namespace cascade::os

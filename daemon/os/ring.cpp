@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/os/ring.hpp"
+
+#include "lib/netlink/module_client.hpp"
+
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace cascade::os {
+namespace {
+
+constexpr const char* device_path = "/dev/" CASCADE_DEVICE_NAME;
+
+Error os_error(const std::string& what) {
+  return Error{Errc::io, fmt::format("{}: {}: {}", device_path, what, std::strerror(errno))};
+}
+
+/// Memory mapped from the device; unmapped when it goes.
+class Mapping {
+ public:
+  Mapping() = default;
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() {
+    for (const auto& part : parts_) ::munmap(part.at, part.bytes);
+  }
+
+  void* map(int fd, std::uint64_t offset, std::size_t bytes, int protection) {
+    void* at = ::mmap(nullptr, bytes, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+    if (at == MAP_FAILED) return nullptr;
+    parts_.push_back({at, bytes});
+    return at;
+  }
+
+  /// The same pages twice, back to back, so that nothing in a circle ever wraps.
+  void* map_twice(int fd, std::uint64_t offset, std::size_t bytes) {
+    void* room = ::mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) return nullptr;
+    parts_.push_back({room, 2 * bytes});
+    for (std::size_t i = 0; i < 2; ++i) {
+      void* half = static_cast<std::byte*>(room) + i * bytes;
+      if (::mmap(half, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, static_cast<off_t>(offset)) ==
+          MAP_FAILED)
+        return nullptr;
+    }
+    return room;
+  }
+
+ private:
+  struct Part {
+    void* at;
+    std::size_t bytes;
+  };
+  std::vector<Part> parts_;
+};
+
+class KernelRing final : public Ring {
+ public:
+  KernelRing(const Executor& executor, int fd, const cascade_attach& attach, const Uuid& volume)
+      : file_(executor, fd), attach_(attach), volume_(volume) {}
+
+  Result<void> map() {
+    const int fd = file_.native_handle();
+    const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    RingMemory memory;
+    memory.slots = attach_.slots;
+    memory.payload_bytes = attach_.payload_bytes;
+    memory.kernel = static_cast<const cascade_kernel_words*>(
+        mapping_.map(fd, attach_.kernel_words_offset, page, PROT_READ));
+    memory.daemon = static_cast<cascade_daemon_words*>(
+        mapping_.map(fd, attach_.daemon_words_offset, page, PROT_READ | PROT_WRITE));
+    memory.payload_pos = static_cast<const std::uint64_t*>(
+        mapping_.map(fd, attach_.payload_pos_offset, pages(attach_.slots * 8, page), PROT_READ));
+    memory.records = static_cast<const Record*>(mapping_.map(
+        fd, attach_.records_offset, pages(attach_.slots * sizeof(Record), page), PROT_READ));
+    memory.payload = static_cast<const std::byte*>(
+        mapping_.map_twice(fd, attach_.payload_offset, attach_.payload_bytes));
+    if (memory.kernel == nullptr || memory.daemon == nullptr || memory.payload_pos == nullptr ||
+        memory.records == nullptr || memory.payload == nullptr)
+      return os_error("cannot map the ring");
+    view_.emplace(memory);
+    return {};
+  }
+
+  RingView& view() override { return *view_; }
+  std::uint64_t sectors() const override { return attach_.sectors; }
+  bool started() const override { return attach_.started != 0; }
+
+  Result<void> start(std::uint64_t base_seq) override {
+    cascade_start start{base_seq};
+    if (::ioctl(file_.native_handle(), CASCADE_IOC_START, &start) < 0)
+      return os_error("cannot start the ring");
+    attach_.started = 1;
+    return view_->rewind_to(base_seq);
+  }
+
+  Result<void> doorbell() override {
+    if (::ioctl(file_.native_handle(), CASCADE_IOC_DOORBELL) < 0) return os_error("doorbell");
+    return {};
+  }
+
+  Task<Result<void>> readable() override {
+    auto [ec] = co_await file_.async_wait(File::wait_read, use_tuple);
+    if (ec) co_return Error{Errc::closed, ec.message()};
+    if (const short events = poll_now(); (events & (POLLERR | POLLHUP)) != 0)
+      co_return why_lost(events);
+    co_return Result<void>{};
+  }
+
+  Task<Error> lost() override {
+    auto [ec] = co_await file_.async_wait(File::wait_error, use_tuple);
+    if (ec) co_return Error{Errc::closed, ec.message()};
+    co_return why_lost(poll_now());
+  }
+
+  void close() override {
+    boost::system::error_code ignored;
+    file_.close(ignored);
+  }
+
+  void report_link(LinkState state) override {
+    auto client = ModuleClient::open();
+    if (!client) return;
+    const auto link = state == LinkState::up           ? CASCADE_LINK_UP
+                      : state == LinkState::connecting ? CASCADE_LINK_CONNECTING
+                                                       : CASCADE_LINK_DOWN;
+    (void)client->set_link(volume_, link);
+  }
+
+ private:
+  using File = asio::posix::basic_stream_descriptor<Executor>;
+
+  static std::size_t pages(std::size_t bytes, std::size_t page) {
+    return (bytes + page - 1) / page * page;
+  }
+
+  short poll_now() {
+    pollfd p{file_.native_handle(), POLLIN, 0};
+    return ::poll(&p, 1, 0) < 0 ? static_cast<short>(POLLERR) : p.revents;
+  }
+
+  static Error why_lost(short events) {
+    if ((events & POLLHUP) != 0) return Error{Errc::not_found, "the volume was removed"};
+    return Error{Errc::corrupt, "the module detached this daemon: a ring word failed its check"};
+  }
+
+  File file_;
+  cascade_attach attach_;
+  Uuid volume_;
+  Mapping mapping_;
+  std::optional<RingView> view_;
+};
+
+Error attach_error(int error, const cascade_attach& attach) {
+  switch (error) {
+    case EPROTONOSUPPORT:
+      return Error{Errc::version,
+                   fmt::format("the loaded module has ABI {}, this daemon has {}; load the module "
+                               "that came with this daemon",
+                               attach.abi_version, CASCADE_ABI_VERSION)};
+    case ENODEV:
+      return Error{Errc::not_found, "the device does not exist; run 'dmcascade create'"};
+    case EBUSY:
+      return Error{Errc::refused, "another daemon is attached to it"};
+    default:
+      errno = error;
+      return os_error("attach");
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Ring>> KernelRings::attach(const Uuid& volume) {
+  const int fd = ::open(device_path, O_RDWR | O_CLOEXEC);
+  if (fd < 0) {
+    if (errno != ENOENT) return os_error("open");
+    return Error{Errc::not_found, "the dm-cascade module is not loaded; run 'modprobe dm-cascade'"};
+  }
+  cascade_attach attach{};
+  attach.abi_version = CASCADE_ABI_VERSION;
+  std::memcpy(attach.volume, volume.data, sizeof attach.volume);
+  if (::ioctl(fd, CASCADE_IOC_ATTACH, &attach) < 0) {
+    const int error = errno;
+    ::close(fd);
+    return attach_error(error, attach);
+  }
+  auto ring = std::make_unique<KernelRing>(executor_, fd, attach, volume);
+  if (auto mapped = ring->map(); !mapped) return mapped.error();
+  if (attach.started != 0) {
+    if (auto at = ring->view().rewind_to(attach.released); !at) return at.error();
+  }
+  return std::unique_ptr<Ring>(std::move(ring));
+}
+
+}  // namespace cascade::os

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/path/applier.hpp"
+
+#include "daemon/report/log.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace cascade {
+namespace {
+
+// Writes under way together: enough to keep a fast disk busy, few enough to compare pairwise.
+constexpr std::size_t burst_writes_max = 128;
+constexpr std::size_t burst_bytes_max = 8 * 1024 * 1024;
+
+// How much may have to be applied again after a crash, in time.
+constexpr std::chrono::milliseconds checkpoint_interval{1000};
+
+}  // namespace
+
+/// Consecutive writes without overlap, and the batches that hold them.
+struct Applier::Burst {
+  struct Range {
+    const Disk* disk;
+    std::uint64_t begin, end;
+  };
+  std::map<Disk*, std::vector<DiskWrite>> writes;
+  std::vector<Range> ranges;
+  std::vector<BatchPtr> keep;
+  std::size_t bytes = 0;
+  std::uint64_t last_seq = 0;
+
+  bool full() const { return ranges.size() >= burst_writes_max || bytes >= burst_bytes_max; }
+
+  bool overlaps(const Disk* disk, std::uint64_t begin, std::uint64_t end) const {
+    return std::any_of(ranges.begin(), ranges.end(), [&](const Range& r) {
+      return r.disk == disk && r.begin < end && begin < r.end;
+    });
+  }
+};
+
+Applier::Applier(const Executor& executor, Clock& clock, Journal& journal, Copies copies,
+                 std::string subject, std::function<std::uint64_t()> needed_from)
+    : clock_(clock),
+      journal_(journal),
+      copies_(std::move(copies)),
+      subject_(std::move(subject)),
+      needed_from_(std::move(needed_from)),
+      crew_(executor),
+      timer_(clock.timer()) {}
+
+Task<> Applier::run() {
+  applied_seq_ = journal_.checkpoint_seq();
+  crew_.add(apply_loop());
+  crew_.add(checkpoint_loop());
+  crew_.add(hurry_when_starved());
+  co_await crew_.join();
+}
+
+void Applier::stop() {
+  stopping_ = true;
+  timer_->cancel();
+  journal_.progress().notify();
+}
+
+std::uint64_t Applier::copy_bytes(const Uuid& volume) const {
+  const auto found = copies_.find(volume);
+  return found == copies_.end() ? 0 : found->second->bytes();
+}
+
+void Applier::fail(Error error) {
+  report::log(report::Level::error, subject_, error.text);
+  failure_ = std::move(error);
+  journal_.progress().notify();
+}
+
+// ---- applying
+
+std::uint64_t Applier::through() const {
+  return std::min(journal_.stored_seq(), journal_.limit_seq());
+}
+
+Task<> Applier::apply_loop() {
+  while (!stopping_ && !failure_) {
+    if (applied_seq_ >= through()) {
+      co_await journal_.progress().wait();
+      continue;
+    }
+    if (auto applied = co_await apply_some(); !applied) fail(applied.error());
+  }
+}
+
+/// One burst, and the zeroing that ended it, if any.
+Task<Result<void>> Applier::apply_some() {
+  Burst burst;
+  const Record* zeroing = nullptr;
+  std::uint64_t seq = applied_seq_;
+  const std::uint64_t last = through();
+  while (zeroing == nullptr && seq < last && !burst.full()) {
+    auto batch = co_await journal_.read(seq + 1);
+    if (!batch) co_return batch.error();
+    burst.keep.push_back(*batch);
+    std::size_t payload_at = 0;
+    bool stop = false;
+    for (const Record& record : (*batch)->records()) {
+      const std::size_t bytes = payload_bytes_of(record);
+      const auto payload = (*batch)->payload().subspan(payload_at, bytes);
+      payload_at += bytes;
+      if (group_seq_of(record) <= seq) continue;
+      if (group_seq_of(record) > last || burst.full()) break;
+      if (record.op != CASCADE_OP_WRITE) {
+        zeroing = &record;
+        break;
+      }
+      const auto before = burst.ranges.size();
+      if (auto added = add(burst, record, payload); !added) co_return added;
+      if (burst.ranges.size() == before) {
+        stop = true;
+        break;
+      }
+      seq = group_seq_of(record);
+    }
+    if (stop) break;
+  }
+  if (auto written = co_await write_out(burst); !written) co_return written;
+  applied_seq_ = std::max(applied_seq_, seq);
+  if (zeroing != nullptr) {
+    if (auto zeroed = co_await zero(*zeroing); !zeroed) co_return zeroed;
+    applied_seq_ = group_seq_of(*zeroing);
+  }
+  journal_.progress().notify();
+  co_return Result<void>{};
+}
+
+/// Adds the write unless it overlaps one that is already there.
+Result<void> Applier::add(Burst& burst, const Record& record, std::span<const std::byte> payload) {
+  const auto copy = copies_.find(volume_of(record));
+  if (copy == copies_.end())
+    return Error{Errc::foreign, fmt::format("write {} is for volume {}, which the configuration "
+                                            "does not have; nothing after it is applied",
+                                            group_seq_of(record), to_text(volume_of(record)))};
+  if (!payload_matches(record, payload))
+    return Error{Errc::corrupt, fmt::format("write {} is damaged: its payload does not match its "
+                                            "checksum; nothing after it is applied",
+                                            group_seq_of(record))};
+  Disk* disk = copy->second.get();
+  const std::uint64_t begin = sector_of(record) * CASCADE_SECTOR_BYTES;
+  const std::uint64_t end = begin + payload.size();
+  if (burst.overlaps(disk, begin, end)) return {};
+  burst.ranges.push_back({disk, begin, end});
+  burst.writes[disk].push_back({begin, payload});
+  burst.bytes += payload.size();
+  return {};
+}
+
+Task<Result<void>> Applier::write_out(Burst& burst) {
+  for (auto& [disk, writes] : burst.writes)
+    if (auto written = co_await disk->write(writes); !written) co_return written;
+  co_return Result<void>{};
+}
+
+/// DISCARD too leaves zeroes: copies stay identical whatever their storage does with a discard.
+Task<Result<void>> Applier::zero(const Record& record) {
+  if (record.op != CASCADE_OP_WRITE_ZEROES && record.op != CASCADE_OP_DISCARD)
+    co_return Result<void>{};
+  const auto copy = copies_.find(volume_of(record));
+  if (copy == copies_.end())
+    co_return Error{Errc::foreign, fmt::format("write {} is for an unknown volume",
+                                               group_seq_of(record))};
+  co_return co_await copy->second->zero(sector_of(record) * CASCADE_SECTOR_BYTES,
+                                        length_of(record), record.op == CASCADE_OP_DISCARD);
+}
+
+// ---- forgetting
+
+Task<> Applier::checkpoint_loop() {
+  while (!stopping_ && !failure_ && !journal_.failure()) {
+    co_await timer_->sleep(checkpoint_interval);
+    const bool worth = applied_seq_ > journal_.checkpoint_seq() || keep_from() > kept_from_;
+    if (stopping_ || failure_ || !worth) continue;
+    if (auto done = co_await checkpoint(); !done) fail(done.error());
+  }
+}
+
+/// A journal without space can't wait for the next second.
+Task<> Applier::hurry_when_starved() {
+  while (!stopping_ && !failure_) {
+    co_await journal_.progress().wait();
+    if (journal_.starved() || journal_.failure()) timer_->cancel();
+  }
+}
+
+/// First group_seq that is still needed: to apply it again after a crash, or to ship it.
+std::uint64_t Applier::keep_from() const { return std::min(applied_seq_ + 1, needed_from_()); }
+
+Task<Result<void>> Applier::checkpoint() {
+  const std::uint64_t applied = applied_seq_;
+  const std::uint64_t keep = keep_from();
+  if (applied > journal_.checkpoint_seq())
+    for (auto& [uuid, disk] : copies_)
+      if (auto flushed = co_await disk->flush(); !flushed) co_return flushed;
+  kept_from_ = keep;
+  co_return co_await journal_.checkpoint(applied, keep);
+}
+
+Task<Result<void>> Applier::settle() {
+  if (failure_) co_return *failure_;
+  co_return co_await checkpoint();
+}
+
+}  // namespace cascade

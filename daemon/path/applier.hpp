@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Writes the journal into this node's copies, in order: writes that do not overlap go together,
+// those that do wait for each other. Every payload's checksum is verified first. From time to time
+// the copies are flushed and the journal is told what it may forget.
+#pragma once
+
+#include "daemon/io/clock.hpp"
+#include "daemon/path/journal.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace cascade {
+
+class Applier {
+ public:
+  using Copies = std::map<Uuid, std::unique_ptr<Disk>>;
+
+  /// `needed_from` gives the first group_seq that somebody else (the shipper) still needs.
+  Applier(const Executor& executor, Clock& clock, Journal& journal, Copies copies,
+          std::string subject, std::function<std::uint64_t()> needed_from);
+
+  /// After the journal is open. Until stop(), or until the first failure.
+  Task<> run();
+  void stop();
+  /// Flushes the copies and writes the superblock; for an orderly end, after run() has returned.
+  Task<Result<void>> settle();
+
+  std::uint64_t applied_seq() const { return applied_seq_; }
+  const std::optional<Error>& failure() const { return failure_; }
+  std::uint64_t copy_bytes(const Uuid& volume) const;
+
+ private:
+  struct Burst;
+
+  Task<> apply_loop();
+  Task<> checkpoint_loop();
+  Task<> hurry_when_starved();
+  Task<Result<void>> apply_some();
+  std::uint64_t through() const;
+  Result<void> add(Burst& burst, const Record& record, std::span<const std::byte> payload);
+  Task<Result<void>> write_out(Burst& burst);
+  Task<Result<void>> zero(const Record& record);
+  Task<Result<void>> checkpoint();
+  std::uint64_t keep_from() const;
+  void fail(Error error);
+
+  Clock& clock_;
+  Journal& journal_;
+  Copies copies_;
+  std::string subject_;
+  std::function<std::uint64_t()> needed_from_;
+  Crew crew_;
+  std::unique_ptr<Timer> timer_;
+  std::uint64_t applied_seq_ = 0;
+  std::uint64_t kept_from_ = 0;  // of the last checkpoint
+  std::optional<Error> failure_;
+  bool stopping_ = false;
+};
+
+}  // namespace cascade

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// How far a downstream node is behind: writes, bytes, and the age of the oldest of them. Kept by
+// batch; when there are very many, neighbours are merged, so that memory is bounded and the figures
+// become coarser, never wrong by more than a merged piece.
+#pragma once
+
+#include "daemon/path/batch.hpp"
+
+#include <cstdint>
+#include <deque>
+
+namespace cascade {
+
+class Backlog {
+ public:
+  struct Figures {
+    std::uint64_t writes = 0;
+    std::uint64_t bytes = 0;
+    double age_seconds = 0;
+  };
+
+  void add(const BatchInfo& batch);
+  /// Everything through `seq` has arrived.
+  void arrived(std::uint64_t seq);
+  Figures figures(std::uint64_t now_ns) const;
+
+ private:
+  struct Piece {
+    std::uint64_t first_seq, last_seq;
+    std::uint64_t bytes;
+    std::uint64_t time_ns;  // when its first write entered this node's journal
+  };
+  void merge();
+
+  std::deque<Piece> pieces_;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t arrived_ = 0;
+};
+
+}  // namespace cascade

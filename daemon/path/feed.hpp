@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What a Link pulls from: the rings of a primary's volumes, or a cursor over the hub's journal.
+#pragma once
+
+#include "daemon/io/ring.hpp"
+#include "daemon/path/batch.hpp"
+#include "lib/format/frame.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace cascade {
+
+/// One DATA frame's contents, in place; stable until the feed is asked for the next one.
+struct Outgoing {
+  std::span<const Record> records;
+  std::span<const std::byte> payload;
+  BatchPtr keep;  // what the spans point into, if it is a batch
+};
+
+class Feed {
+ public:
+  virtual ~Feed() = default;
+
+  virtual SessionKind kind() const = 0;
+  /// Waits until a session would make sense, or wake().
+  virtual Task<> wait_for_streams() = 0;
+  /// What to offer; empty: nothing to connect for.
+  virtual std::vector<Hello::Stream> streams() = 0;
+  /// The peer has answered: go on where it says. Errc::refused if that cannot be.
+  virtual Result<void> begin(const Welcome& welcome) = 0;
+  /// The session is over; nothing of an Outgoing is used any more.
+  virtual void end() = 0;
+
+  /// The next records, or nothing now. Errc::closed: begin a new session at once (the set of streams
+  /// has changed).
+  virtual Task<Result<std::optional<Outgoing>>> next() = 0;
+  /// Waits until there may be more, or something to tell, or wake().
+  virtual Task<> wait() = 0;
+  virtual void wake() = 0;
+  virtual Result<void> acked(std::span<const Ack> acks) = 0;
+
+  /// group_seq that is stable on this node, for FrameHeader.stored_through; 0 on a primary.
+  virtual std::uint64_t stored_through() const = 0;
+  /// For whoever shows it.
+  virtual void link_state(LinkState state) = 0;
+};
+
+}  // namespace cascade

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/path/frame_reader.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace cascade {
+namespace {
+
+constexpr std::size_t buffer_bytes = 64 * 1024;
+
+}  // namespace
+
+FrameReader::FrameReader(Stream& stream) : stream_(stream), buffer_(buffer_bytes) {}
+
+std::size_t FrameReader::take_buffered(std::span<std::byte> out) {
+  const std::size_t n = std::min(out.size(), end_ - begin_);
+  std::memcpy(out.data(), buffer_.data() + begin_, n);
+  begin_ += n;
+  return n;
+}
+
+Task<Result<void>> FrameReader::body(std::span<std::byte> out) {
+  out = out.subspan(take_buffered(out));
+  while (!out.empty()) {
+    const bool direct = out.size() >= buffer_.size();
+    auto n = co_await stream_.read_some(direct ? out : std::span(buffer_));
+    if (!n) co_return n.error();
+    bytes_ += *n;
+    if (direct) {
+      out = out.subspan(*n);
+      continue;
+    }
+    begin_ = 0;
+    end_ = *n;
+    out = out.subspan(take_buffered(out));
+  }
+  co_return Result<void>{};
+}
+
+Task<Result<FrameHeader>> FrameReader::header() {
+  std::array<std::byte, sizeof(FrameHeader)> bytes;
+  if (auto got = co_await body(bytes); !got) co_return got.error();
+  co_return check_header(bytes);
+}
+
+}  // namespace cascade

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What a receiving session may bring in, and what becomes of it. Decides, does no I/O: drops what
+// is already here, refuses gaps and strangers, numbers (hub) or checks the numbers (remote), and
+// appends to the journal.
+#pragma once
+
+#include "daemon/path/journal.hpp"
+#include "lib/format/frame.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace cascade {
+
+class Intake {
+ public:
+  virtual ~Intake() = default;
+
+  /// Takes the session over from an older one of the same streams, if any, and answers where to go
+  /// on. `superseded` is called if a later session does the same to this one. Errc::refused.
+  virtual Result<Welcome> open(const Hello& hello, std::function<void()> superseded) = 0;
+  /// The session is over; harmless if it was never opened or was superseded.
+  virtual void close() = 0;
+
+  /// Records of one DATA frame, checked by themselves. Errc::refused, Errc::corrupt.
+  virtual Result<void> take(Incoming incoming) = 0;
+  /// The sender has everything through this group_seq on stable storage (ship sessions).
+  virtual void upstream_stored(std::uint64_t group_seq) = 0;
+
+  /// Where each stream is now; overwrites `out`.
+  virtual void acks(std::vector<Ack>& out) const = 0;
+  /// Whether an acknowledgement of receipt alone is worth a frame.
+  virtual bool acks_receipt() const = 0;
+};
+
+}  // namespace cascade

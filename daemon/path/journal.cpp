@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/path/journal.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace cascade {
+namespace {
+
+// Frames waiting for the batch that is being formed: two batches' worth, so that the next one is
+// complete when the disk is ready for it.
+constexpr std::size_t pending_bytes_max = 2 * limits::batch_payload_bytes_max;
+
+std::size_t bytes_of(const Incoming& in) { return in.records.size_bytes() + in.payload.size(); }
+
+}  // namespace
+
+Journal::Journal(const Executor& executor, Disk& disk, Clock& clock, const Uuid& group,
+                 std::uint64_t cache_bytes)
+    : disk_(disk),
+      clock_(clock),
+      group_(group),
+      cache_bytes_max_(cache_bytes),
+      arrived_(executor),
+      progress_(executor),
+      space_(executor) {}
+
+// ---- opening
+
+Task<Result<Superblock>> Journal::read_superblock(std::uint64_t offset) {
+  if (disk_.bytes() < offset + superblock_bytes)
+    co_return Error{Errc::not_found, "the device ends before the superblock"};
+  AlignedBuffer buffer(superblock_bytes);
+  if (auto read = co_await disk_.read(offset, buffer.span()); !read) co_return read.error();
+  co_return decode_superblock(buffer.span().first<superblock_bytes>());
+}
+
+Task<Result<void>> Journal::open(const std::function<void(const BatchInfo&)>& on_batch) {
+  const auto a = co_await read_superblock(superblock_offset(0));
+  const auto b = co_await read_superblock(superblock_offset(1));
+  auto chosen = choose_superblock(a, b, group_, disk_.bytes(), disk_.path());
+  if (!chosen) co_return chosen.error();
+  superblock_ = std::move(*chosen);
+  index_.emplace(superblock_.data_bytes);
+  was_crashed_ = !superblock_.clean;
+  if (auto walked = co_await walk(on_batch); !walked) co_return walked.error();
+
+  free_before_ = superblock_.tail_position;
+  received_seq_ = sealed_seq_ = stored_seq_ = head_.seq - 1;
+  superblock_.epoch += 1;
+  superblock_.epoch_number = head_.number;
+  superblock_.clean = false;
+  co_return co_await write_superblock();
+}
+
+Task<Result<void>> Journal::walk(const std::function<void(const BatchInfo&)>& on_batch) {
+  Recovery recovery(superblock_);
+  AlignedBuffer buffer(batch_bytes(limits::batch_records_max, limits::batch_payload_bytes_max));
+  while (const auto wanted = recovery.next()) {
+    const auto bytes = buffer.span().first(wanted->bytes);
+    if (auto read = co_await disk_.read(wanted->offset, bytes); !read) co_return read.error();
+    auto batch = recovery.feed(bytes);
+    if (!batch)
+      co_return Error{batch.error().code, fmt::format("{}: {}", disk_.path(), batch.error().text)};
+    if (*batch) {
+      index_->add(**batch);
+      on_batch(**batch);
+    }
+  }
+  head_ = recovery.head();
+  stored_volumes_ = recovery.volume_seqs();
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Journal::write_superblock() {
+  superblock_.generation += 1;
+  superblock_.volumes.clear();
+  for (const auto& [uuid, seq] : stored_volumes_) superblock_.volumes.push_back({uuid, seq});
+  AlignedBuffer buffer(superblock_bytes);
+  encode_superblock(superblock_, buffer.span().first<superblock_bytes>());
+  co_return co_await disk_.write_durable(superblock_offset(superblock_.generation), buffer.span());
+}
+
+// ---- taking in
+
+Task<> Journal::room() {
+  while (pending_bytes_ > pending_bytes_max && !failure_ && !stopping_) co_await progress_.wait();
+}
+
+void Journal::append(Incoming incoming) {
+  received_seq_ += incoming.records.size();
+  pending_bytes_ += bytes_of(incoming);
+  pending_.push_back(std::move(incoming));
+  arrived_.notify();
+  progress_.notify();
+}
+
+void Journal::stop() {
+  stopping_ = true;
+  arrived_.notify();
+  space_.notify();
+  progress_.notify();
+}
+
+std::uint64_t Journal::stored_volume_seq(const Uuid& volume) const {
+  const auto found = stored_volumes_.find(volume);
+  return found == stored_volumes_.end() ? 0 : found->second;
+}
+
+// ---- group commit
+
+Task<> Journal::run() {
+  for (;;) {
+    while (pending_.empty() && !stopping_) co_await arrived_.wait();
+    if (pending_.empty() || failure_) co_return;
+    if (!co_await commit(seal(select_pending()))) co_return;
+  }
+}
+
+/// How many of the pending frames fit one batch; at least one.
+std::size_t Journal::select_pending() const {
+  std::size_t frames = 0, records = 0, payload = 0;
+  for (const Incoming& in : pending_) {
+    records += in.records.size();
+    payload += in.payload.size();
+    if (frames > 0 && (records > limits::batch_records_max ||
+                       payload > limits::batch_payload_bytes_max))
+      break;
+    ++frames;
+  }
+  return frames;
+}
+
+/// Moves the first `frames` of the pending ones into a batch. Its place in the circle is given
+/// when it is written.
+std::shared_ptr<Batch> Journal::seal(std::size_t frames) {
+  BatchInfo info;
+  info.first_seq = sealed_seq_ + 1;
+  info.append_time_ns = clock_.realtime_ns();
+  for (std::size_t i = 0; i < frames; ++i) {
+    info.records += static_cast<std::uint32_t>(pending_[i].records.size());
+    info.payload_bytes += static_cast<std::uint32_t>(pending_[i].payload.size());
+  }
+  info.bytes = batch_bytes(info.records, info.payload_bytes);
+
+  auto batch = std::make_shared<Batch>(Batch{info, AlignedBuffer(info.bytes)});
+  const auto bytes = batch->buffer.span();
+  const std::size_t head = batch_head_bytes(info.records);
+  std::byte* records = bytes.data() + sizeof(BatchHeader);
+  std::byte* payload = bytes.data() + head;
+  for (; frames > 0; --frames) {
+    const Incoming& in = pending_.front();
+    std::memcpy(records, in.records.data(), in.records.size_bytes());
+    if (!in.payload.empty()) std::memcpy(payload, in.payload.data(), in.payload.size());
+    records += in.records.size_bytes();
+    payload += in.payload.size();
+    pending_bytes_ -= bytes_of(in);
+    pending_.pop_front();
+  }
+  std::memset(records, 0, static_cast<std::size_t>(bytes.data() + head - records));
+  std::memset(payload, 0, static_cast<std::size_t>(bytes.data() + bytes.size() - payload));
+  return batch;
+}
+
+Task<bool> Journal::commit(std::shared_ptr<Batch> batch) {
+  if (!co_await skip_to_start_if_needed(batch->info.bytes)) co_return false;
+  if (!co_await wait_for_space(batch->info.bytes)) co_return false;
+  BatchInfo& info = batch->info;
+  info.kind = BatchKind::data;
+  info.epoch = superblock_.epoch;
+  info.number = head_.number;
+  info.position = head_.position;
+  info.durable_number = head_.number - 1;
+  info.previous_crc = head_.previous_crc;
+  const auto head = batch->buffer.span().first(batch_head_bytes(info.records));
+  info.header_crc = seal_batch(info, superblock_.journal, head);
+
+  sealed_seq_ = batch->last_seq();
+  cache(batch);
+  if (told_) told_(info);
+  progress_.notify();
+  if (!co_await write_batch(*batch)) co_return false;
+  index_->add(info);
+  advance_head(info);
+  note_stored(*batch);
+  co_return true;
+}
+
+Task<bool> Journal::write_batch(const Batch& batch) {
+  const auto written = co_await disk_.write_durable(offset_of(batch.info.position), batch.bytes());
+  if (!written) fail(written.error());
+  co_return written.has_value();
+}
+
+/// A batch never wraps: what is left before the end of the circle is covered by a skip.
+Task<bool> Journal::skip_to_start_if_needed(std::uint64_t bytes) {
+  const std::uint64_t to_end = superblock_.data_bytes - head_.position % superblock_.data_bytes;
+  if (bytes <= to_end) co_return true;
+  if (!co_await wait_for_space(to_end)) co_return false;
+  BatchInfo info;
+  info.kind = BatchKind::skip;
+  info.bytes = to_end;
+  info.epoch = superblock_.epoch;
+  info.number = head_.number;
+  info.position = head_.position;
+  info.first_seq = sealed_seq_ + 1;
+  info.durable_number = head_.number - 1;
+  info.append_time_ns = clock_.realtime_ns();
+  info.previous_crc = head_.previous_crc;
+  AlignedBuffer buffer(journal_block);
+  std::memset(buffer.span().data(), 0, journal_block);
+  info.header_crc = seal_batch(info, superblock_.journal, buffer.span());
+  const auto written = co_await disk_.write_durable(offset_of(info.position), buffer.span());
+  if (!written) {
+    fail(written.error());
+    co_return false;
+  }
+  advance_head(info);
+  co_return true;
+}
+
+Task<bool> Journal::wait_for_space(std::uint64_t bytes) {
+  while (used_bytes() + bytes > superblock_.data_bytes && !stopping_) {
+    starved_ = true;
+    progress_.notify();
+    co_await space_.wait();
+  }
+  starved_ = false;
+  co_return used_bytes() + bytes <= superblock_.data_bytes;
+}
+
+void Journal::advance_head(const BatchInfo& info) {
+  head_.position = info.position + info.bytes;
+  head_.number = info.number + 1;
+  head_.previous_crc = info.header_crc;
+}
+
+void Journal::note_stored(const Batch& batch) {
+  stored_seq_ = batch.last_seq();
+  head_.seq = stored_seq_ + 1;
+  const Record* last = nullptr;
+  for (const Record& record : batch.records()) {
+    // Runs of one volume are the rule: look its entry up once a run.
+    if (last != nullptr && std::memcmp(last->volume, record.volume, CASCADE_UUID_BYTES) != 0)
+      stored_volumes_[volume_of(*last)] = volume_seq_of(*last);
+    last = &record;
+  }
+  if (last != nullptr) stored_volumes_[volume_of(*last)] = volume_seq_of(*last);
+  progress_.notify();
+}
+
+void Journal::fail(Error error) {
+  failure_ = std::move(error);
+  progress_.notify();
+}
+
+// ---- reading
+
+void Journal::cache(BatchPtr batch) {
+  cached_bytes_ += batch->bytes().size();
+  cache_.push_back(std::move(batch));
+  // What is not stored yet can be read nowhere else.
+  while (cached_bytes_ > cache_bytes_max_ && cache_.front()->last_seq() <= stored_seq_) {
+    cached_bytes_ -= cache_.front()->bytes().size();
+    cache_.pop_front();
+  }
+}
+
+BatchPtr Journal::find_cached(std::uint64_t seq) const {
+  if (cache_.empty() || seq < cache_.front()->first_seq()) return nullptr;
+  auto after =
+      std::upper_bound(cache_.begin(), cache_.end(), seq,
+                       [](std::uint64_t s, const BatchPtr& b) { return s < b->first_seq(); });
+  const BatchPtr& found = *std::prev(after);
+  return seq <= found->last_seq() ? found : nullptr;
+}
+
+Task<Result<BatchPtr>> Journal::read(std::uint64_t seq) {
+  if (auto batch = find_cached(seq)) co_return batch;
+  co_return co_await read_from_disk(seq);
+}
+
+Task<Result<BatchPtr>> Journal::read_from_disk(std::uint64_t seq) {
+  const auto* entry = index_->find(seq);
+  std::uint64_t position = entry != nullptr ? entry->position : superblock_.tail_position;
+  AlignedBuffer block(journal_block);
+  for (;;) {
+    if (auto read = co_await disk_.read(offset_of(position), block.span()); !read)
+      co_return read.error();
+    auto info = peek_batch(block.span(), superblock_.journal);
+    if (!info || info->position != position)
+      co_return Error{Errc::corrupt,
+                      fmt::format("{}: the batch at position {} is damaged (looking for write {})",
+                                  disk_.path(), position, seq)};
+    const bool holds = info->kind == BatchKind::data && seq < info->first_seq + info->records;
+    if (!holds) {
+      position += info->bytes;
+      continue;
+    }
+    auto batch = std::make_shared<Batch>(Batch{*info, AlignedBuffer(info->bytes)});
+    if (auto read = co_await disk_.read(offset_of(position), batch->buffer.span()); !read)
+      co_return read.error();
+    if (auto checked = check_batch(batch->bytes(), superblock_.journal); !checked)
+      co_return Error{checked.error().code,
+                      fmt::format("{}: {}", disk_.path(), checked.error().text)};
+    co_return BatchPtr(std::move(batch));
+  }
+}
+
+std::uint64_t Journal::offset_of(std::uint64_t position) const {
+  return superblock_.data_offset + position % superblock_.data_bytes;
+}
+
+// ---- trimming
+
+Task<Result<void>> Journal::checkpoint(std::uint64_t applied_seq, std::uint64_t keep_seq) {
+  superblock_.applied_seq = std::max(superblock_.applied_seq, applied_seq);
+  const auto* entry = index_->find(keep_seq);
+  Superblock& sb = superblock_;
+  if (entry != nullptr && entry->first_seq <= keep_seq && entry->position > sb.tail_position) {
+    sb.tail_position = entry->position;
+    sb.tail_number = entry->number;
+    sb.tail_seq = entry->first_seq;
+    sb.tail_previous_crc = entry->previous_crc;
+  }
+  const std::uint64_t tail = sb.tail_position;
+  auto written = co_await write_superblock();
+  if (!written) {
+    fail(written.error());
+    co_return written;
+  }
+  // Only now may the space be written again: a crash before this would recover from the old tail.
+  free_before_ = tail;
+  index_->trim(tail);
+  space_.notify();
+  progress_.notify();
+  co_return Result<void>{};
+}
+
+void Journal::set_limit(std::uint64_t limit_seq) {
+  superblock_.limit_seq = limit_seq;
+  progress_.notify();
+}
+
+Task<Result<void>> Journal::close() {
+  if (failure_) co_return *failure_;
+  superblock_.clean = true;
+  co_return co_await write_superblock();
+}
+
+}  // namespace cascade

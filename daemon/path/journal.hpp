@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The journal of one consistency group on this node: takes records in one order, makes them
+// durable by group commit, hands them to any number of readers, forgets what nobody needs.
+//
+//   append() ─► pending ─ seal ─► batch in memory ─ one durable write ─► stored
+//   received_seq                  sealed_seq                             stored_seq      (all only grow)
+//
+// A batch is what arrived while the previous one was being written; nothing waits for more.
+// The first error of the device ends it: nothing is stored after it, readers may go on. One thread.
+#pragma once
+
+#include "daemon/io/clock.hpp"
+#include "daemon/io/disk.hpp"
+#include "daemon/path/batch.hpp"
+#include "daemon/path/journal_index.hpp"
+#include "lib/journal/recover.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace cascade {
+
+/// Records that came in one frame, numbered, with the memory that holds them.
+struct Incoming {
+  std::unique_ptr<std::byte[]> body;
+  std::span<Record> records;
+  std::span<const std::byte> payload;
+};
+
+class Journal {
+ public:
+  Journal(const Executor& executor, Disk& disk, Clock& clock, const Uuid& group,
+          std::uint64_t cache_bytes);
+
+  /// Recovers to the last whole batch and begins a new epoch. Called once, before anything else.
+  /// `on_batch` is told of every batch found. Errors as of choose_superblock() and Recovery.
+  Task<Result<void>> open(const std::function<void(const BatchInfo&)>& on_batch);
+
+  /// Group commit, until stop() and until all that was appended is stored (or has failed).
+  Task<> run();
+  void stop();
+
+  /// Waits while what is pending would exceed its bound.
+  Task<> room();
+  /// Takes records with group_seq next_seq(), next_seq() + 1, ...
+  void append(Incoming incoming);
+  /// `told` is called for each batch when it is sealed.
+  void on_sealed(std::function<void(const BatchInfo&)> told) { told_ = std::move(told); }
+  std::uint64_t next_seq() const { return received_seq_ + 1; }
+
+  std::uint64_t received_seq() const { return received_seq_; }
+  std::uint64_t sealed_seq() const { return sealed_seq_; }
+  std::uint64_t stored_seq() const { return stored_seq_; }
+  /// Nothing past this may be applied or shipped.
+  std::uint64_t limit_seq() const { return superblock_.limit_seq; }
+  /// Last volume_seq of each volume that is on stable storage.
+  std::uint64_t stored_volume_seq(const Uuid& volume) const;
+  /// Notified when any of the numbers above changes, or failure() is set.
+  Signal& progress() { return progress_; }
+  const std::optional<Error>& failure() const { return failure_; }
+  /// The last run was not closed in order.
+  bool was_crashed() const { return was_crashed_; }
+
+  /// The batch that holds `seq`, first_seq() <= seq <= sealed_seq().
+  Task<Result<BatchPtr>> read(std::uint64_t seq);
+  /// First group_seq that can still be read.
+  std::uint64_t first_seq() const { return superblock_.tail_seq; }
+
+  /// Records in the superblock that the copies hold everything through `applied_seq` on stable
+  /// storage, and gives up what lies before `keep_seq`. Not called twice at a time.
+  Task<Result<void>> checkpoint(std::uint64_t applied_seq, std::uint64_t keep_seq);
+  std::uint64_t checkpoint_seq() const { return superblock_.applied_seq; }
+  /// Takes effect at once, on disk with the next checkpoint (or opening).
+  void set_limit(std::uint64_t limit_seq);
+  /// A batch waits for space: checkpoint soon.
+  bool starved() const { return starved_; }
+  /// Last superblock of an orderly end: no recovery scan will find anything behind the head.
+  Task<Result<void>> close();
+
+  const std::string& path() const { return disk_.path(); }
+  std::uint64_t size_bytes() const { return superblock_.data_bytes; }
+  std::uint64_t used_bytes() const { return head_.position - free_before_; }
+
+ private:
+  using VolumeSeqs = std::map<Uuid, std::uint64_t>;
+
+  Task<Result<Superblock>> read_superblock(std::uint64_t offset);
+  Task<Result<void>> write_superblock();
+  Task<Result<void>> walk(const std::function<void(const BatchInfo&)>& on_batch);
+  std::size_t select_pending() const;
+  std::shared_ptr<Batch> seal(std::size_t frames);
+  Task<bool> commit(std::shared_ptr<Batch> batch);
+  Task<bool> write_batch(const Batch& batch);
+  Task<bool> skip_to_start_if_needed(std::uint64_t bytes);
+  Task<bool> wait_for_space(std::uint64_t bytes);
+  void advance_head(const BatchInfo& info);
+  void note_stored(const Batch& batch);
+  void fail(Error error);
+  void cache(BatchPtr batch);
+  BatchPtr find_cached(std::uint64_t seq) const;
+  Task<Result<BatchPtr>> read_from_disk(std::uint64_t seq);
+  std::uint64_t offset_of(std::uint64_t position) const;
+
+  Disk& disk_;
+  Clock& clock_;
+  Uuid group_;
+  Superblock superblock_;
+  Recovery::Head head_;
+  std::optional<JournalIndex> index_;
+  VolumeSeqs stored_volumes_;
+
+  std::deque<Incoming> pending_;
+  std::size_t pending_bytes_ = 0;
+  std::deque<BatchPtr> cache_;
+  std::size_t cached_bytes_ = 0;
+  std::size_t cache_bytes_max_;
+
+  std::uint64_t free_before_ = 0;  // position: the tail of the superblock that is on disk
+  std::uint64_t received_seq_ = 0;
+  std::uint64_t sealed_seq_ = 0;
+  std::uint64_t stored_seq_ = 0;
+  bool stopping_ = false;
+  bool starved_ = false;
+  bool was_crashed_ = false;
+  std::optional<Error> failure_;
+  std::function<void(const BatchInfo&)> told_;
+  Signal arrived_;
+  Signal progress_;
+  Signal space_;
+};
+
+}  // namespace cascade

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/path/journal_feed.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace cascade {
+
+JournalFeed::JournalFeed(const GroupConfig& group, Journal& journal)
+    : group_(group), journal_(journal) {
+  journal_.on_sealed([this](const BatchInfo& batch) { backlog_.add(batch); });
+}
+
+/// Last group_seq that may be shipped now.
+std::uint64_t JournalFeed::through() const {
+  const bool early = group_.ship == ShipWhen::received;
+  return std::min(early ? journal_.sealed_seq() : journal_.stored_seq(), journal_.limit_seq());
+}
+
+std::uint64_t JournalFeed::stored_through() const {
+  return std::min(journal_.stored_seq(), journal_.limit_seq());
+}
+
+std::vector<Hello::Stream> JournalFeed::streams() {
+  if (journal_.failure()) return {};
+  return {{group_.uuid, journal_.first_seq(), through(), false}};
+}
+
+Result<void> JournalFeed::begin(const Welcome& welcome) {
+  const Ack& ack = welcome.streams.front();
+  if (welcome.streams.size() != 1 || ack.stream != group_.uuid)
+    return Error{Errc::refused, "the remote answers for another group"};
+  if (ack.received + 1 < journal_.first_seq() || ack.received > through())
+    return Error{Errc::refused,
+                 fmt::format("the remote wants to go on after write {}, our journal holds {} to {}",
+                             ack.received, journal_.first_seq(), through())};
+  next_seq_ = ack.received + 1;
+  current_.reset();
+  return acked(welcome.streams);
+}
+
+Task<Result<std::optional<Outgoing>>> JournalFeed::next() {
+  using Answer = Result<std::optional<Outgoing>>;
+  if (next_seq_ > through()) co_return Answer(std::nullopt);
+  if (!current_ || next_seq_ > current_->last_seq()) {
+    auto batch = co_await journal_.read(next_seq_);
+    if (!batch) co_return batch.error();
+    current_ = std::move(*batch);
+    record_ = next_seq_ - current_->first_seq();
+    payload_ = 0;
+    for (const Record& record : current_->records().first(record_))
+      payload_ += payload_bytes_of(record);
+  }
+  co_return Answer(slice(current_));
+}
+
+/// As many of the batch's records, from next_seq_ on, as fit one frame.
+Outgoing JournalFeed::slice(const BatchPtr& batch) {
+  const auto rest = batch->records().subspan(record_);
+  const std::uint64_t last = through();
+  std::size_t count = 0, bytes = 0;
+  while (count < rest.size() && count < limits::frame_records_max && next_seq_ + count <= last) {
+    const std::size_t more = payload_bytes_of(rest[count]);
+    if (bytes + more > limits::frame_payload_bytes_max) break;
+    bytes += more;
+    ++count;
+  }
+  Outgoing out{rest.first(count), batch->payload().subspan(payload_, bytes), batch};
+  record_ += count;
+  payload_ += bytes;
+  next_seq_ += count;
+  return out;
+}
+
+Task<> JournalFeed::wait() { co_await journal_.progress().wait(); }
+
+void JournalFeed::wake() { journal_.progress().notify(); }
+
+void JournalFeed::stop() { wake(); }
+
+Result<void> JournalFeed::acked(std::span<const Ack> acks) {
+  for (const Ack& ack : acks) {
+    if (ack.stream != group_.uuid) continue;
+    remote_received_ = std::min(ack.received, journal_.received_seq());
+    remote_stored_ = std::min(ack.stored, journal_.received_seq());
+    const bool on_receipt = group_.remote_ack == AckWhen::memory_sync;
+    backlog_.arrived(on_receipt ? remote_received_ : remote_stored_);
+  }
+  journal_.progress().notify();
+  return {};
+}
+
+}  // namespace cascade

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/path/link.hpp"
+
+#include "daemon/report/log.hpp"
+#include "lib/base/checksum.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace cascade {
+
+using report::Level;
+
+namespace {
+
+// Shorter than TCP's own patience, so that a healed link is found soon.
+constexpr std::chrono::milliseconds connect_time_max{2000};
+
+}  // namespace
+
+Link::Link(const Executor& executor, Clock& clock, Net& net, const SessionTimes& times,
+           std::string node, const Uuid& group, std::string subject, const NodeConfig& peer,
+           Feed& feed)
+    : executor_(executor),
+      clock_(clock),
+      net_(net),
+      times_(times),
+      node_(std::move(node)),
+      group_(group),
+      subject_(std::move(subject)),
+      peer_(peer),
+      feed_(feed),
+      backoff_timer_(clock.timer()) {
+  status_.peer = peer.name;
+  status_.downstream = true;
+}
+
+Task<> Link::run() {
+  Duration backoff = times_.reconnect_min;
+  while (!stopping_) {
+    if (feed_.streams().empty()) {
+      status_.reason = "no volume to replicate yet";
+      co_await feed_.wait_for_streams();
+      continue;
+    }
+    status_.connecting = true;
+    feed_.link_state(LinkState::connecting);
+    const std::uint64_t sessions = status_.sessions;
+    at_once_ = false;
+    const Error why = co_await connect_and_serve();
+    status_.connected = status_.connecting = false;
+    feed_.link_state(LinkState::down);
+    if (stopping_) break;
+    report(why);
+    if (status_.sessions != sessions) backoff = times_.reconnect_min;
+    if (at_once_) continue;
+    co_await backoff_timer_->sleep(backoff);
+    backoff = std::min(backoff * 2, times_.reconnect_max);
+  }
+}
+
+void Link::stop() {
+  stopping_ = true;
+  backoff_timer_->cancel();
+  if (session_ != nullptr) end(*session_, Error{Errc::closed, "this daemon is stopping"});
+  feed_.wake();
+}
+
+/// One line a change, not one a try.
+void Link::report(const Error& why) {
+  if (why.text == status_.reason) return;
+  status_.reason = why.text;
+  report::log(Level::warning, subject_, fmt::format("no session with {}: {}", peer_.name, why.text));
+}
+
+Task<Error> Link::connect_and_serve() {
+  auto stream = co_await net_.connect(peer_.address, connect_time_max);
+  if (!stream) co_return stream.error();
+  if (stopping_) co_return Error{Errc::closed, "this daemon is stopping"};
+  Session s(executor_, clock_, std::move(*stream), times_.silence_max);
+  session_ = &s;
+  s.crew.add(s.watch.run());
+  if (auto ready = co_await shake_hands(s); !ready) {
+    end(s, ready.error());
+  } else {
+    status_.connected = true;
+    status_.connecting = false;
+    status_.reason.clear();
+    status_.sessions += 1;
+    feed_.link_state(LinkState::up);
+    report::log(Level::notice, subject_, fmt::format("session with {} established", peer_.name));
+    s.crew.add(send_frames(s));
+    s.crew.add(read_frames(s));
+    s.crew.add(beat(s));
+  }
+  co_await s.crew.join();
+  feed_.end();
+  session_ = nullptr;
+  at_once_ = s.at_once;
+  co_return s.why;
+}
+
+/// Wakes everything that belongs to the session, so that join() comes to an end.
+void Link::end(Session& s, Error why) {
+  if (s.ended) return;
+  s.ended = true;
+  s.why = s.watch.expired()
+              ? Error{Errc::closed, fmt::format("{} was silent for too long", peer_.name)}
+              : std::move(why);
+  s.watch.stop();
+  s.beat_timer->cancel();
+  s.stream->close();
+  feed_.wake();
+}
+
+// ---- hello
+
+Task<Result<void>> Link::shake_hands(Session& s) {
+  const Hello hello{group_, node_, feed_.kind(), feed_.streams()};
+  const Bytes frame = encode_hello(hello, feed_.stored_through());
+  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
+  if (auto sent = co_await s.stream->write(buffers); !sent) co_return sent.error();
+  auto welcome = co_await read_welcome(s);
+  if (!welcome) co_return welcome.error();
+  if (welcome->node != peer_.name)
+    co_return Error{Errc::refused, fmt::format("{} answers as node {}; compare the configuration "
+                                               "files",
+                                               s.stream->peer(), welcome->node)};
+  co_return feed_.begin(*welcome);
+}
+
+Task<Result<Welcome>> Link::read_welcome(Session& s) {
+  auto header = co_await s.reader.header();
+  if (!header) co_return header.error();
+  s.body.resize(header->length);
+  if (auto got = co_await s.reader.body(s.body); !got) co_return got.error();
+  s.watch.heard();
+  const auto type = static_cast<FrameType>(header->type);
+  if (type == FrameType::refuse) {
+    auto refusal = decode_refusal(*header, s.body);
+    if (!refusal) co_return refusal.error();
+    co_return Error{Errc::refused, refusal->text};
+  }
+  if (type != FrameType::welcome)
+    co_return Error{Errc::invalid,
+                    fmt::format("a frame of type {} answers our hello", header->type)};
+  co_return decode_welcome(*header, s.body);
+}
+
+// ---- out
+
+Task<> Link::send_frames(Session& s) {
+  while (!s.ended) {
+    auto sent = co_await send_next(s);
+    if (!sent) {
+      end(s, sent.error());
+      co_return;
+    }
+    if (!*sent && !s.ended) co_await feed_.wait();
+  }
+}
+
+/// Whether anything was sent.
+Task<Result<bool>> Link::send_next(Session& s) {
+  auto out = co_await feed_.next();
+  if (!out) {
+    s.at_once = !s.ended && out.error().code == Errc::closed;
+    co_return out.error();
+  }
+  if (s.ended) co_return Error{Errc::closed, "the session has ended"};
+  if (*out) {
+    if (auto sent = co_await send_data(s, **out); !sent) co_return sent.error();
+    co_return true;
+  }
+  if (!s.beat_due && feed_.stored_through() == s.stored_told) co_return false;
+  if (auto sent = co_await send_heartbeat(s); !sent) co_return sent.error();
+  co_return true;
+}
+
+Task<Result<void>> Link::send_data(Session& s, const Outgoing& out) {
+  const auto records = std::as_bytes(out.records);
+  s.stored_told = feed_.stored_through();
+  const FrameHeader header =
+      make_header(FrameType::data, static_cast<std::uint32_t>(records.size() + out.payload.size()),
+                  static_cast<std::uint32_t>(out.records.size()), s.stored_told, crc32c(records));
+  const std::array buffers{asio::const_buffer(&header, sizeof header),
+                           asio::const_buffer(records.data(), records.size()),
+                           asio::const_buffer(out.payload.data(), out.payload.size())};
+  auto sent = co_await s.stream->write(buffers);
+  status_.sent_bytes += sizeof header + records.size() + out.payload.size();
+  s.beat_due = false;
+  co_return sent;
+}
+
+Task<Result<void>> Link::send_heartbeat(Session& s) {
+  s.beat_due = false;
+  s.stored_told = feed_.stored_through();
+  const Bytes frame = encode_heartbeat(s.stored_told);
+  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
+  status_.sent_bytes += frame.size();
+  co_return co_await s.stream->write(buffers);
+}
+
+Task<> Link::beat(Session& s) {
+  while (!s.ended) {
+    co_await s.beat_timer->sleep(times_.heartbeat);
+    s.beat_due = true;
+    feed_.wake();
+  }
+}
+
+// ---- in
+
+Task<> Link::read_frames(Session& s) {
+  while (!s.ended) {
+    auto outcome = co_await read_frame(s);
+    if (!outcome) end(s, outcome.error());
+  }
+}
+
+Task<Result<void>> Link::read_frame(Session& s) {
+  auto header = co_await s.reader.header();
+  if (!header) co_return header.error();
+  s.body.resize(header->length);
+  if (auto got = co_await s.reader.body(s.body); !got) co_return got.error();
+  s.watch.heard();
+  status_.received_bytes += sizeof(FrameHeader) + header->length;
+  switch (static_cast<FrameType>(header->type)) {
+    case FrameType::ack:
+      if (auto acks = decode_acks(*header, s.body, s.acks); !acks) co_return acks;
+      co_return feed_.acked(s.acks);
+    case FrameType::heartbeat:
+      co_return Result<void>{};
+    case FrameType::refuse: {
+      auto refusal = decode_refusal(*header, s.body);
+      co_return refusal ? Error{Errc::refused, refusal->text} : refusal.error();
+    }
+    default:
+      co_return Error{Errc::invalid,
+                      fmt::format("a frame of type {} does not belong here", header->type)};
+  }
+}
+
+}  // namespace cascade

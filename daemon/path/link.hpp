@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The sending end: keeps a session with one downstream node, for ever. Connects, says hello, sends
+// what its Feed has, hands acknowledgements back, and begins anew with back-off after any failure.
+#pragma once
+
+#include "daemon/path/feed.hpp"
+#include "daemon/path/frame_reader.hpp"
+#include "daemon/path/session.hpp"
+
+#include <memory>
+#include <string>
+
+namespace cascade {
+
+class Link {
+ public:
+  Link(const Executor& executor, Clock& clock, Net& net, const SessionTimes& times,
+       std::string node, const Uuid& group, std::string subject, const NodeConfig& peer,
+       Feed& feed);
+
+  /// Until stop().
+  Task<> run();
+  void stop();
+
+  const LinkStatus& status() const { return status_; }
+
+ private:
+  /// One session's own state.
+  struct Session {
+    Session(const Executor& executor, Clock& clock, std::unique_ptr<Stream> s, Duration silence)
+        : stream(std::move(s)),
+          reader(*stream),
+          watch(clock, *stream, silence),
+          beat_timer(clock.timer()),
+          crew(executor) {}
+    std::unique_ptr<Stream> stream;
+    FrameReader reader;
+    SilenceWatch watch;
+    std::unique_ptr<Timer> beat_timer;
+    Crew crew;
+    std::vector<Ack> acks;
+    Bytes body;
+    std::uint64_t stored_told = 0;
+    bool beat_due = false;
+    bool ended = false;
+    bool at_once = false;  // reconnect without back-off
+    Error why{Errc::closed, {}};
+  };
+
+  Task<Error> connect_and_serve();
+  Task<Result<void>> shake_hands(Session& s);
+  Task<Result<Welcome>> read_welcome(Session& s);
+  Task<> send_frames(Session& s);
+  Task<Result<bool>> send_next(Session& s);
+  Task<Result<void>> send_data(Session& s, const Outgoing& out);
+  Task<Result<void>> send_heartbeat(Session& s);
+  Task<> read_frames(Session& s);
+  Task<Result<void>> read_frame(Session& s);
+  Task<> beat(Session& s);
+  void end(Session& s, Error why);
+  void report(const Error& why);
+
+  Executor executor_;
+  Clock& clock_;
+  Net& net_;
+  SessionTimes times_;
+  std::string node_;
+  Uuid group_;
+  std::string subject_;
+  const NodeConfig& peer_;
+  Feed& feed_;
+  LinkStatus status_;
+  std::unique_ptr<Timer> backoff_timer_;
+  Session* session_ = nullptr;
+  bool at_once_ = false;
+  bool stopping_ = false;
+};
+
+}  // namespace cascade

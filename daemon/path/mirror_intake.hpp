@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The hub's intake: volumes of primaries, each in the order of its volume_seq, into one group order.
+#pragma once
+
+#include "daemon/path/intake.hpp"
+#include "lib/config/config.hpp"
+
+#include <map>
+#include <set>
+#include <string>
+
+namespace cascade {
+
+/// The volumes of one group as the hub knows them, shared by the sessions of all primaries.
+class MirrorVolumes {
+ public:
+  struct Volume {
+    const VolumeConfig* config = nullptr;
+    std::uint64_t bytes = 0;     // size of the hub's copy
+    std::uint64_t received = 0;  // volume_seq
+    std::function<void()> superseded;  // of the session that has it; empty: none
+    const void* owner = nullptr;
+    std::string owner_peer;
+  };
+
+  MirrorVolumes(const GroupConfig& group, Journal& journal);
+
+  /// After the journal is open: what it holds. `bytes_of` gives the size of the hub's copies.
+  void load(const std::function<std::uint64_t(const Uuid&)>& bytes_of);
+
+  const GroupConfig& group() const { return group_; }
+  Journal& journal() { return journal_; }
+  Volume* find(const Uuid& uuid);
+  const std::map<Uuid, Volume>& all() const { return volumes_; }
+
+  /// Under `hub-ack memory-sync` a crashed hub may have lost received writes that the rings still
+  /// hold, and the primaries send them again in any order. Until all of them are here, nothing past
+  /// the recovered end may be seen outside the journal.
+  void hold_until_resent();
+  bool holding() const { return !awaited_.empty(); }
+  /// Volumes that the hold waits for.
+  const std::map<Uuid, std::uint64_t>& awaited() const { return awaited_; }
+  /// A primary told how far its ring goes: the hold lasts at least until then.
+  void expect(const Uuid& volume, std::uint64_t last);
+  /// Ends the hold when everything awaited is stored.
+  void check_hold();
+
+ private:
+  const GroupConfig& group_;
+  Journal& journal_;
+  std::map<Uuid, Volume> volumes_;
+  // Volume and the volume_seq to wait for; "not known yet" until its primary is back.
+  std::map<Uuid, std::uint64_t> awaited_;
+};
+
+class MirrorIntake final : public Intake {
+ public:
+  explicit MirrorIntake(MirrorVolumes& volumes) : volumes_(volumes) {}
+  ~MirrorIntake() override { close(); }
+
+  Result<Welcome> open(const Hello& hello, std::function<void()> superseded) override;
+  void close() override;
+  Result<void> take(Incoming incoming) override;
+  void upstream_stored(std::uint64_t) override {}
+  void acks(std::vector<Ack>& out) const override;
+  bool acks_receipt() const override;
+
+ private:
+  Result<MirrorVolumes::Volume*> entitled(const Hello& hello, const Hello::Stream& stream);
+  void drop_known(Incoming& incoming);
+  Result<void> accept(const Record& record);
+  MirrorVolumes::Volume* mine(const Uuid& uuid);
+
+  MirrorVolumes& volumes_;
+  std::vector<MirrorVolumes::Volume*> streams_;
+};
+
+}  // namespace cascade

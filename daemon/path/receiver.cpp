@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/path/receiver.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace cascade {
+
+Receiver::Receiver(const Executor& executor, Clock& clock, const SessionTimes& times,
+                   std::string node, Journal& journal, std::unique_ptr<Stream> stream,
+                   std::unique_ptr<Intake> intake, LinkStatus& status)
+    : clock_(clock),
+      times_(times),
+      node_(std::move(node)),
+      journal_(journal),
+      stream_(std::move(stream)),
+      intake_(std::move(intake)),
+      status_(status),
+      reader_(*stream_),
+      watch_(clock, *stream_, times.silence_max),
+      beat_timer_(clock.timer()),
+      crew_(executor) {}
+
+Task<> Receiver::run(Hello hello) {
+  if (auto welcomed = co_await welcome(hello); !welcomed) {
+    end(welcomed.error().text);
+    co_await refuse(welcomed.error());
+    stream_->close();
+    co_return;
+  }
+  status_.connected = true;
+  status_.reason.clear();
+  status_.sessions += 1;
+  crew_.add(read_frames());
+  crew_.add(write_acks());
+  crew_.add(beat());
+  crew_.add(watch_.run());
+  co_await crew_.join();
+  intake_->close();
+}
+
+void Receiver::stop(std::string reason) { end(std::move(reason)); }
+
+/// Wakes everything that belongs to the session, so that join() comes to an end.
+void Receiver::end(std::string reason) {
+  if (ended_) return;
+  ended_ = true;
+  status_.connected = false;
+  status_.reason = watch_.expired() ? fmt::format("{} was silent for too long", status_.peer)
+                                    : std::move(reason);
+  watch_.stop();
+  beat_timer_->cancel();
+  if (crew_.running() > 0) stream_->close();
+  journal_.progress().notify();
+}
+
+Task<Result<void>> Receiver::welcome(const Hello& hello) {
+  if (journal_.failure()) co_return *journal_.failure();
+  auto terms = intake_->open(hello, [this] { end("a newer session has taken over"); });
+  if (!terms) co_return terms.error();
+  terms->node = node_;
+  const Bytes frame = encode_welcome(*terms);
+  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
+  co_return co_await stream_->write(buffers);
+}
+
+Task<> Receiver::refuse(const Error& error) {
+  const Bytes frame = encode_refusal(error.code, error.text);
+  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
+  (void)co_await stream_->write(buffers);
+}
+
+// ---- in
+
+Task<> Receiver::read_frames() {
+  while (!ended_) {
+    const auto outcome = co_await read_frame();
+    if (outcome) continue;
+    // A bad frame gets an answer; a lost connection has nobody to answer to.
+    if (outcome.error().code != Errc::closed && !ended_) co_await refuse(outcome.error());
+    end(outcome.error().text);
+  }
+}
+
+Task<Result<void>> Receiver::read_frame() {
+  auto header = co_await reader_.header();
+  if (!header) co_return header.error();
+  watch_.heard();
+  status_.received_bytes += sizeof(FrameHeader) + header->length;
+  if (header->stored_through > 0) intake_->upstream_stored(header->stored_through);
+  switch (static_cast<FrameType>(header->type)) {
+    case FrameType::data:
+      co_return co_await read_data(*header);
+    case FrameType::heartbeat:
+      co_return Result<void>{};
+    default:
+      co_return Error{Errc::invalid,
+                      fmt::format("a frame of type {} does not belong here", header->type)};
+  }
+}
+
+Task<Result<void>> Receiver::read_data(const FrameHeader& header) {
+  co_await journal_.room();
+  if (journal_.failure()) co_return *journal_.failure();
+  Incoming incoming;
+  incoming.body = std::make_unique_for_overwrite<std::byte[]>(header.length);
+  const std::span body(incoming.body.get(), header.length);
+  if (auto got = co_await reader_.body(body); !got) co_return got.error();
+  watch_.heard();
+  auto data = decode_data(header, body);
+  if (!data) co_return data.error();
+  incoming.records = {reinterpret_cast<Record*>(body.data()), data->records.size()};
+  incoming.payload = data->payload;
+  if (ended_) co_return Error{Errc::closed, "the session has ended"};
+  co_return intake_->take(std::move(incoming));
+}
+
+// ---- out
+
+bool Receiver::acks_changed() {
+  intake_->acks(acks_);
+  if (acks_.size() != acks_sent_.size()) return true;
+  const bool receipt = intake_->acks_receipt();
+  for (std::size_t i = 0; i < acks_.size(); ++i) {
+    if (acks_[i].stored != acks_sent_[i].stored) return true;
+    if (receipt && acks_[i].received != acks_sent_[i].received) return true;
+  }
+  return false;
+}
+
+Task<> Receiver::write_acks() {
+  while (!ended_) {
+    if (journal_.failure()) {
+      co_await refuse(*journal_.failure());
+      end(journal_.failure()->text);
+      co_return;
+    }
+    if (!acks_changed() && !beat_due_) {
+      co_await journal_.progress().wait();
+      continue;
+    }
+    beat_due_ = false;
+    acks_sent_ = acks_;
+    encode_acks(acks_, ack_frame_);
+    const std::array buffers{asio::const_buffer(ack_frame_.data(), ack_frame_.size())};
+    const auto written = co_await stream_->write(buffers);
+    if (!written) {
+      end(written.error().text);
+      co_return;
+    }
+    status_.sent_bytes += ack_frame_.size();
+  }
+}
+
+Task<> Receiver::beat() {
+  while (!ended_) {
+    co_await beat_timer_->sleep(times_.heartbeat);
+    beat_due_ = true;
+    journal_.progress().notify();
+  }
+}
+
+}  // namespace cascade

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The receiving end of one session: frames in, acknowledgements out, until either side ends it.
+// Whether it is a primary's session at the hub or the hub's at the remote is the Intake's business.
+#pragma once
+
+#include "daemon/path/frame_reader.hpp"
+#include "daemon/path/intake.hpp"
+#include "daemon/path/session.hpp"
+
+#include <memory>
+#include <string>
+
+namespace cascade {
+
+class Receiver {
+ public:
+  Receiver(const Executor& executor, Clock& clock, const SessionTimes& times, std::string node,
+           Journal& journal, std::unique_ptr<Stream> stream, std::unique_ptr<Intake> intake,
+           LinkStatus& status);
+
+  /// Answers the hello and serves the session to its end. The reason is left in the status.
+  Task<> run(Hello hello);
+  /// Ends it from outside.
+  void stop(std::string reason);
+  /// Why it ended, once it has.
+  const std::string& reason() const { return status_.reason; }
+
+ private:
+  Task<Result<void>> welcome(const Hello& hello);
+  Task<> refuse(const Error& error);
+  Task<> read_frames();
+  Task<Result<void>> read_frame();
+  Task<Result<void>> read_data(const FrameHeader& header);
+  Task<> write_acks();
+  Task<> beat();
+  bool acks_changed();
+  void end(std::string reason);
+
+  Clock& clock_;
+  SessionTimes times_;
+  std::string node_;
+  Journal& journal_;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Intake> intake_;
+  LinkStatus& status_;
+  FrameReader reader_;
+  SilenceWatch watch_;
+  std::unique_ptr<Timer> beat_timer_;
+  Crew crew_;
+  std::vector<Ack> acks_;
+  std::vector<Ack> acks_sent_;
+  Bytes ack_frame_;
+  bool beat_due_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace cascade

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The source of a primary: the rings of this node's volumes of one group. Volumes come and go with
+// `dmcascade create` and `remove`; a session names the rings that were there when it began, and a
+// change of the set asks for a new one. Records are handed out in place, never copied.
+#pragma once
+
+#include "daemon/io/clock.hpp"
+#include "daemon/path/feed.hpp"
+#include "lib/config/config.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace cascade {
+
+class RingFeed final : public Feed {
+ public:
+  struct VolumeStatus {
+    const VolumeConfig* config;
+    bool attached;
+    std::string reason;  // why not attached, or why it cannot replicate
+    std::uint64_t sectors = 0;
+    std::uint64_t published = 0, received = 0, stored = 0, released = 0;
+  };
+
+  RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
+           std::vector<const VolumeConfig*> volumes);
+  ~RingFeed() override;
+
+  /// Attaches to rings as they appear, watches them, lets go of lost ones; until stop().
+  Task<> run();
+  void stop();
+  std::vector<VolumeStatus> status() const;
+
+  SessionKind kind() const override { return SessionKind::mirror; }
+  Task<> wait_for_streams() override { return wait(); }
+  std::vector<Hello::Stream> streams() override;
+  Result<void> begin(const Welcome& welcome) override;
+  void end() override;
+  Task<Result<std::optional<Outgoing>>> next() override;
+  Task<> wait() override;
+  void wake() override { work_.notify(); }
+  Result<void> acked(std::span<const Ack> acks) override;
+  std::uint64_t stored_through() const override { return 0; }
+  void link_state(LinkState state) override;
+
+ private:
+  struct Volume;
+
+  Task<> serve(Volume& volume);
+  Task<> watch_readable(Volume& volume);
+  Task<> attach(Volume& volume);
+  void report(Volume& volume, const std::string& reason);
+  Volume* in_session(const Uuid& uuid);
+
+  Clock& clock_;
+  RingHost& host_;
+  std::string subject_;
+  std::vector<std::unique_ptr<Volume>> volumes_;
+  Crew crew_;
+  Signal work_;    // next() may have something, or the session should look up
+  Signal let_go_;  // a session has ended
+  std::size_t turn_ = 0;
+  std::size_t taken_from_ = 0;   // volume of the last Outgoing
+  std::size_t taken_count_ = 0;  // its records
+  LinkState state_ = LinkState::down;
+  bool in_session_ = false;
+  bool changed_ = false;  // the set of rings is not the session's any more
+  bool stopping_ = false;
+};
+
+}  // namespace cascade

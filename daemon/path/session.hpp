@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What both ends of a session share: its settings, what status shows of it, and the watch over a
+// peer that has gone silent.
+#pragma once
+
+#include "daemon/io/clock.hpp"
+#include "daemon/io/net.hpp"
+#include "lib/config/config.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace cascade {
+
+struct SessionTimes {
+  Duration heartbeat;
+  Duration silence_max;
+  Duration reconnect_min;
+  Duration reconnect_max;
+};
+
+inline SessionTimes session_times(const DaemonConfig& config) {
+  return {config.heartbeat, config.session_timeout, config.reconnect_min, config.reconnect_max};
+}
+
+/// Of one peer and direction, over all its sessions.
+struct LinkStatus {
+  std::string peer;
+  bool downstream = false;  // we send
+  bool connected = false;
+  bool connecting = false;
+  std::string reason;  // why not connected
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t sessions = 0;
+};
+
+/// Closes a stream on which nothing has been heard for too long.
+class SilenceWatch {
+ public:
+  SilenceWatch(Clock& clock, Stream& stream, Duration silence_max)
+      : clock_(clock),
+        stream_(stream),
+        silence_max_(silence_max),
+        timer_(clock.timer()),
+        heard_(clock.now()) {}
+
+  void heard() { heard_ = clock_.now(); }
+  bool expired() const { return expired_; }
+
+  Task<> run() {
+    while (!stopped_) {
+      const Duration quiet = clock_.now() - heard_;
+      if (quiet >= silence_max_) {
+        expired_ = true;
+        stream_.close();
+        co_return;
+      }
+      co_await timer_->sleep(silence_max_ - quiet);
+    }
+  }
+
+  void stop() {
+    stopped_ = true;
+    timer_->cancel();
+  }
+
+ private:
+  Clock& clock_;
+  Stream& stream_;
+  Duration silence_max_;
+  std::unique_ptr<Timer> timer_;
+  TimePoint heard_;
+  bool expired_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace cascade

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/path/ship_intake.hpp"
+
+#include <fmt/format.h>
+
+namespace cascade {
+namespace {
+
+// A hub ships at most one batch ahead of what it has stored, and one may be on its way.
+constexpr std::size_t held_bytes_max =
+    4 * (limits::batch_payload_bytes_max + limits::batch_records_max * sizeof(Record));
+
+std::uint64_t last_seq(const Incoming& in) { return group_seq_of(in.records.back()); }
+
+}  // namespace
+
+Result<Welcome> ShipIntake::open(const Hello& hello, std::function<void()> superseded) {
+  const auto& stream = hello.streams.front();
+  const std::uint64_t here = state_.journal.received_seq();
+  if (hello.node != state_.group.hub)
+    return Error{Errc::refused, fmt::format("group {}: the hub is {}, not {}; compare the "
+                                            "configuration files",
+                                            state_.group.name, state_.group.hub, hello.node)};
+  if (here > stream.last)
+    return Error{Errc::refused,
+                 fmt::format("group {}: the remote holds writes through {}, but the hub's journal "
+                             "ends at {}; it is not the journal that this remote has followed",
+                             state_.group.name, here, stream.last)};
+  if (here + 1 < stream.first)
+    return Error{Errc::refused,
+                 fmt::format("group {}: the remote holds writes through {}, but the hub's journal "
+                             "begins at {}; the remote's journal is new or too far behind",
+                             state_.group.name, here, stream.first)};
+  if (state_.superseded && state_.owner != this) state_.superseded();
+  state_.owner = this;
+  state_.superseded = std::move(superseded);
+  // The hub may have crashed since and numbered anew what is held here: it sends it again.
+  state_.held.clear();
+  state_.held_bytes = 0;
+  Welcome welcome;
+  welcome.streams.push_back({state_.group.uuid, here, state_.journal.stored_seq()});
+  return welcome;
+}
+
+void ShipIntake::close() {
+  if (state_.owner != this) return;
+  state_.owner = nullptr;
+  state_.superseded = nullptr;
+}
+
+Result<void> ShipIntake::take(Incoming incoming) {
+  if (state_.owner != this)
+    return Error{Errc::refused, "a newer session of the hub has taken over"};
+  std::uint64_t expected = state_.received_seq() + 1;
+  std::size_t skip = 0, skip_bytes = 0;
+  for (const Record& record : incoming.records) {
+    if (group_seq_of(record) < expected) {
+      ++skip;
+      skip_bytes += payload_bytes_of(record);
+      continue;
+    }
+    if (group_seq_of(record) != expected)
+      return Error{Errc::refused, fmt::format("group {}: write {} came after write {}",
+                                              state_.group.name, group_seq_of(record),
+                                              expected - 1)};
+    ++expected;
+  }
+  incoming.records = incoming.records.subspan(skip);
+  incoming.payload = incoming.payload.subspan(skip_bytes);
+  if (incoming.records.empty()) return {};
+  state_.held_bytes += incoming.records.size_bytes() + incoming.payload.size();
+  state_.held_seq = last_seq(incoming);
+  state_.held.push_back(std::move(incoming));
+  release_held();
+  if (state_.held_bytes > held_bytes_max)
+    return Error{Errc::refused, fmt::format("group {}: more than {} bytes that the hub has not "
+                                            "stored itself",
+                                            state_.group.name, held_bytes_max)};
+  return {};
+}
+
+void ShipIntake::upstream_stored(std::uint64_t group_seq) {
+  if (state_.owner != this || group_seq <= state_.upstream_stored) return;
+  state_.upstream_stored = group_seq;
+  release_held();
+}
+
+void ShipIntake::release_held() {
+  while (!state_.held.empty() && last_seq(state_.held.front()) <= state_.upstream_stored) {
+    Incoming& in = state_.held.front();
+    state_.held_bytes -= in.records.size_bytes() + in.payload.size();
+    state_.journal.append(std::move(in));
+    state_.held.pop_front();
+  }
+}
+
+void ShipIntake::acks(std::vector<Ack>& out) const {
+  out.clear();
+  out.push_back({state_.group.uuid, state_.received_seq(), state_.journal.stored_seq()});
+}
+
+bool ShipIntake::acks_receipt() const {
+  return state_.group.remote_ack == AckWhen::memory_sync;
+}
+
+}  // namespace cascade

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The remote's intake: the group's order as the hub made it. What the hub shipped before it was
+// stable there (`ship received`) is held in memory until the hub says that it is: a hub that crashes
+// may give those numbers to other writes, and this journal must never hold what the hub does not.
+#pragma once
+
+#include "daemon/path/intake.hpp"
+#include "lib/config/config.hpp"
+
+#include <deque>
+
+namespace cascade {
+
+/// What outlives a session.
+struct ShipState {
+  const GroupConfig& group;
+  Journal& journal;
+  std::uint64_t upstream_stored = 0;
+  std::deque<Incoming> held = {};  // received, not yet stable at the hub
+  std::size_t held_bytes = 0;
+  std::uint64_t held_seq = 0;  // last group_seq held; 0: none
+  std::function<void()> superseded = {};
+  const void* owner = nullptr;
+
+  std::uint64_t received_seq() const { return held.empty() ? journal.received_seq() : held_seq; }
+};
+
+class ShipIntake final : public Intake {
+ public:
+  explicit ShipIntake(ShipState& state) : state_(state) {}
+  ~ShipIntake() override { close(); }
+
+  Result<Welcome> open(const Hello& hello, std::function<void()> superseded) override;
+  void close() override;
+  Result<void> take(Incoming incoming) override;
+  void upstream_stored(std::uint64_t group_seq) override;
+  void acks(std::vector<Ack>& out) const override;
+  bool acks_receipt() const override;
+
+ private:
+  void release_held();
+
+  ShipState& state_;
+};
+
+}  // namespace cascade

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/site.hpp"
+
+#include "daemon/group.hpp"
+#include "daemon/os/clock.hpp"
+#include "daemon/os/disk.hpp"
+#include "daemon/os/ring.hpp"
+#include "daemon/os/thread_call.hpp"
+#include "daemon/report/log.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <thread>
+
+namespace cascade {
+namespace {
+
+using report::Level;
+
+// Connections that have not said hello yet: bounded in number and in time.
+constexpr std::size_t strangers_max = 64;
+constexpr std::chrono::seconds hello_time_max{5};
+
+std::string rfc3339_now() {
+  const auto now = std::chrono::system_clock::now();
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms.count() % 1000);
+}
+
+}  // namespace
+
+/// One group, its event loop and its thread.
+struct Site::Shard {
+  Shard(const Config& config, const GroupConfig& group, const std::string& node)
+      : uuid(group.uuid),
+        clock(io.get_executor()),
+        net(io.get_executor()),
+        rings(io.get_executor()),
+        config_(config),
+        group_(group),
+        node_(node) {}
+
+  Result<void> start() {
+    auto aio_or = os::AioContext::create(io);
+    if (!aio_or) return aio_or.error();
+    aio = std::move(*aio_or);
+    const GroupNode::Seams seams{io.get_executor(), clock, net, *aio, rings};
+    node = std::make_unique<GroupNode>(seams, config_, group_, node_);
+    crew.emplace(io.get_executor());
+    crew->add(live());
+    thread = std::thread([this] { io.run(); });
+    return {};
+  }
+
+  Task<> live() {
+    co_await node->run();
+    aio->close();
+  }
+
+  Uuid uuid;
+  asio::io_context io{1};
+  os::SystemClock clock;
+  os::TcpNet net;
+  os::KernelRings rings;
+  std::unique_ptr<os::AioContext> aio;
+  std::unique_ptr<GroupNode> node;
+  std::optional<Crew> crew;
+  std::thread thread;
+
+ private:
+  const Config& config_;
+  const GroupConfig& group_;
+  const std::string& node_;
+};
+
+Site::Site(asio::io_context& io, const Config& config, std::string node)
+    : io_(io),
+      config_(config),
+      node_(std::move(node)),
+      net_(io.get_executor()),
+      crew_(io.get_executor()) {}
+
+Site::~Site() {
+  for (auto& shard : shards_)
+    if (shard->thread.joinable()) shard->thread.join();
+}
+
+bool Site::listens() const {
+  return std::any_of(config_.groups.begin(), config_.groups.end(), [this](const GroupConfig& g) {
+    return g.hub == node_ || g.remote == node_;
+  });
+}
+
+Result<void> Site::start() {
+  if (listens()) {
+    auto listener = net_.listen(config_.node(node_)->address);
+    if (!listener) return listener.error();
+    listener_ = std::move(*listener);
+  }
+  for (const GroupConfig& group : config_.groups) {
+    if (!GroupNode::concerns(group, node_)) continue;
+    shards_.push_back(std::make_unique<Shard>(config_, group, node_));
+    if (auto started = shards_.back()->start(); !started) return started;
+  }
+  if (listener_) crew_.add(accept_sessions());
+  return {};
+}
+
+Task<> Site::stop() {
+  if (listener_) listener_->close();
+  for (auto& shard : shards_)
+    asio::post(shard->io, [node = shard->node.get()] { node->stop(); });
+  for (auto& shard : shards_) shard->thread.join();
+  co_await crew_.join();
+}
+
+// ---- sessions: read the hello here, hand the stream to its group's thread
+
+Task<> Site::accept_sessions() {
+  for (;;) {
+    auto stream = co_await listener_->accept();
+    if (!stream) co_return;
+    if (strangers_ >= strangers_max) continue;
+    crew_.add(introduce(std::move(*stream)));
+  }
+}
+
+Task<> Site::introduce(std::unique_ptr<Stream> stream) {
+  ++strangers_;
+  os::SystemClock clock(io_.get_executor());
+  SilenceWatch watch(clock, *stream, hello_time_max);
+  Crew crew(io_.get_executor());
+  crew.add(watch.run());
+  auto hello = co_await read_hello(*stream);
+  watch.stop();
+  co_await crew.join();
+  --strangers_;
+  Shard* shard = hello ? find(hello->group) : nullptr;
+  if (shard == nullptr) {
+    const Error error = hello ? Error{Errc::refused, fmt::format("{} takes no part in group {}; "
+                                                                 "compare the configuration files",
+                                                                 node_, to_text(hello->group))}
+                              : hello.error();
+    report::log(Level::warning, stream->peer(), error.text);
+    if (error.code != Errc::closed) co_await turn_away(*stream, error);
+    co_return;
+  }
+  auto moved = shard->net.adopt(std::move(stream));
+  asio::post(shard->io,
+             [node = shard->node.get(), moved = std::move(moved), h = std::move(*hello)]() mutable {
+               node->accept(std::move(moved), std::move(h));
+             });
+}
+
+Task<Result<Hello>> Site::read_hello(Stream& stream) {
+  FrameReader reader(stream);
+  auto header = co_await reader.header();
+  if (!header) co_return header.error();
+  if (static_cast<FrameType>(header->type) != FrameType::hello)
+    co_return Error{Errc::invalid, "a session begins with a hello"};
+  Bytes body(header->length);
+  if (auto got = co_await reader.body(body); !got) co_return got.error();
+  co_return decode_hello(*header, body);
+}
+
+Task<> Site::turn_away(Stream& stream, const Error& error) {
+  const Bytes frame = encode_refusal(error.code, error.text);
+  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
+  (void)co_await stream.write(buffers);
+  stream.close();
+}
+
+Site::Shard* Site::find(const Uuid& group) {
+  for (auto& shard : shards_)
+    if (shard->uuid == group) return shard.get();
+  return nullptr;
+}
+
+Task<api::StatusReport> Site::status() {
+  api::StatusReport report;
+  report.version = CASCADE_VERSION;
+  report.time = rfc3339_now();
+  report.node = node_;
+  for (auto& shard : shards_) {
+    GroupNode* node = shard->node.get();
+    report.groups.push_back(co_await os::call_on<api::Group>(shard->io.get_executor(),
+                                                             [node] { return node->status(); }));
+  }
+  co_return report;
+}
+
+}  // namespace cascade

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// This node: a thread for each consistency group that it takes part in, one listening address, the
+// control socket. Builds everything from the configuration and takes it down in reverse.
+#pragma once
+
+#include "daemon/os/net.hpp"
+#include "lib/api/api.hpp"
+#include "lib/config/config.hpp"
+#include "lib/format/frame.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace cascade {
+
+class Site {
+ public:
+  /// `config` must outlive it; `io` is the main thread's.
+  Site(asio::io_context& io, const Config& config, std::string node);
+  ~Site();
+
+  /// Listens and starts the groups. Errors are those of the node, not of a group.
+  Result<void> start();
+  /// Ends every group in order; returns when their threads are gone.
+  Task<> stop();
+
+  Task<api::StatusReport> status();
+
+ private:
+  struct Shard;
+
+  bool listens() const;
+  Task<> accept_sessions();
+  Task<> introduce(std::unique_ptr<Stream> stream);
+  Task<Result<Hello>> read_hello(Stream& stream);
+  Task<> turn_away(Stream& stream, const Error& error);
+  Shard* find(const Uuid& group);
+
+  asio::io_context& io_;
+  const Config& config_;
+  std::string node_;
+  os::TcpNet net_;
+  std::unique_ptr<Listener> listener_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  Crew crew_;
+  std::size_t strangers_ = 0;
+};
+
+}  // namespace cascade
