@@ -120,6 +120,7 @@ struct cascade_kernel_words {
  * Written by the daemon only; a fresh page for each attach, set up by the kernel with what it
  * knows. The kernel reads each word once and checks it: never going back,
  * stored <= received <= published. A word that fails detaches the daemon.
+ * The daemon writes received before stored, the kernel reads stored before received.
  */
 struct cascade_daemon_words {
 	/* Received through: every record up to this volume_seq is in the hub's memory. */

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the module share.
+ *
+ * A volume outlives its tables: a reload brings a new target to the same volume, whose ring goes
+ * on. Its life ends with its last target; its memory with the last of target and open file.
+ *
+ * Lock order: cascade_volumes_mutex > cascade_file.mutex > cascade_volume.lock (irq-safe).
+ */
+#ifndef CASCADE_H
+#define CASCADE_H
+
+#include <linux/bio.h>
+#include <linux/device-mapper.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/spinlock.h>
+#include <linux/uuid.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "uapi/dm_cascade.h"
+
+#define DM_MSG_PREFIX "cascade"
+
+#define CASCADE_PAYLOAD_MAX	(256 * 1024)	/* bytes of one record: what bios are split to */
+#define CASCADE_RING_KIB_MIN	1024
+#define CASCADE_RING_KIB_MAX	(1024 * 1024)
+#define CASCADE_RING_KIB_DEFAULT 8192
+#define CASCADE_SLOT_BYTES	2048		/* of payload area for each slot */
+
+struct cascade_file;
+struct cascade_target;
+
+/* One bio on its way; lives in the bio's per-bio data. */
+struct cascade_io {
+	struct rb_node rb;		/* in volume->tree while the local write is not done */
+	u64 start, last;		/* sectors, both inclusive */
+	u64 subtree_last;
+	struct list_head list;		/* on issue, flushes, or a list of finished ones */
+	struct cascade_target *t;
+	u64 seq;			/* of a write; of a flush: stored must reach it */
+	unsigned int blockers;		/* earlier overlapping local writes not done, +1 while filling */
+	bool flush;
+	bool need_stored;		/* FUA: received is not enough */
+	bool local_done;
+	blk_status_t status;
+};
+
+/* What the kernel knows of a slot beside the shared record. */
+struct cascade_slot {
+	struct cascade_io *io;		/* until its bio is completed */
+	u64 payload_end;
+	bool ready;			/* may be published */
+	bool local_done;
+};
+
+struct cascade_volume {
+	struct list_head list;		/* cascade_volumes; under cascade_volumes_mutex */
+	struct kref kref;
+	unsigned int targets;		/* under cascade_volumes_mutex */
+	uuid_t uuid;
+	char name[DM_NAME_LEN];		/* of the live device; under lock */
+
+	/* The ring; fixed for the volume's life. */
+	u64 nr_slots;
+	u64 payload_bytes;
+	struct cascade_kernel_words *words;
+	u64 *payload_pos;
+	struct cascade_record *records;
+	void *payload;
+	struct cascade_slot *slots;
+
+	spinlock_t lock;		/* everything below */
+	struct cascade_target *live;	/* whose table is in use; NULL before the first resume */
+	sector_t sectors;
+	enum cascade_send_order send_order;
+	enum cascade_hub_ack hub_ack;
+	bool started;
+	bool gone;			/* last target is gone */
+	bool requeue;			/* noflush suspend: waiting bios go back to dm */
+	u64 reserved, published, received, stored, released;	/* volume_seq */
+	u64 payload_head, payload_tail;	/* free-running bytes */
+	struct rb_root_cached tree;
+	struct list_head issue;		/* unblocked: local write to be issued by the worker */
+	struct list_head flushes;	/* done locally, waiting for stored */
+	struct bio_list deferred;	/* held back: ring full or not started */
+	unsigned int nr_deferred;
+	unsigned int nr_ios;		/* admitted and not completed */
+	unsigned int nr_ack_waiting;	/* of those, done locally */
+
+	struct cascade_file *owner;
+	struct cascade_daemon_words *daemon_words;	/* of the owner; NULL without one */
+	enum cascade_daemon_state daemon;
+	enum cascade_link_state link;
+	wait_queue_head_t poll_wait;
+
+	u64 nr_writes, nr_write_bytes, nr_wakeups, nr_doorbells;
+
+	struct work_struct work;	/* in the way of writes: never waits for memory */
+	struct work_struct event_work;	/* tells user space that the daemon was revoked */
+	struct bio_set bios;
+};
+
+struct cascade_options {
+	uuid_t uuid;
+	enum cascade_send_order send_order;
+	enum cascade_hub_ack hub_ack;
+	unsigned int ring_kib;
+};
+
+/* One table's target. */
+struct cascade_target {
+	struct dm_target *ti;
+	struct cascade_volume *v;
+	struct dm_dev *dev;
+	sector_t start;			/* on dev */
+	struct cascade_options options;
+};
+
+/* args.c: the table line, both ways */
+int cascade_parse_table(struct cascade_target *t, unsigned int argc, char **argv);
+void cascade_print_table(struct cascade_target *t, char *result, unsigned int maxlen);
+const char *cascade_send_order_word(enum cascade_send_order order);
+const char *cascade_hub_ack_word(enum cascade_hub_ack ack);
+
+/* volume.c: volumes by UUID. May sleep. */
+extern struct mutex cascade_volumes_mutex;
+extern struct list_head cascade_volumes;
+int cascade_volume_join(struct cascade_target *t);
+void cascade_volume_leave(struct cascade_target *t);
+struct cascade_volume *cascade_volume_find(const u8 *uuid);	/* takes a reference */
+bool cascade_volume_taken(struct cascade_volume *v, struct cascade_target *t);	/* mutex held */
+void cascade_volume_put(struct cascade_volume *v);
+void cascade_table_event(struct cascade_volume *v);
+int cascade_volumes_init(void);
+void cascade_volumes_exit(void);
+void cascade_queue_work(struct cascade_volume *v);		/* any context */
+
+/* order.c: overlapping writes. volume->lock held. */
+void cascade_order_enter(struct cascade_volume *v, struct cascade_io *io);
+bool cascade_order_leave(struct cascade_volume *v, struct cascade_io *io);
+
+/* ring.c: slots and sequence numbers */
+int cascade_ring_alloc(struct cascade_volume *v, unsigned int ring_kib);
+void cascade_ring_free(struct cascade_volume *v);
+/* volume->lock held: */
+bool cascade_ring_reserve(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);
+void cascade_ring_publish(struct cascade_volume *v);
+void cascade_ring_release(struct cascade_volume *v);
+int cascade_ring_start(struct cascade_volume *v, u64 base);
+void cascade_ring_advance(struct cascade_volume *v, struct list_head *finished);
+/* no lock, the caller owns the reserved slot: */
+void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);
+struct cascade_slot *cascade_slot(struct cascade_volume *v, u64 seq);
+
+/* write.c: the life of a write */
+int cascade_map(struct dm_target *ti, struct bio *bio);
+void cascade_work(struct work_struct *work);
+void cascade_finish(struct list_head *finished);		/* no lock held */
+bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io);	/* lock held */
+void cascade_give_up(struct cascade_volume *v, blk_status_t status);		/* may sleep */
+
+/* cdev.c */
+int cascade_cdev_init(void);
+void cascade_cdev_exit(void);
+void cascade_revoke(struct cascade_volume *v, const char *why);	/* volume->lock held */
+
+/* netlink.c */
+int cascade_netlink_init(void);
+void cascade_netlink_exit(void);
+void cascade_netlink_event(struct cascade_volume *v, enum cascade_event event);	/* may sleep */
+
+#endif /* CASCADE_H */

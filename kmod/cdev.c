@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /dev/dm-cascade: how a daemon gets at a volume's ring (uapi/dm_cascade.h, section 3).
+ *
+ * An open file holds a reference to its volume from attach to release, so the ring's memory
+ * outlives the target if it must. The page of words that a daemon may write belongs to its file: an
+ * old mapping never reaches the page of a new daemon.
+ */
+#include "cascade.h"
+#include "compat.h"
+
+#include <linux/capability.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+struct cascade_file {
+	struct mutex mutex;		/* attach against everything else */
+	struct cascade_volume *v;	/* set once by attach */
+	struct page *words;		/* set once by attach */
+	bool revoked;			/* under v->lock */
+};
+
+/* Where each part is mapped: far apart, so that no size ever overlaps. */
+enum { PART_KERNEL_WORDS, PART_DAEMON_WORDS, PART_PAYLOAD_POS, PART_RECORDS, PART_PAYLOAD };
+#define PART_SHIFT 32
+
+static u64 part_offset(int part)
+{
+	return (u64)part << PART_SHIFT;
+}
+
+/* The daemon broke the rules: it is not listened to any more. */
+void cascade_revoke(struct cascade_volume *v, const char *why)
+{
+	lockdep_assert_held(&v->lock);
+	DMERR("%s: daemon detached: %s; restart dmcascaded", v->name, why);
+	v->daemon = CASCADE_DAEMON_REVOKED;
+	v->link = CASCADE_LINK_DOWN;
+	v->owner->revoked = true;
+	v->owner = NULL;
+	v->daemon_words = NULL;
+	schedule_work(&v->event_work);
+	wake_up_interruptible(&v->poll_wait);
+}
+
+static int cascade_open(struct inode *inode, struct file *file)
+{
+	struct cascade_file *f = kzalloc(sizeof(*f), GFP_KERNEL);
+
+	if (!f)
+		return -ENOMEM;
+	mutex_init(&f->mutex);
+	file->private_data = f;
+	return 0;
+}
+
+/* Close, exit or kill of the daemon: its records stay for the next one. */
+static int cascade_release(struct inode *inode, struct file *file)
+{
+	struct cascade_file *f = file->private_data;
+	struct cascade_volume *v = f->v;
+	bool detached = false;
+
+	if (v) {
+		spin_lock_irq(&v->lock);
+		if (v->owner == f) {
+			v->owner = NULL;
+			v->daemon_words = NULL;
+			v->daemon = CASCADE_DAEMON_ABSENT;
+			v->link = CASCADE_LINK_DOWN;
+			detached = true;
+		}
+		spin_unlock_irq(&v->lock);
+		if (detached)
+			cascade_netlink_event(v, CASCADE_EVENT_DAEMON);
+		put_page(f->words);
+		cascade_volume_put(v);
+	}
+	mutex_destroy(&f->mutex);
+	kfree(f);
+	return 0;
+}
+
+/* ---- attach */
+
+static int take_ownership(struct cascade_volume *v, struct cascade_file *f, struct page *page,
+			  struct cascade_attach *a)
+{
+	struct cascade_daemon_words *words = page_address(page);
+	int r = 0;
+
+	spin_lock_irq(&v->lock);
+	if (v->gone || !v->live) {
+		r = -ENODEV;
+	} else if (v->owner) {
+		r = -EBUSY;
+	} else {
+		words->received = v->received;
+		words->stored = v->stored;
+		words->consumed = v->released;
+		v->owner = f;
+		v->daemon_words = words;
+		v->daemon = CASCADE_DAEMON_ATTACHED;
+		a->sectors = v->sectors;
+		a->published = v->published;
+		a->released = v->released;
+		a->started = v->started;
+	}
+	spin_unlock_irq(&v->lock);
+	return r;
+}
+
+static void describe_ring(struct cascade_volume *v, struct cascade_attach *a)
+{
+	a->slots = v->nr_slots;
+	a->payload_bytes = v->payload_bytes;
+	a->kernel_words_offset = part_offset(PART_KERNEL_WORDS);
+	a->daemon_words_offset = part_offset(PART_DAEMON_WORDS);
+	a->payload_pos_offset = part_offset(PART_PAYLOAD_POS);
+	a->records_offset = part_offset(PART_RECORDS);
+	a->payload_offset = part_offset(PART_PAYLOAD);
+	a->reserved = 0;
+}
+
+static int attach_volume(struct cascade_file *f, struct cascade_attach *a)
+{
+	struct cascade_volume *v;
+	struct page *page;
+	int r;
+
+	if (a->flags)
+		return -EINVAL;
+	if (f->v)
+		return -EBUSY;
+	v = cascade_volume_find(a->volume);
+	if (!v)
+		return -ENODEV;
+	page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	r = page ? take_ownership(v, f, page, a) : -ENOMEM;
+	if (r) {
+		if (page)
+			put_page(page);
+		cascade_volume_put(v);
+		return r;
+	}
+	describe_ring(v, a);
+	f->words = page;
+	/* Pairs with the load in attached(): whoever sees the volume sees the words. */
+	smp_store_release(&f->v, v);
+	cascade_netlink_event(v, CASCADE_EVENT_DAEMON);
+	return 0;
+}
+
+static long cascade_attach(struct cascade_file *f, struct cascade_attach __user *user)
+{
+	struct cascade_attach a;
+	int r;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (copy_from_user(&a, user, sizeof(a)))
+		return -EFAULT;
+	if (a.abi_version != CASCADE_ABI_VERSION) {
+		if (put_user(CASCADE_ABI_VERSION, &user->abi_version))
+			return -EFAULT;
+		return -EPROTONOSUPPORT;
+	}
+	mutex_lock(&f->mutex);
+	r = attach_volume(f, &a);
+	mutex_unlock(&f->mutex);
+	if (r)
+		return r;
+	return copy_to_user(user, &a, sizeof(a)) ? -EFAULT : 0;
+}
+
+/* ---- what an attached daemon asks for */
+
+static struct cascade_volume *attached(struct cascade_file *f)
+{
+	return smp_load_acquire(&f->v);
+}
+
+static long cascade_start(struct cascade_file *f, struct cascade_start __user *user)
+{
+	struct cascade_volume *v = attached(f);
+	struct cascade_start start;
+	int r;
+
+	if (!v)
+		return -EINVAL;
+	if (copy_from_user(&start, user, sizeof(start)))
+		return -EFAULT;
+	spin_lock_irq(&v->lock);
+	r = v->owner == f ? cascade_ring_start(v, start.base_seq) : -EIO;
+	spin_unlock_irq(&v->lock);
+	return r;
+}
+
+static long cascade_doorbell(struct cascade_file *f)
+{
+	struct cascade_volume *v = attached(f);
+	LIST_HEAD(finished);
+	int r = 0;
+
+	if (!v)
+		return -EINVAL;
+	spin_lock_irq(&v->lock);
+	if (v->owner == f) {
+		v->nr_doorbells++;
+		cascade_ring_advance(v, &finished);
+	}
+	if (v->owner != f)
+		r = -EIO;
+	spin_unlock_irq(&v->lock);
+	cascade_finish(&finished);
+	return r;
+}
+
+static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct cascade_file *f = file->private_data;
+	void __user *user = (void __user *)arg;
+
+	switch (cmd) {
+	case CASCADE_IOC_ATTACH:
+		return cascade_attach(f, user);
+	case CASCADE_IOC_START:
+		return cascade_start(f, user);
+	case CASCADE_IOC_DOORBELL:
+		return cascade_doorbell(f);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static __poll_t cascade_poll(struct file *file, poll_table *wait)
+{
+	struct cascade_file *f = file->private_data;
+	struct cascade_volume *v = attached(f);
+	__poll_t mask = 0;
+
+	if (!v)
+		return EPOLLERR;
+	poll_wait(file, &v->poll_wait, wait);
+	spin_lock_irq(&v->lock);
+	if (v->gone)
+		mask |= EPOLLHUP;
+	if (f->revoked)
+		mask |= EPOLLERR;
+	/* UNTRUSTED: a wrong value only hurts the daemon's own sleep. */
+	if (v->owner == f && v->published > READ_ONCE(v->daemon_words->consumed))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	spin_unlock_irq(&v->lock);
+	return mask;
+}
+
+/* ---- memory */
+
+static int map_daemon_words(struct cascade_file *f, struct vm_area_struct *vma)
+{
+	if (vma->vm_end - vma->vm_start != PAGE_SIZE)
+		return -EINVAL;
+	return vm_insert_page(vma, vma->vm_start, f->words);
+}
+
+static int map_readonly(struct vm_area_struct *vma, void *area)
+{
+	if (vma->vm_flags & VM_WRITE)
+		return -EPERM;
+	vm_flags_clear(vma, VM_MAYWRITE);
+	return remap_vmalloc_range(vma, area, 0);
+}
+
+static int cascade_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct cascade_file *f = file->private_data;
+	struct cascade_volume *v = attached(f);
+	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
+
+	if (!v || !(vma->vm_flags & VM_SHARED) || offset & (BIT_ULL(PART_SHIFT) - 1))
+		return -EINVAL;
+	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);
+	switch (offset >> PART_SHIFT) {
+	case PART_KERNEL_WORDS:
+		return map_readonly(vma, v->words);
+	case PART_DAEMON_WORDS:
+		return map_daemon_words(f, vma);
+	case PART_PAYLOAD_POS:
+		return map_readonly(vma, v->payload_pos);
+	case PART_RECORDS:
+		return map_readonly(vma, v->records);
+	case PART_PAYLOAD:
+		return map_readonly(vma, v->payload);
+	default:
+		return -EINVAL;
+	}
+}
+
+static const struct file_operations cascade_fops = {
+	.owner = THIS_MODULE,
+	.open = cascade_open,
+	.release = cascade_release,
+	.unlocked_ioctl = cascade_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.poll = cascade_poll,
+	.mmap = cascade_mmap,
+	.llseek = noop_llseek,
+};
+
+static struct miscdevice cascade_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = CASCADE_DEVICE_NAME,
+	.fops = &cascade_fops,
+	.mode = 0600,
+};
+
+int cascade_cdev_init(void)
+{
+	return misc_register(&cascade_misc);
+}
+
+void cascade_cdev_exit(void)
+{
+	misc_deregister(&cascade_misc);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Everything that depends on the kernel's version. The rest is written for the newest kernel;
+ * this re-creates what older ones lack.
+ */
+#ifndef CASCADE_COMPAT_H
+#define CASCADE_COMPAT_H
+
+#include <linux/mm.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+#error "dm-cascade needs Linux 6.1 or later"
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags &= ~flags;
+}
+
+static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags |= flags;
+}
+#endif
+
+/* What the discard limit of a queue is called. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+#define cascade_max_discard(limits) ((limits)->max_discard_sectors)
+#else
+#define cascade_max_discard(limits) ((limits)->max_hw_discard_sectors)
+#endif
+
+#endif /* CASCADE_COMPAT_H */

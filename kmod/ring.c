@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The kernel's side of the ring (uapi/dm_cascade.h, section 2).
+ *
+ * SECURITY: the daemon must be assumed to be malicious. Of what it writes, only four words are ever
+ * read, each once (tagged UNTRUSTED); none becomes an index before it has passed its check, and
+ * @waiting and @consumed are only hints.
+ */
+#include "cascade.h"
+
+#include <linux/crc32c.h>
+#include <linux/highmem.h>
+#include <linux/ktime.h>
+#include <linux/vmalloc.h>
+
+int cascade_ring_alloc(struct cascade_volume *v, unsigned int ring_kib)
+{
+	BUILD_BUG_ON(sizeof(struct cascade_record) != CASCADE_RECORD_BYTES);
+	BUILD_BUG_ON(offsetof(struct cascade_record, volume) != 8);
+	BUILD_BUG_ON(offsetof(struct cascade_record, sector) != 24);
+	BUILD_BUG_ON(offsetof(struct cascade_record, volume_seq) != 40);
+	BUILD_BUG_ON(offsetof(struct cascade_record, primary_time_ns) != 56);
+	BUILD_BUG_ON(sizeof(struct cascade_kernel_words) > PAGE_SIZE);
+	BUILD_BUG_ON(sizeof(struct cascade_daemon_words) > PAGE_SIZE);
+
+	v->payload_bytes = (u64)ring_kib * 1024;
+	v->nr_slots = v->payload_bytes / CASCADE_SLOT_BYTES;
+	v->words = vmalloc_user(PAGE_SIZE);
+	v->payload_pos = vmalloc_user(v->nr_slots * sizeof(u64));
+	v->records = vmalloc_user(v->nr_slots * sizeof(struct cascade_record));
+	v->payload = vmalloc_user(v->payload_bytes);
+	v->slots = vzalloc(v->nr_slots * sizeof(struct cascade_slot));
+	if (v->words && v->payload_pos && v->records && v->payload && v->slots)
+		return 0;
+	cascade_ring_free(v);
+	return -ENOMEM;
+}
+
+/* Pages that a daemon still maps live on until it unmaps them. */
+void cascade_ring_free(struct cascade_volume *v)
+{
+	vfree(v->slots);
+	vfree(v->payload);
+	vfree(v->records);
+	vfree(v->payload_pos);
+	vfree(v->words);
+}
+
+struct cascade_slot *cascade_slot(struct cascade_volume *v, u64 seq)
+{
+	return &v->slots[seq & (v->nr_slots - 1)];
+}
+
+/* ---- making records */
+
+/* Gives @bio a number, a slot and room for its payload. False if there is none now. */
+bool cascade_ring_reserve(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
+{
+	u64 bytes = bio_op(bio) == REQ_OP_WRITE ? bio->bi_iter.bi_size : 0;
+	struct cascade_slot *slot;
+
+	lockdep_assert_held(&v->lock);
+	if (!v->started || v->reserved - v->released >= v->nr_slots ||
+	    v->payload_head + bytes - v->payload_tail > v->payload_bytes)
+		return false;
+	io->seq = ++v->reserved;
+	slot = cascade_slot(v, io->seq);
+	v->payload_pos[io->seq & (v->nr_slots - 1)] = v->payload_head;
+	v->payload_head += bytes;
+	*slot = (struct cascade_slot){ .io = io, .payload_end = v->payload_head };
+	v->nr_ios++;
+	v->nr_writes++;
+	v->nr_write_bytes += bytes;
+	return true;
+}
+
+static void copy_piece(struct cascade_volume *v, u64 pos, const void *from, size_t bytes)
+{
+	u64 offset = pos & (v->payload_bytes - 1);
+	size_t to_end = min_t(u64, bytes, v->payload_bytes - offset);
+
+	memcpy(v->payload + offset, from, to_end);
+	memcpy(v->payload, from + to_end, bytes - to_end);
+}
+
+static void copy_payload(struct cascade_volume *v, u64 pos, struct bio *bio)
+{
+	struct bvec_iter iter;
+	struct bio_vec bv;
+
+	bio_for_each_segment(bv, bio, iter) {
+		void *from = bvec_kmap_local(&bv);
+
+		copy_piece(v, pos, from, bv.bv_len);
+		kunmap_local(from);
+		pos += bv.bv_len;
+	}
+}
+
+/* Of the ring's copy: what the application changes meanwhile does not matter. */
+static u32 payload_crc(struct cascade_volume *v, u64 pos, u32 bytes)
+{
+	u64 offset = pos & (v->payload_bytes - 1);
+	u32 to_end = min_t(u64, bytes, v->payload_bytes - offset);
+	u32 crc = crc32c(~0U, v->payload + offset, to_end);
+
+	return ~crc32c(crc, v->payload, bytes - to_end);
+}
+
+static u8 record_op(struct bio *bio)
+{
+	switch (bio_op(bio)) {
+	case REQ_OP_WRITE_ZEROES:
+		return CASCADE_OP_WRITE_ZEROES;
+	case REQ_OP_DISCARD:
+		return CASCADE_OP_DISCARD;
+	default:
+		return CASCADE_OP_WRITE;
+	}
+}
+
+void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
+{
+	u64 index = io->seq & (v->nr_slots - 1);
+	struct cascade_record *r = &v->records[index];
+	u64 pos = v->payload_pos[index];
+	u32 bytes = bio->bi_iter.bi_size;
+
+	memset(r, 0, sizeof(*r));
+	r->version = CASCADE_RECORD_VERSION;
+	r->op = record_op(bio);
+	r->flags = bio->bi_opf & REQ_FUA ? CASCADE_FLAG_FUA : 0;
+	export_uuid(r->volume, &v->uuid);
+	r->sector = cpu_to_le64(io->start);
+	r->length = cpu_to_le32(bytes);
+	r->volume_seq = cpu_to_le64(io->seq);
+	r->primary_time_ns = cpu_to_le64(ktime_get_real_ns());
+	if (r->op == CASCADE_OP_WRITE) {
+		copy_payload(v, pos, bio);
+		r->payload_crc = cpu_to_le32(payload_crc(v, pos, bytes));
+	}
+	r->record_crc = cpu_to_le32(~crc32c(~0U, (u8 *)r + sizeof(r->record_crc),
+					    sizeof(*r) - sizeof(r->record_crc)));
+}
+
+/* Moves @published over all slots that are ready, and wakes a sleeping daemon. */
+void cascade_ring_publish(struct cascade_volume *v)
+{
+	u64 before = v->published;
+
+	lockdep_assert_held(&v->lock);
+	while (v->published < v->reserved && cascade_slot(v, v->published + 1)->ready)
+		v->published++;
+	if (v->published == before)
+		return;
+	/* Pairs with the daemon's load acquire: records and payload before their count. */
+	smp_store_release(&v->words->published, v->published);
+	/* Pairs with the daemon's barrier between setting @waiting and looking at @published. */
+	smp_mb();
+	/* UNTRUSTED: a hint only. */
+	if (v->daemon_words && READ_ONCE(v->daemon_words->waiting)) {
+		v->nr_wakeups++;
+		wake_up_interruptible(&v->poll_wait);
+	}
+}
+
+/* Gives back slots that are stored at the hub and done locally, in order. */
+void cascade_ring_release(struct cascade_volume *v)
+{
+	u64 before = v->released;
+
+	lockdep_assert_held(&v->lock);
+	while (v->released < v->stored && cascade_slot(v, v->released + 1)->local_done) {
+		v->released++;
+		v->payload_tail = cascade_slot(v, v->released)->payload_end;
+	}
+	if (v->released == before)
+		return;
+	/* Pairs with the daemon's load acquire. */
+	smp_store_release(&v->words->released, v->released);
+	if (!bio_list_empty(&v->deferred))
+		cascade_queue_work(v);
+}
+
+/* Numbers the ring: its first record gets @base + 1. */
+int cascade_ring_start(struct cascade_volume *v, u64 base)
+{
+	lockdep_assert_held(&v->lock);
+	if (v->started)
+		return -EALREADY;
+	if (base >= CASCADE_SEQ_MAX)
+		return -EINVAL;
+	v->reserved = base;
+	v->published = base;
+	v->received = base;
+	v->stored = base;
+	v->released = base;
+	v->started = true;
+	v->daemon_words->received = base;
+	v->daemon_words->stored = base;
+	v->daemon_words->consumed = base;
+	smp_store_release(&v->words->released, base);
+	smp_store_release(&v->words->published, base);
+	cascade_queue_work(v);
+	return 0;
+}
+
+/* ---- taking acknowledgements */
+
+/* Bios of (@from, @to] that are done locally and now acknowledged too are finished. */
+static void acknowledge(struct cascade_volume *v, u64 from, u64 to, struct list_head *finished)
+{
+	u64 seq;
+
+	for (seq = max(from, v->released) + 1; seq <= to; seq++) {
+		struct cascade_slot *slot = cascade_slot(v, seq);
+		struct cascade_io *io = slot->io;
+
+		if (!io || !io->local_done || !cascade_acknowledged(v, io))
+			continue;
+		slot->io = NULL;
+		v->nr_ack_waiting--;
+		list_add_tail(&io->list, finished);
+	}
+}
+
+static void finish_flushes(struct cascade_volume *v, struct list_head *finished)
+{
+	struct cascade_io *io, *next;
+
+	list_for_each_entry_safe(io, next, &v->flushes, list)
+		if (io->seq <= v->stored)
+			list_move_tail(&io->list, finished);
+}
+
+/* The daemon's words, checked. False if there is nothing to believe. */
+static bool read_words(struct cascade_volume *v, u64 *received, u64 *stored)
+{
+	if (!v->daemon_words || !v->started)
+		return false;
+	/* UNTRUSTED. In this order: the daemon writes received first. */
+	*stored = smp_load_acquire(&v->daemon_words->stored);
+	*received = smp_load_acquire(&v->daemon_words->received);
+	if (*stored < v->stored || *received < v->received)
+		cascade_revoke(v, "an acknowledgement went back");
+	else if (*stored > *received || *received > v->published)
+		cascade_revoke(v, "an acknowledgement is past what was published");
+	else
+		return true;
+	return false;
+}
+
+static void take_words(struct cascade_volume *v, struct list_head *finished)
+{
+	u64 old_received = v->received, old_stored = v->stored;
+	u64 received, stored;
+
+	if (!read_words(v, &received, &stored))
+		return;
+	v->received = received;
+	v->stored = stored;
+	acknowledge(v, old_received, received, finished);
+	acknowledge(v, old_stored, stored, finished);
+	finish_flushes(v, finished);
+	cascade_ring_release(v);
+}
+
+static bool wants_doorbell(struct cascade_volume *v)
+{
+	return v->nr_ack_waiting || !list_empty(&v->flushes) || !bio_list_empty(&v->deferred);
+}
+
+/*
+ * Takes in what the daemon has acknowledged. Collects finished bios on @finished, for
+ * cascade_finish() once the lock is dropped.
+ */
+void cascade_ring_advance(struct cascade_volume *v, struct list_head *finished)
+{
+	lockdep_assert_held(&v->lock);
+	take_words(v, finished);
+	if (!wants_doorbell(v)) {
+		WRITE_ONCE(v->words->want_doorbell, 0);
+		return;
+	}
+	if (READ_ONCE(v->words->want_doorbell))
+		return;
+	WRITE_ONCE(v->words->want_doorbell, 1);
+	/* Pairs with the daemon's barrier between its acknowledgement and its look at this word. */
+	smp_mb();
+	take_words(v, finished);
+}

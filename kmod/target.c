@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * dm target "cascade": the hooks of device-mapper, and the module itself.
+ */
+#include "cascade.h"
+#include "compat.h"
+
+#include <linux/blkdev.h>
+#include <linux/delay.h>
+#include <linux/module.h>
+
+/* How long a suspend waits for the hub to store what it has only received. */
+#define SETTLE_MS_MAX 10000
+#define SETTLE_MS_STEP 20
+
+static int check_device(struct cascade_target *t)
+{
+	struct block_device *bdev = t->dev->bdev;
+
+	if (t->start + t->ti->len > bdev_nr_sectors(bdev)) {
+		t->ti->error = "Backing device is too small for offset and length";
+		return -EINVAL;
+	}
+	if (bdev_is_zoned(bdev)) {
+		t->ti->error = "Zoned backing devices are not supported";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void set_features(struct dm_target *ti, struct block_device *bdev)
+{
+	bool zeroes = bdev_write_zeroes_sectors(bdev);
+
+	ti->per_io_data_size = sizeof(struct cascade_io);
+	ti->num_flush_bios = 1;
+	ti->flush_supported = true;
+	ti->limit_swap_bios = true;
+	/* A discard is carried out as zeroing, on every copy; without that there is none. */
+	ti->num_discard_bios = zeroes;
+	ti->discards_supported = zeroes;
+	ti->num_write_zeroes_bios = zeroes;
+}
+
+static int cascade_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct cascade_target *t = kzalloc(sizeof(*t), GFP_KERNEL);
+	int r;
+
+	if (!t) {
+		ti->error = "Not enough memory";
+		return -ENOMEM;
+	}
+	t->ti = ti;
+	r = cascade_parse_table(t, argc, argv);
+	if (r)
+		goto free_target;
+	r = check_device(t);
+	if (r)
+		goto put_device;
+	r = dm_set_target_max_io_len(ti, CASCADE_PAYLOAD_MAX >> SECTOR_SHIFT);
+	if (r)
+		goto put_device;
+	r = cascade_volume_join(t);
+	if (r)
+		goto put_device;
+	set_features(ti, t->dev->bdev);
+	ti->private = t;
+	return 0;
+
+put_device:
+	dm_put_device(ti, t->dev);
+free_target:
+	kfree(t);
+	return r;
+}
+
+static void cascade_dtr(struct dm_target *ti)
+{
+	struct cascade_target *t = ti->private;
+
+	cascade_volume_leave(t);
+	dm_put_device(ti, t->dev);
+	kfree(t);
+}
+
+/* ---- suspend and resume */
+
+static void cascade_presuspend(struct dm_target *ti)
+{
+	struct cascade_target *t = ti->private;
+	struct cascade_volume *v = t->v;
+
+	if (!dm_noflush_suspending(ti))
+		return;
+	spin_lock_irq(&v->lock);
+	v->requeue = true;
+	spin_unlock_irq(&v->lock);
+	cascade_give_up(v, BLK_STS_DM_REQUEUE);
+}
+
+static void end_requeue(struct cascade_volume *v)
+{
+	spin_lock_irq(&v->lock);
+	v->requeue = false;
+	spin_unlock_irq(&v->lock);
+}
+
+static void cascade_presuspend_undo(struct dm_target *ti)
+{
+	struct cascade_target *t = ti->private;
+
+	end_requeue(t->v);
+}
+
+static bool settled(struct cascade_volume *v)
+{
+	LIST_HEAD(finished);
+	bool done;
+
+	spin_lock_irq(&v->lock);
+	cascade_ring_advance(v, &finished);
+	done = v->stored == v->reserved || v->daemon != CASCADE_DAEMON_ATTACHED;
+	spin_unlock_irq(&v->lock);
+	cascade_finish(&finished);
+	return done;
+}
+
+/* Under memory-sync completed writes may not be stored yet: give the hub some time for it. */
+static void cascade_postsuspend(struct dm_target *ti)
+{
+	struct cascade_target *t = ti->private;
+	struct cascade_volume *v = t->v;
+	int ms;
+
+	if (v->requeue)
+		return;
+	for (ms = 0; !settled(v); ms += SETTLE_MS_STEP) {
+		if (ms >= SETTLE_MS_MAX) {
+			DMWARN("%s: suspended before the hub has stored all writes it has received",
+			       v->name);
+			return;
+		}
+		msleep(SETTLE_MS_STEP);
+	}
+}
+
+static int cascade_preresume(struct dm_target *ti)
+{
+	struct cascade_target *t = ti->private;
+	struct cascade_volume *v = t->v;
+	bool first, taken = false;
+
+	mutex_lock(&cascade_volumes_mutex);
+	spin_lock_irq(&v->lock);
+	if (cascade_volume_taken(v, t)) {
+		taken = true;
+	} else {
+		first = !v->live;
+		v->live = t;
+		v->requeue = false;
+		v->sectors = ti->len;
+		v->send_order = t->options.send_order;
+		v->hub_ack = t->options.hub_ack;
+		strscpy(v->name, dm_table_device_name(ti->table), sizeof(v->name));
+	}
+	spin_unlock_irq(&v->lock);
+	mutex_unlock(&cascade_volumes_mutex);
+	if (taken) {
+		DMERR("%s: volume UUID is in use by another device", dm_table_device_name(ti->table));
+		return -EBUSY;
+	}
+	if (first)
+		cascade_netlink_event(v, CASCADE_EVENT_CREATED);
+	return 0;
+}
+
+static void cascade_resume(struct dm_target *ti)
+{
+	struct cascade_target *t = ti->private;
+
+	cascade_queue_work(t->v);
+}
+
+/* ---- status and messages */
+
+static const char *daemon_word(enum cascade_daemon_state state)
+{
+	switch (state) {
+	case CASCADE_DAEMON_ATTACHED:
+		return "attached";
+	case CASCADE_DAEMON_REVOKED:
+		return "revoked";
+	default:
+		return "absent";
+	}
+}
+
+static const char *link_word(enum cascade_link_state state)
+{
+	switch (state) {
+	case CASCADE_LINK_UP:
+		return "up";
+	case CASCADE_LINK_CONNECTING:
+		return "connecting";
+	default:
+		return "down";
+	}
+}
+
+/* Why writes wait, in a word; README.md says what to do about each. */
+static const char *waiting_word(struct cascade_volume *v)
+{
+	if (!v->nr_deferred && !v->nr_ack_waiting)
+		return "-";
+	if (v->daemon != CASCADE_DAEMON_ATTACHED)
+		return "no-daemon";
+	if (!v->started)
+		return "not-started";
+	if (v->nr_deferred)
+		return "ring-full";
+	return "no-ack";
+}
+
+static void print_info(struct cascade_target *t, char *result, unsigned int maxlen)
+{
+	struct cascade_volume *v = t->v;
+	unsigned int sz = 0;
+
+	spin_lock_irq(&v->lock);
+	DMEMIT("%s %s %s %s %llu %llu %llu %llu %u %u %llu/%llu %s", daemon_word(v->daemon),
+	       link_word(v->link), cascade_hub_ack_word(t->options.hub_ack),
+	       cascade_send_order_word(t->options.send_order), v->published, v->received,
+	       v->stored, v->released, v->nr_ios, v->nr_deferred,
+	       (v->payload_head - v->payload_tail) / 1024, v->payload_bytes / 1024,
+	       waiting_word(v));
+	spin_unlock_irq(&v->lock);
+}
+
+static void print_ima(struct cascade_target *t, char *result, unsigned int maxlen)
+{
+	unsigned int sz = 0;
+
+	DMEMIT_TARGET_NAME_VERSION(t->ti->type);
+	DMEMIT(",volume=%pUb,device_name=%s,start=%llu,send_order=%s,hub_ack=%s,ring_size=%u;",
+	       &t->options.uuid, t->dev->name, (unsigned long long)t->start,
+	       cascade_send_order_word(t->options.send_order),
+	       cascade_hub_ack_word(t->options.hub_ack), t->options.ring_kib);
+}
+
+static void cascade_status(struct dm_target *ti, status_type_t type, unsigned int status_flags,
+			   char *result, unsigned int maxlen)
+{
+	struct cascade_target *t = ti->private;
+
+	switch (type) {
+	case STATUSTYPE_INFO:
+		print_info(t, result, maxlen);
+		break;
+	case STATUSTYPE_TABLE:
+		cascade_print_table(t, result, maxlen);
+		break;
+	case STATUSTYPE_IMA:
+		print_ima(t, result, maxlen);
+		break;
+	}
+}
+
+static int cascade_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
+			   unsigned int maxlen)
+{
+	struct cascade_target *t = ti->private;
+
+	if (argc == 1 && !strcasecmp(argv[0], "fail_writes")) {
+		DMWARN("%s: failing all waiting writes, as told", t->v->name);
+		cascade_give_up(t->v, BLK_STS_IOERR);
+		return 0;
+	}
+	DMERR("%s: unknown message %s; known: fail_writes", t->v->name, argc ? argv[0] : "(none)");
+	return -EINVAL;
+}
+
+/* ---- the backing device */
+
+static int cascade_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn, void *data)
+{
+	struct cascade_target *t = ti->private;
+
+	return fn(ti, t->dev, t->start, ti->len, data);
+}
+
+static void cascade_io_hints(struct dm_target *ti, struct queue_limits *limits)
+{
+	struct cascade_target *t = ti->private;
+	unsigned int zeroes = bdev_write_zeroes_sectors(t->dev->bdev);
+
+	cascade_max_discard(limits) = zeroes;
+	limits->max_secure_erase_sectors = 0;
+	if (zeroes && !limits->discard_granularity)
+		limits->discard_granularity = limits->physical_block_size;
+}
+
+static struct target_type cascade_target_type = {
+	.name = "cascade",
+	.version = { 0, 1, 0 },
+	.module = THIS_MODULE,
+	.ctr = cascade_ctr,
+	.dtr = cascade_dtr,
+	.map = cascade_map,
+	.presuspend = cascade_presuspend,
+	.presuspend_undo = cascade_presuspend_undo,
+	.postsuspend = cascade_postsuspend,
+	.preresume = cascade_preresume,
+	.resume = cascade_resume,
+	.status = cascade_status,
+	.message = cascade_message,
+	.iterate_devices = cascade_iterate_devices,
+	.io_hints = cascade_io_hints,
+};
+
+static int __init cascade_init(void)
+{
+	int r;
+
+	r = cascade_volumes_init();
+	if (r)
+		return r;
+	r = cascade_netlink_init();
+	if (r)
+		goto exit_volumes;
+	r = cascade_cdev_init();
+	if (r)
+		goto exit_netlink;
+	r = dm_register_target(&cascade_target_type);
+	if (r)
+		goto exit_cdev;
+	return 0;
+
+exit_cdev:
+	cascade_cdev_exit();
+exit_netlink:
+	cascade_netlink_exit();
+exit_volumes:
+	cascade_volumes_exit();
+	return r;
+}
+
+static void __exit cascade_exit(void)
+{
+	dm_unregister_target(&cascade_target_type);
+	cascade_cdev_exit();
+	cascade_netlink_exit();
+	cascade_volumes_exit();
+}
+
+module_init(cascade_init);
+module_exit(cascade_exit);
+
+MODULE_DESCRIPTION("Device-mapper target that mirrors writes to a hub through a user-space daemon");
+MODULE_AUTHOR("The dm-cascade developers");
+MODULE_LICENSE("GPL");

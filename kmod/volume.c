@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Volumes, found by their UUID. A table joins the volume that exists, or makes a new one.
+ */
+#include "cascade.h"
+
+DEFINE_MUTEX(cascade_volumes_mutex);
+LIST_HEAD(cascade_volumes);
+
+static struct workqueue_struct *cascade_wq;
+
+static struct cascade_volume *find(const uuid_t *uuid)
+{
+	struct cascade_volume *v;
+
+	lockdep_assert_held(&cascade_volumes_mutex);
+	list_for_each_entry(v, &cascade_volumes, list)
+		if (uuid_equal(&v->uuid, uuid))
+			return v;
+	return NULL;
+}
+
+struct cascade_volume *cascade_volume_find(const u8 *uuid)
+{
+	struct cascade_volume *v;
+	uuid_t wanted;
+
+	import_uuid(&wanted, uuid);
+	mutex_lock(&cascade_volumes_mutex);
+	v = find(&wanted);
+	if (v)
+		kref_get(&v->kref);
+	mutex_unlock(&cascade_volumes_mutex);
+	return v;
+}
+
+static void free_volume(struct kref *kref)
+{
+	struct cascade_volume *v = container_of(kref, struct cascade_volume, kref);
+
+	cancel_work_sync(&v->event_work);
+	bioset_exit(&v->bios);
+	cascade_ring_free(v);
+	kfree(v);
+}
+
+void cascade_volume_put(struct cascade_volume *v)
+{
+	kref_put(&v->kref, free_volume);
+}
+
+/* Events from atomic context. Apart from the worker, which must never wait for memory. */
+static void send_events(struct work_struct *work)
+{
+	struct cascade_volume *v = container_of(work, struct cascade_volume, event_work);
+
+	cascade_netlink_event(v, CASCADE_EVENT_DAEMON);
+}
+
+static struct cascade_volume *make_volume(const struct cascade_options *options)
+{
+	struct cascade_volume *v = kzalloc(sizeof(*v), GFP_KERNEL);
+
+	if (!v)
+		return NULL;
+	kref_init(&v->kref);
+	uuid_copy(&v->uuid, &options->uuid);
+	spin_lock_init(&v->lock);
+	v->tree = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&v->issue);
+	INIT_LIST_HEAD(&v->flushes);
+	bio_list_init(&v->deferred);
+	init_waitqueue_head(&v->poll_wait);
+	INIT_WORK(&v->work, cascade_work);
+	INIT_WORK(&v->event_work, send_events);
+	v->daemon = CASCADE_DAEMON_ABSENT;
+	v->link = CASCADE_LINK_DOWN;
+	if (cascade_ring_alloc(v, options->ring_kib))
+		goto free_volume;
+	if (bioset_init(&v->bios, BIO_POOL_SIZE, 0, BIOSET_NEED_BVECS | BIOSET_NEED_RESCUER))
+		goto free_ring;
+	return v;
+
+free_ring:
+	cascade_ring_free(v);
+free_volume:
+	kfree(v);
+	return NULL;
+}
+
+/* Whether another device than @t's has the volume; its own earlier table is no other. */
+bool cascade_volume_taken(struct cascade_volume *v, struct cascade_target *t)
+{
+	lockdep_assert_held(&cascade_volumes_mutex);
+	return v->live &&
+	       dm_table_get_md(v->live->ti->table) != dm_table_get_md(t->ti->table);
+}
+
+static int may_join(struct cascade_volume *v, struct cascade_target *t)
+{
+	if (cascade_volume_taken(v, t)) {
+		t->ti->error = "Volume UUID is in use by another device";
+		return -EBUSY;
+	}
+	if (v->payload_bytes != (u64)t->options.ring_kib * 1024) {
+		t->ti->error = "ring_size cannot be changed by a reload: remove the device and create it anew";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int cascade_volume_join(struct cascade_target *t)
+{
+	struct cascade_volume *v;
+	int r = 0;
+
+	mutex_lock(&cascade_volumes_mutex);
+	v = find(&t->options.uuid);
+	if (v) {
+		r = may_join(v, t);
+		if (r)
+			goto unlock;
+		kref_get(&v->kref);
+	} else {
+		v = make_volume(&t->options);
+		if (!v) {
+			t->ti->error = "Not enough memory for the ring";
+			r = -ENOMEM;
+			goto unlock;
+		}
+		list_add_tail(&v->list, &cascade_volumes);
+	}
+	v->targets++;
+	t->v = v;
+unlock:
+	mutex_unlock(&cascade_volumes_mutex);
+	return r;
+}
+
+/*
+ * Called from the destructor: dm has waited for every bio of the table, so no cascade_io and no
+ * local write of this target is left. What may still refer to the volume:
+ *   1. another table of the same device: counted in @targets, the volume stays;
+ *   2. the workers: flushed below, and nothing queues them again without bios or a daemon;
+ *   3. the daemon's open file: holds a reference, sees @gone.
+ */
+void cascade_volume_leave(struct cascade_target *t)
+{
+	struct cascade_volume *v = t->v;
+	bool last, removed;
+	u64 lost;
+
+	mutex_lock(&cascade_volumes_mutex);
+	last = !--v->targets;
+	if (last)
+		list_del(&v->list);
+	spin_lock_irq(&v->lock);
+	removed = v->live == t;
+	if (removed)
+		v->live = NULL;
+	if (last)
+		v->gone = true;
+	lost = v->published - v->stored;
+	spin_unlock_irq(&v->lock);
+	mutex_unlock(&cascade_volumes_mutex);
+
+	/* The worker may still be on its way out of the function that ended the last bio. */
+	flush_work(&v->work);
+	if (last) {
+		wake_up_all(&v->poll_wait);
+		flush_work(&v->event_work);
+		if (removed && lost)
+			DMWARN("%s: removed with %llu writes that the hub has not stored", v->name,
+			       lost);
+		if (removed)
+			cascade_netlink_event(v, CASCADE_EVENT_REMOVED);
+	}
+	cascade_volume_put(v);
+}
+
+/* For `dmsetup wait`. The mutex keeps the live table from going away meanwhile. */
+void cascade_table_event(struct cascade_volume *v)
+{
+	mutex_lock(&cascade_volumes_mutex);
+	if (v->live)
+		dm_table_event(v->live->ti->table);
+	mutex_unlock(&cascade_volumes_mutex);
+}
+
+void cascade_queue_work(struct cascade_volume *v)
+{
+	queue_work(cascade_wq, &v->work);
+}
+
+int cascade_volumes_init(void)
+{
+	cascade_wq = alloc_workqueue("dm-cascade", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
+	return cascade_wq ? 0 : -ENOMEM;
+}
+
+void cascade_volumes_exit(void)
+{
+	destroy_workqueue(cascade_wq);
+}

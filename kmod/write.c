@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of a write:
+ *
+ *   map ─► admit ─► fill the slot ─► publish ─────────────► acknowledged ─┐
+ *     │                     └──► local write from the ring ► done ────────┴─► end of the bio
+ *     └─► deferred (ring full, or not numbered yet) ─► worker ─► admit
+ *
+ * With send_order local-first the slot is published when the local write is done. A write that
+ * overlaps an earlier one gets its slot at once and its local write when the earlier one's is done.
+ * Allocates nothing but its local bio: the rest is in dm's per-bio data and in the slot.
+ */
+#include "cascade.h"
+
+#include <linux/blkdev.h>
+#include <linux/vmalloc.h>
+
+/* Flags of the application's bio that its local write keeps. */
+#define LOCAL_FLAGS (REQ_SYNC | REQ_META | REQ_PRIO | REQ_FUA | REQ_IDLE | REQ_BACKGROUND)
+
+static struct cascade_io *io_of(struct bio *bio)
+{
+	return dm_per_bio_data(bio, sizeof(struct cascade_io));
+}
+
+static struct bio *bio_of(struct cascade_io *io)
+{
+	return dm_bio_from_per_bio_data(io, sizeof(struct cascade_io));
+}
+
+/* Ends bios whose status is in their cascade_io. The volume may be gone after the last one. */
+void cascade_finish(struct list_head *finished)
+{
+	struct cascade_io *io, *next;
+
+	list_for_each_entry_safe(io, next, finished, list) {
+		struct bio *bio = bio_of(io);
+		struct cascade_volume *v = io->t->v;
+		unsigned long flags;
+
+		spin_lock_irqsave(&v->lock, flags);
+		v->nr_ios--;
+		spin_unlock_irqrestore(&v->lock, flags);
+		bio->bi_status = io->status;
+		bio_endio(bio);
+	}
+}
+
+bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io)
+{
+	if (v->hub_ack == CASCADE_ACK_MEMORY_SYNC && !io->need_stored)
+		return io->seq <= v->received;
+	return io->seq <= v->stored;
+}
+
+/* ---- local writes */
+
+static void flush_done(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished)
+{
+	if (!io->status && io->seq > v->stored) {
+		if (!v->requeue) {
+			list_add_tail(&io->list, &v->flushes);
+			return;
+		}
+		io->status = BLK_STS_DM_REQUEUE;
+	}
+	list_add_tail(&io->list, finished);
+}
+
+static void write_done(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished)
+{
+	struct cascade_slot *slot = cascade_slot(v, io->seq);
+
+	io->local_done = true;
+	slot->local_done = true;
+	if (cascade_order_leave(v, io))
+		cascade_queue_work(v);
+	if (!slot->ready) {
+		slot->ready = true;
+		cascade_ring_publish(v);
+	}
+	if (!io->status && !cascade_acknowledged(v, io)) {
+		if (!v->requeue) {
+			v->nr_ack_waiting++;
+			return;
+		}
+		io->status = BLK_STS_DM_REQUEUE;
+	}
+	slot->io = NULL;
+	list_add_tail(&io->list, finished);
+}
+
+static void local_endio(struct bio *local)
+{
+	struct cascade_io *io = local->bi_private;
+	struct cascade_volume *v = io->t->v;
+	LIST_HEAD(finished);
+	unsigned long flags;
+
+	io->status = local->bi_status;
+	bio_put(local);
+	if (io->status)
+		DMERR_LIMIT("%s: local %s failed at sector %llu", v->name,
+			    io->flush ? "flush" : "write", io->start);
+	spin_lock_irqsave(&v->lock, flags);
+	if (io->flush)
+		flush_done(v, io, &finished);
+	else
+		write_done(v, io, &finished);
+	cascade_ring_advance(v, &finished);
+	cascade_ring_release(v);
+	spin_unlock_irqrestore(&v->lock, flags);
+	cascade_finish(&finished);
+}
+
+/* The ring's pages that hold a payload; it may begin and end inside one, and wrap once. */
+static void add_ring_pages(struct cascade_volume *v, struct bio *local, u64 pos, u32 bytes)
+{
+	while (bytes) {
+		u64 offset = pos & (v->payload_bytes - 1);
+		u32 in_page = offset_in_page(offset);
+		u32 n = min_t(u32, bytes, PAGE_SIZE - in_page);
+
+		__bio_add_page(local, vmalloc_to_page(v->payload + offset), n, in_page);
+		pos += n;
+		bytes -= n;
+	}
+}
+
+static struct bio *make_local(struct cascade_io *io, blk_opf_t opf, unsigned short vecs)
+{
+	struct cascade_target *t = io->t;
+	/* From a pool with a rescuer: never fails, never waits for a bio that waits for us. */
+	struct bio *local = bio_alloc_bioset(t->dev->bdev, vecs, opf, GFP_NOIO, &t->v->bios);
+
+	local->bi_iter.bi_sector = t->start + io->start;
+	local->bi_private = io;
+	local->bi_end_io = local_endio;
+	return local;
+}
+
+static blk_opf_t local_opf(struct bio *bio)
+{
+	blk_opf_t flags = bio->bi_opf & LOCAL_FLAGS;
+
+	switch (bio_op(bio)) {
+	case REQ_OP_DISCARD:
+		/* Zeroes, so that every copy reads the same; the device may unmap. */
+		return REQ_OP_WRITE_ZEROES | flags;
+	case REQ_OP_WRITE_ZEROES:
+		return REQ_OP_WRITE_ZEROES | flags | (bio->bi_opf & REQ_NOUNMAP);
+	default:
+		return REQ_OP_WRITE | flags;
+	}
+}
+
+static void issue_local(struct cascade_io *io)
+{
+	struct cascade_volume *v = io->t->v;
+	struct bio *bio = bio_of(io);
+	u32 bytes = bio->bi_iter.bi_size;
+	struct bio *local;
+
+	if (bio_op(bio) == REQ_OP_WRITE) {
+		local = make_local(io, local_opf(bio), bytes / PAGE_SIZE + 3);
+		add_ring_pages(v, local, v->payload_pos[io->seq & (v->nr_slots - 1)], bytes);
+	} else {
+		local = make_local(io, local_opf(bio), 0);
+		local->bi_iter.bi_size = bytes;
+	}
+	submit_bio_noacct(local);
+}
+
+/* ---- admission */
+
+/* Reserves a slot and a place in the order; volume->lock held. */
+static bool admit(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
+{
+	if (!cascade_ring_reserve(v, io, bio))
+		return false;
+	cascade_order_enter(v, io);
+	/* One more, until the slot is filled: nobody may issue the local write before. */
+	io->blockers++;
+	return true;
+}
+
+/* Fills and publishes the slot and starts the local write. No lock held; may sleep. */
+static void go(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
+{
+	bool unblocked;
+
+	cascade_ring_fill(v, io, bio);
+	spin_lock_irq(&v->lock);
+	if (v->send_order == CASCADE_SEND_PARALLEL) {
+		cascade_slot(v, io->seq)->ready = true;
+		cascade_ring_publish(v);
+	}
+	/* If it is blocked, whoever unblocks it may finish it as soon as the lock is dropped. */
+	unblocked = !--io->blockers;
+	spin_unlock_irq(&v->lock);
+	if (unblocked)
+		issue_local(io);
+}
+
+static void prepare(struct cascade_target *t, struct cascade_io *io, struct bio *bio)
+{
+	memset(io, 0, sizeof(*io));
+	INIT_LIST_HEAD(&io->list);
+	io->t = t;
+	io->start = dm_target_offset(t->ti, bio->bi_iter.bi_sector);
+	io->last = io->start + bio_sectors(bio) - 1;
+	io->need_stored = bio->bi_opf & REQ_FUA;
+}
+
+static void defer(struct cascade_volume *v, struct bio *bio, struct list_head *finished)
+{
+	bio_list_add(&v->deferred, bio);
+	v->nr_deferred++;
+	/* From now on a doorbell is wanted; space may also have come since. */
+	cascade_ring_advance(v, finished);
+	cascade_queue_work(v);
+	if (v->daemon != CASCADE_DAEMON_ATTACHED)
+		DMWARN_LIMIT("%s: writes wait: no daemon is attached; start dmcascaded, or send the message fail_writes",
+			     v->name);
+}
+
+static int map_write(struct cascade_target *t, struct bio *bio)
+{
+	struct cascade_volume *v = t->v;
+	struct cascade_io *io = io_of(bio);
+	LIST_HEAD(finished);
+	bool admitted;
+
+	prepare(t, io, bio);
+	spin_lock_irq(&v->lock);
+	if (v->requeue) {
+		spin_unlock_irq(&v->lock);
+		return DM_MAPIO_REQUEUE;
+	}
+	admitted = bio_list_empty(&v->deferred) && admit(v, io, bio);
+	if (!admitted)
+		defer(v, bio, &finished);
+	spin_unlock_irq(&v->lock);
+	cascade_finish(&finished);
+	if (admitted)
+		go(v, io, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+static int map_flush(struct cascade_target *t, struct bio *bio)
+{
+	struct cascade_volume *v = t->v;
+	struct cascade_io *io = io_of(bio);
+
+	prepare(t, io, bio);
+	io->flush = true;
+	io->start = 0;
+	spin_lock_irq(&v->lock);
+	v->nr_ios++;
+	/* What was acknowledged is stored already, unless receipt was enough. */
+	if (v->started && v->hub_ack == CASCADE_ACK_MEMORY_SYNC)
+		io->seq = v->reserved;
+	spin_unlock_irq(&v->lock);
+	submit_bio_noacct(make_local(io, REQ_OP_WRITE | REQ_PREFLUSH, 0));
+	return DM_MAPIO_SUBMITTED;
+}
+
+int cascade_map(struct dm_target *ti, struct bio *bio)
+{
+	struct cascade_target *t = ti->private;
+
+	if (bio->bi_opf & REQ_PREFLUSH)
+		return map_flush(t, bio);
+	switch (bio_op(bio)) {
+	case REQ_OP_WRITE:
+	case REQ_OP_WRITE_ZEROES:
+	case REQ_OP_DISCARD:
+		if (bio_sectors(bio))
+			return map_write(t, bio);
+		break;
+	case REQ_OP_READ:
+		break;
+	default:
+		/* What can't be mirrored must not happen locally either. */
+		return DM_MAPIO_KILL;
+	}
+	bio_set_dev(bio, t->dev->bdev);
+	bio->bi_iter.bi_sector = t->start + dm_target_offset(ti, bio->bi_iter.bi_sector);
+	return DM_MAPIO_REMAPPED;
+}
+
+/* ---- the worker */
+
+static void issue_unblocked(struct cascade_volume *v)
+{
+	struct cascade_io *io;
+
+	for (;;) {
+		spin_lock_irq(&v->lock);
+		io = list_first_entry_or_null(&v->issue, struct cascade_io, list);
+		if (io)
+			list_del_init(&io->list);
+		spin_unlock_irq(&v->lock);
+		if (!io)
+			return;
+		issue_local(io);
+	}
+}
+
+/* The first of the deferred bios, admitted; NULL if there is none or no room. */
+static struct bio *admit_first(struct cascade_volume *v, struct list_head *finished)
+{
+	struct bio *bio = bio_list_peek(&v->deferred);
+
+	if (!bio || v->requeue)
+		return NULL;
+	if (!admit(v, io_of(bio), bio)) {
+		cascade_ring_advance(v, finished);
+		return NULL;
+	}
+	bio_list_pop(&v->deferred);
+	v->nr_deferred--;
+	return bio;
+}
+
+/* In the order in which they came. */
+static void admit_deferred(struct cascade_volume *v)
+{
+	struct bio *bio;
+
+	do {
+		LIST_HEAD(finished);
+
+		spin_lock_irq(&v->lock);
+		bio = admit_first(v, &finished);
+		spin_unlock_irq(&v->lock);
+		cascade_finish(&finished);
+		if (bio)
+			go(v, io_of(bio), bio);
+	} while (bio);
+}
+
+void cascade_work(struct work_struct *work)
+{
+	struct cascade_volume *v = container_of(work, struct cascade_volume, work);
+
+	issue_unblocked(v);
+	admit_deferred(v);
+}
+
+/* ---- ways out */
+
+/* Takes everything that waits for daemon or hub; volume->lock held. */
+static void take_waiting(struct cascade_volume *v, struct list_head *ios, struct bio_list *bios)
+{
+	u64 seq;
+
+	for (seq = v->released + 1; seq <= v->reserved; seq++) {
+		struct cascade_slot *slot = cascade_slot(v, seq);
+
+		if (!slot->io || !slot->io->local_done)
+			continue;
+		list_add_tail(&slot->io->list, ios);
+		slot->io = NULL;
+		v->nr_ack_waiting--;
+	}
+	list_splice_tail_init(&v->flushes, ios);
+	bio_list_merge(bios, &v->deferred);
+	bio_list_init(&v->deferred);
+	v->nr_deferred = 0;
+}
+
+/*
+ * Ends every write that waits for the daemon or the hub with @status: a noflush suspend hands them
+ * back to dm, an administrator fails them. Their records stay in the ring.
+ */
+void cascade_give_up(struct cascade_volume *v, blk_status_t status)
+{
+	struct bio_list bios = BIO_EMPTY_LIST;
+	struct cascade_io *io;
+	LIST_HEAD(ios);
+	struct bio *bio;
+
+	spin_lock_irq(&v->lock);
+	take_waiting(v, &ios, &bios);
+	spin_unlock_irq(&v->lock);
+
+	list_for_each_entry(io, &ios, list)
+		io->status = status;
+	cascade_finish(&ios);
+	while ((bio = bio_list_pop(&bios))) {
+		bio->bi_status = status;
+		bio_endio(bio);
+	}
+}
