@@ -156,7 +156,8 @@ Result<Welcome> decode_welcome(const FrameHeader& header, std::span<const std::b
 /// `out` is overwritten; reused, so that it allocates nothing once it has grown.
 Result<void> decode_acks(const FrameHeader& header, std::span<const std::byte> body,
                          std::vector<Ack>& out);
-Result<Error> decode_refusal(const FrameHeader& header, std::span<const std::byte> body);
+/// What the peer says, or what is wrong with how it says it: either way why the session ends.
+Error decode_refusal(const FrameHeader& header, std::span<const std::byte> body);
 
 /// Records and payload of a DATA body; views into it.
 struct DataView {

@@ -55,7 +55,7 @@ struct SuperblockDisk {
   std::uint64_t data_offset;   // bytes from the start of the device
   std::uint64_t data_bytes;    // size of the circle, a multiple of journal_block
   std::uint64_t epoch;         // grows by one at each opening for writing
-  std::uint64_t epoch_number;  // first batch number of this epoch: batches from it on must carry it
+  std::uint64_t epoch_number;  // batches before it are stable; those from it on carry this epoch
   std::uint64_t tail_position;  // free-running position of the first batch still needed
   std::uint64_t tail_number;   // its batch number
   std::uint64_t tail_seq;      // group_seq of its first record

@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <string>
 
 namespace cascade {
 
@@ -18,7 +19,7 @@ class Recovery {
  public:
   struct Read {
     std::uint64_t offset;  // bytes from the start of the device, a multiple of journal_block
-    std::size_t bytes;     // a multiple of journal_block, at most batch_bytes_max
+    std::size_t bytes;     // a multiple of journal_block, at most that of the largest batch
   };
 
   /// Where appending goes on: just behind the last whole batch.
@@ -40,10 +41,35 @@ class Recovery {
   Result<std::optional<BatchInfo>> feed(std::span<const std::byte> bytes);
 
   /// Valid once next() returns nothing and no feed() failed.
-  const Head& head() const;
+  const Head& head() const { return head_; }
 
   /// Last volume_seq of each volume through the head.
-  const std::map<Uuid, std::uint64_t>& volume_seqs() const;
+  const std::map<Uuid, std::uint64_t>& volume_seqs() const { return volume_seqs_; }
+
+ private:
+  enum class Phase { header, batch, probe, probed_batch, done };
+
+  Result<std::optional<BatchInfo>> feed_header(std::span<const std::byte> block);
+  Result<std::optional<BatchInfo>> feed_batch(std::span<const std::byte> bytes);
+  Result<std::optional<BatchInfo>> feed_probe(std::span<const std::byte> bytes);
+  Result<std::optional<BatchInfo>> feed_probed_batch(std::span<const std::byte> bytes);
+  Result<void> follows(const BatchInfo& info) const;
+  std::optional<BatchInfo> accept(const BatchInfo& info, std::span<const Record> records);
+  Result<std::optional<BatchInfo>> stop_at(const std::string& why);
+  Error damaged(const std::string& why) const;
+  bool is_evidence(const BatchInfo& info, std::uint64_t position) const;
+  std::uint64_t offset_of(std::uint64_t position) const;
+  std::uint64_t to_end(std::uint64_t position) const;
+
+  Superblock superblock_;
+  Phase phase_ = Phase::header;
+  Head head_;
+  std::uint64_t last_epoch_ = 0;
+  BatchInfo expected_;  // of the batch being read: its position and size
+  std::string why_;     // what is wrong with the batch at the head
+  std::uint64_t probe_ = 0;
+  std::uint64_t probe_end_ = 0;
+  std::map<Uuid, std::uint64_t> volume_seqs_;
 };
 
 }  // namespace cascade

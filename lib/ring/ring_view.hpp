@@ -62,12 +62,25 @@ class RingView {
   /// After sleeping, or when prepare_to_sleep() said no.
   void woken();
 
-  std::uint64_t published() const;  // validated copy, as of the last peek() or prepare_to_sleep()
-  std::uint64_t released() const;   // read from the kernel's word now
-  std::uint64_t taken() const;      // last volume_seq taken
-  std::uint64_t received() const;   // last acknowledged
-  std::uint64_t stored() const;
-  bool has_records() const;         // published past taken; reads the kernel's word
+  std::uint64_t published() const { return published_; }  // checked copy, as of the last look
+  std::uint64_t released() const;                         // the kernel's word now
+  std::uint64_t taken() const { return taken_; }          // last volume_seq taken
+  std::uint64_t received() const { return received_; }    // last acknowledged
+  std::uint64_t stored() const { return stored_; }
+  bool has_records();               // published past taken; reads the kernel's word
+
+ private:
+  bool refresh();
+  Result<void> check(const Record& record, std::uint64_t seq, std::uint64_t payload_pos) const;
+
+  RingMemory memory_;
+  Uuid volume_{};
+  bool volume_known_ = false;
+  bool broken_ = false;  // the kernel's word broke a rule; said by the next peek()
+  std::uint64_t published_ = 0;
+  std::uint64_t taken_ = 0;
+  std::uint64_t received_ = 0;
+  std::uint64_t stored_ = 0;
 };
 
 }  // namespace cascade

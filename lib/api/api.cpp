@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "lib/api/api.hpp"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+namespace cascade::api {
+namespace {
+
+namespace json = boost::json;
+
+// ---- values to JSON: every field, always
+
+template <class T>
+json::value or_null(const std::optional<T>& value) {
+  if (!value) return nullptr;
+  return json::value_from(*value);
+}
+
+}  // namespace
+
+void tag_invoke(json::value_from_tag, json::value& out, const Link& v) {
+  out = {{"peer", v.peer},
+         {"direction", v.direction},
+         {"state", v.state},
+         {"reason", v.reason},
+         {"sent_bytes", v.sent_bytes},
+         {"received_bytes", v.received_bytes},
+         {"sessions", v.sessions}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Ring& v) {
+  out = {{"daemon", v.daemon},
+         {"published", v.published},
+         {"received", v.received},
+         {"stored", v.stored},
+         {"released", v.released}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Volume& v) {
+  out = {{"name", v.name},
+         {"uuid", v.uuid},
+         {"primary", v.primary},
+         {"role", v.role},
+         {"state", v.state},
+         {"reason", v.reason},
+         {"size_bytes", v.size_bytes},
+         {"ring", or_null(v.ring)},
+         {"received_seq", or_null(v.received_seq)},
+         {"stored_seq", or_null(v.stored_seq)}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Journal& v) {
+  out = {{"path", v.path},
+         {"state", v.state},
+         {"reason", v.reason},
+         {"size_bytes", v.size_bytes},
+         {"used_bytes", v.used_bytes},
+         {"received_seq", v.received_seq},
+         {"stored_seq", v.stored_seq},
+         {"applied_seq", v.applied_seq},
+         {"checkpoint_seq", v.checkpoint_seq}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
+  out = {{"received_seq", v.received_seq},
+         {"stored_seq", v.stored_seq},
+         {"backlog_writes", v.backlog_writes},
+         {"backlog_bytes", v.backlog_bytes},
+         {"lag_seconds", v.lag_seconds}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
+  out = {{"name", v.name},
+         {"uuid", v.uuid},
+         {"roles", json::value_from(v.roles)},
+         {"send_order", v.send_order},
+         {"hub_ack", v.hub_ack},
+         {"ship", v.ship},
+         {"remote_ack", v.remote_ack},
+         {"links", json::value_from(v.links)},
+         {"volumes", json::value_from(v.volumes)},
+         {"journal", or_null(v.journal)},
+         {"remote", or_null(v.remote)}};
+}
+
+namespace {
+
+// ---- JSON to values: what is missing keeps its default, so that an older daemon can be read
+
+class Fields {
+ public:
+  explicit Fields(const json::object& object) : object_(object) {}
+
+  const Fields& get(std::string_view key, std::string& out) const {
+    if (const auto* v = at(key)) out = std::string(v->as_string());
+    return *this;
+  }
+  const Fields& get(std::string_view key, std::uint64_t& out) const {
+    if (const auto* v = at(key)) out = v->to_number<std::uint64_t>();
+    return *this;
+  }
+  const Fields& get(std::string_view key, double& out) const {
+    if (const auto* v = at(key)) out = v->to_number<double>();
+    return *this;
+  }
+  const Fields& get(std::string_view key, std::optional<std::uint64_t>& out) const {
+    if (const auto* v = at(key)) out = v->to_number<std::uint64_t>();
+    return *this;
+  }
+  const Fields& get(std::string_view key, std::vector<std::string>& out) const {
+    if (const auto* v = at(key))
+      for (const auto& item : v->as_array()) out.emplace_back(item.as_string());
+    return *this;
+  }
+  template <class T>
+  const Fields& each(std::string_view key, std::vector<T>& out, T (*read)(const Fields&)) const {
+    if (const auto* v = at(key))
+      for (const auto& item : v->as_array()) out.push_back(read(Fields(item.as_object())));
+    return *this;
+  }
+  template <class T>
+  const Fields& maybe(std::string_view key, std::optional<T>& out, T (*read)(const Fields&)) const {
+    if (const auto* v = at(key)) out = read(Fields(v->as_object()));
+    return *this;
+  }
+
+ private:
+  const json::value* at(std::string_view key) const {
+    const auto* v = object_.if_contains(key);
+    return v == nullptr || v->is_null() ? nullptr : v;
+  }
+  const json::object& object_;
+};
+
+Link read_link(const Fields& f) {
+  Link v;
+  f.get("peer", v.peer).get("direction", v.direction).get("state", v.state).get("reason", v.reason);
+  f.get("sent_bytes", v.sent_bytes).get("received_bytes", v.received_bytes);
+  f.get("sessions", v.sessions);
+  return v;
+}
+
+Ring read_ring(const Fields& f) {
+  Ring v;
+  f.get("daemon", v.daemon).get("published", v.published).get("received", v.received);
+  f.get("stored", v.stored).get("released", v.released);
+  return v;
+}
+
+Volume read_volume(const Fields& f) {
+  Volume v;
+  f.get("name", v.name).get("uuid", v.uuid).get("primary", v.primary).get("role", v.role);
+  f.get("state", v.state).get("reason", v.reason).get("size_bytes", v.size_bytes);
+  f.maybe("ring", v.ring, read_ring);
+  f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
+  return v;
+}
+
+Journal read_journal(const Fields& f) {
+  Journal v;
+  f.get("path", v.path).get("state", v.state).get("reason", v.reason);
+  f.get("size_bytes", v.size_bytes).get("used_bytes", v.used_bytes);
+  f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
+  f.get("applied_seq", v.applied_seq).get("checkpoint_seq", v.checkpoint_seq);
+  return v;
+}
+
+RemoteLag read_lag(const Fields& f) {
+  RemoteLag v;
+  f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
+  f.get("backlog_writes", v.backlog_writes).get("backlog_bytes", v.backlog_bytes);
+  f.get("lag_seconds", v.lag_seconds);
+  return v;
+}
+
+Group read_group(const Fields& f) {
+  Group v;
+  f.get("name", v.name).get("uuid", v.uuid).get("roles", v.roles);
+  f.get("send_order", v.send_order).get("hub_ack", v.hub_ack);
+  f.get("ship", v.ship).get("remote_ack", v.remote_ack);
+  f.each("links", v.links, read_link).each("volumes", v.volumes, read_volume);
+  f.maybe("journal", v.journal, read_journal).maybe("remote", v.remote, read_lag);
+  return v;
+}
+
+struct CodeWord {
+  Errc code;
+  std::string_view word;
+};
+constexpr CodeWord code_words[] = {
+    {Errc::invalid, "invalid"}, {Errc::corrupt, "corrupt"},     {Errc::version, "version"},
+    {Errc::foreign, "foreign"}, {Errc::io, "io"},               {Errc::closed, "closed"},
+    {Errc::refused, "refused"}, {Errc::full, "full"},           {Errc::not_found, "not_found"},
+};
+
+Errc code_of(std::string_view word) {
+  for (const auto& [code, name] : code_words)
+    if (name == word) return code;
+  return Errc::refused;
+}
+
+/// The daemon's error answer, as the error that it is.
+Error read_error(const json::object& object) {
+  std::string code, text;
+  Fields(object.at("error").as_object()).get("code", code).get("message", text);
+  return Error{code_of(code), text};
+}
+
+Error not_understood(const char* what) {
+  return Error{Errc::invalid, fmt::format("the daemon's answer can't be understood: {}", what)};
+}
+
+StatusReport read_status(const json::object& object) {
+  StatusReport v;
+  Fields(object).get("version", v.version).get("time", v.time).get("node", v.node)
+      .each("groups", v.groups, read_group);
+  return v;
+}
+
+}  // namespace
+
+std::string_view word(Errc code) {
+  for (const auto& [known, name] : code_words)
+    if (known == code) return name;
+  return "unknown";
+}
+
+std::string to_json(const StatusReport& report) {
+  const json::value out = {{"schema", status_schema},
+                           {"version", report.version},
+                           {"time", report.time},
+                           {"node", report.node},
+                           {"groups", json::value_from(report.groups)}};
+  return json::serialize(out);
+}
+
+Result<StatusReport> parse_status(std::string_view text) {
+  try {
+    const json::value parsed = json::parse(text);
+    const json::object& object = parsed.as_object();
+    const auto& schema = object.at("schema").as_string();
+    if (schema == error_schema) return read_error(object);
+    if (schema != status_schema) return not_understood("another schema");
+    return read_status(object);
+  } catch (const std::exception& error) {
+    return not_understood(error.what());
+  }
+}
+
+std::string error_json(const Error& error) {
+  return json::serialize(json::value{
+      {"schema", error_schema},
+      {"error", {{"code", word(error.code)}, {"message", error.text}}}});
+}
+
+Result<std::string> parse_request(std::string_view text) {
+  boost::system::error_code ec;
+  const json::value parsed = json::parse(text, ec);
+  if (ec) return Error{Errc::invalid, fmt::format("a request must be a line of JSON: {}", ec.message())};
+  const auto* object = parsed.if_object();
+  const auto* command = object == nullptr ? nullptr : object->if_contains("command");
+  if (command == nullptr || !command->is_string())
+    return Error{Errc::invalid, "a request needs a text field 'command', like {\"command\": \"status\"}"};
+  return std::string(command->as_string());
+}
+
+std::string request_json(std::string_view command) {
+  return json::serialize(json::value{{"command", command}});
+}
+
+}  // namespace cascade::api

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "lib/config/config.hpp"
+
+#include "lib/base/limits.hpp"
+#include "lib/config/reader.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+namespace cascade {
+namespace {
+
+constexpr std::uint64_t MiB = 1024 * 1024;
+constexpr std::uint64_t GiB = 1024 * MiB;
+
+bool valid_name(std::string_view name) {
+  return !name.empty() && name.size() <= limits::node_name_max &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+         });
+}
+
+void check_name(TableReader& reader, const char* what, const std::string& name) {
+  if (!valid_name(name))
+    reader.fail_here(fmt::format("{} name '{}' must be 1 to {} characters of a-z, 0-9, _ and -",
+                                 what, name, limits::node_name_max));
+}
+
+Address read_address(TableReader& reader, const std::string& text) {
+  const auto colon = text.rfind(':');
+  Address address;
+  if (colon != std::string::npos) {
+    address.host = text.substr(0, colon);
+    const char* end = text.data() + text.size();
+    const auto [rest, ec] = std::from_chars(text.data() + colon + 1, end, address.port);
+    if (ec != std::errc{} || rest != end) address.port = 0;
+  }
+  if (address.host.size() > 2 && address.host.front() == '[' && address.host.back() == ']')
+    address.host = address.host.substr(1, address.host.size() - 2);
+  if (address.host.empty() || address.port == 0)
+    reader.fail("address", fmt::format("'{}' is not an address; write HOST:PORT, like "
+                                       "\"10.1.0.11:7420\"",
+                                       text));
+  return address;
+}
+
+NodeConfig read_node(const std::string& name, TableReader& reader) {
+  check_name(reader, "node", name);
+  NodeConfig node;
+  node.name = name;
+  node.host = reader.optional_text("host").value_or("");
+  node.address = read_address(reader, reader.text("address"));
+  return node;
+}
+
+/// The nodes that keep something of a group: names must be known, roles distinct.
+void check_node(const Config& config, TableReader& reader, const char* key,
+                const std::string& name) {
+  if (config.node(name) != nullptr) return;
+  std::vector<std::string> names;
+  for (const NodeConfig& node : config.nodes) names.push_back(node.name);
+  reader.fail(key, fmt::format("'{}' names node '{}', which is not there; nodes: {}", key, name,
+                               fmt::join(names, ", ")));
+}
+
+void check_places(const Config& config, TableReader& reader, const char* key,
+                  const std::map<std::string, std::string>& places,
+                  const std::vector<std::string>& needed) {
+  for (const auto& [name, path] : places) {
+    check_node(config, reader, key, name);
+    if (std::find(needed.begin(), needed.end(), name) == needed.end())
+      reader.fail(key, fmt::format("'{}' has an entry for {}, which keeps none; remove it", key, name));
+    if (path.empty() || path.front() != '/')
+      reader.fail(key, fmt::format("'{}' of {} is '{}'; write a path that begins with /", key, name,
+                                   path));
+  }
+  for (const std::string& name : needed)
+    if (!places.contains(name))
+      reader.fail(key, fmt::format("'{}' lacks an entry for {}; add {} = \"/dev/...\"", key, name,
+                                   name));
+}
+
+VolumeConfig read_volume(const Config& config, const GroupConfig& group, const std::string& name,
+                         TableReader& reader) {
+  check_name(reader, "volume", name);
+  VolumeConfig volume;
+  volume.name = name;
+  volume.uuid = reader.uuid("uuid");
+  volume.primary = reader.text("primary");
+  check_node(config, reader, "primary", volume.primary);
+  if (volume.primary == group.hub || volume.primary == group.remote)
+    reader.fail("primary", fmt::format("{} is the {} of the group; a volume's primary must be "
+                                       "another node",
+                                       volume.primary,
+                                       volume.primary == group.hub ? "hub" : "remote"));
+  volume.disk = reader.texts("disk");
+  std::vector<std::string> needed{volume.primary, group.hub};
+  if (!group.remote.empty()) needed.push_back(group.remote);
+  check_places(config, reader, "disk", volume.disk, needed);
+  volume.ring_bytes = reader.size("ring-size", volume.ring_bytes, MiB, GiB);
+  if ((volume.ring_bytes & (volume.ring_bytes - 1)) != 0)
+    reader.fail("ring-size", "'ring-size' must be a power of two, like \"8MiB\"");
+  return volume;
+}
+
+GroupConfig read_group(const Config& config, const std::string& name, TableReader& reader) {
+  check_name(reader, "group", name);
+  GroupConfig group;
+  group.name = name;
+  group.uuid = reader.uuid("uuid");
+  group.hub = reader.text("hub");
+  check_node(config, reader, "hub", group.hub);
+  group.remote = reader.optional_text("remote").value_or("");
+  if (!group.remote.empty()) check_node(config, reader, "remote", group.remote);
+  if (group.remote == group.hub)
+    reader.fail("remote", fmt::format("hub and remote are both {}; they must be different nodes",
+                                      group.hub));
+  group.send_order = static_cast<SendOrder>(reader.word("send-order", {"parallel", "local-first"}));
+  group.hub_ack = static_cast<AckWhen>(reader.word("hub-ack", {"sync", "memory-sync"}));
+  group.ship = static_cast<ShipWhen>(reader.word("ship", {"stored", "received"}));
+  group.remote_ack = static_cast<AckWhen>(reader.word("remote-ack", {"sync", "memory-sync"}));
+  group.journal = reader.texts("journal");
+  std::vector<std::string> needed{group.hub};
+  if (!group.remote.empty()) needed.push_back(group.remote);
+  check_places(config, reader, "journal", group.journal, needed);
+  group.journal_cache_bytes =
+      reader.size("journal-cache", group.journal_cache_bytes, 16 * MiB, 64 * GiB);
+  reader.tables("volume", [&](const std::string& volume, TableReader& table) {
+    group.volumes.push_back(read_volume(config, group, volume, table));
+  });
+  if (group.volumes.empty())
+    reader.fail_here(fmt::format("group {} has no volume; add [group.{}.volume.NAME]", name, name));
+  if (group.volumes.size() > limits::group_volumes_max)
+    reader.fail_here(fmt::format("group {} has {} volumes; at most {} are possible", name,
+                                 group.volumes.size(), limits::group_volumes_max));
+  return group;
+}
+
+void read_daemon(TableReader& reader, DaemonConfig& daemon) {
+  daemon.socket = reader.optional_text("socket").value_or(daemon.socket);
+  daemon.heartbeat = reader.duration("heartbeat", daemon.heartbeat);
+  daemon.session_timeout = reader.duration("session-timeout", daemon.session_timeout);
+  daemon.reconnect_min = reader.duration("reconnect-min", daemon.reconnect_min);
+  daemon.reconnect_max = reader.duration("reconnect-max", daemon.reconnect_max);
+  if (daemon.session_timeout < 2 * daemon.heartbeat)
+    reader.fail("session-timeout", "'session-timeout' must be at least twice 'heartbeat'");
+  if (daemon.reconnect_max < daemon.reconnect_min)
+    reader.fail("reconnect-max", "'reconnect-max' must not be below 'reconnect-min'");
+  reader.finish();
+}
+
+/// No UUID, volume name or device may stand twice.
+void check_unique(const Config& config, TableReader& root) {
+  std::map<std::string, std::string> seen;
+  const auto once = [&](const std::string& what, const std::string& where) {
+    const auto [first, inserted] = seen.emplace(what, where);
+    if (!inserted)
+      root.fail_here(fmt::format("{} and {} have the same {}; each needs its own", first->second,
+                                 where, what));
+  };
+  for (const GroupConfig& group : config.groups) {
+    once("UUID " + to_text(group.uuid), "group " + group.name);
+    for (const auto& [node, path] : group.journal)
+      once(fmt::format("device {} on {}", path, node), "journal of group " + group.name);
+    for (const VolumeConfig& volume : group.volumes) {
+      const std::string name = fmt::format("volume {}/{}", group.name, volume.name);
+      once("UUID " + to_text(volume.uuid), name);
+      once("volume name " + volume.name, name);
+      for (const auto& [node, path] : volume.disk)
+        once(fmt::format("device {} on {}", path, node), name);
+    }
+  }
+}
+
+Config read_config(const toml::table& table, const std::string& path) {
+  Config config;
+  TableReader root(table, "", path);
+  if (root.integer("version") != 1) root.fail("version", "'version' must be 1");
+  root.tables("node", [&](const std::string& name, TableReader& reader) {
+    config.nodes.push_back(read_node(name, reader));
+  });
+  root.tables("group", [&](const std::string& name, TableReader& reader) {
+    config.groups.push_back(read_group(config, name, reader));
+  });
+  if (auto daemon = root.optional_table("daemon")) read_daemon(*daemon, config.daemon);
+  root.finish();
+  if (config.groups.empty()) root.fail_here("there is no group; add [group.NAME]");
+  check_unique(config, root);
+  return config;
+}
+
+}  // namespace
+
+const NodeConfig* Config::node(std::string_view name) const {
+  for (const NodeConfig& node : nodes)
+    if (node.name == name) return &node;
+  return nullptr;
+}
+
+const GroupConfig* Config::group(std::string_view name) const {
+  for (const GroupConfig& group : groups)
+    if (group.name == name) return &group;
+  return nullptr;
+}
+
+Result<Config> parse_config(std::string_view text, const std::string& path) {
+  try {
+    return read_config(toml::parse(text, path), path);
+  } catch (const toml::parse_error& error) {
+    const auto& at = error.source().begin;
+    return Error{Errc::invalid,
+                 fmt::format("{}:{}:{}: {}", path, at.line, at.column, error.description())};
+  } catch (const ConfigError& error) {
+    return Error{Errc::invalid, error.text};
+  }
+}
+
+Result<Config> load_config(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  if (file) text << file.rdbuf();
+  if (!file)
+    return Error{Errc::not_found, fmt::format("{}: {}; write it, or name another file with --config",
+                                              path, std::strerror(errno))};
+  return parse_config(text.view(), path);
+}
+
+Result<std::string> find_this_node(const Config& config, const std::optional<std::string>& wanted,
+                                   std::string_view hostname) {
+  std::vector<std::string> names;
+  for (const NodeConfig& node : config.nodes) {
+    names.push_back(node.name);
+    if (wanted ? node.name == *wanted
+               : (node.host.empty() ? node.name : node.host) == hostname)
+      return node.name;
+  }
+  return Error{Errc::not_found,
+               wanted ? fmt::format("no node '{}' in the configuration; nodes: {}", *wanted,
+                                    fmt::join(names, ", "))
+                      : fmt::format("no node has the host name '{}'; set 'host' in the "
+                                    "configuration or use --node; nodes: {}",
+                                    hostname, fmt::join(names, ", "))};
+}
+
+}  // namespace cascade

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "lib/format/frame.hpp"
+
+#include "lib/base/checksum.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace cascade {
+namespace {
+
+// A group's volumes bound the streams of one session.
+constexpr std::size_t streams_max = limits::group_volumes_max;
+
+Error corrupt(std::string what) { return Error{Errc::corrupt, "frame: " + std::move(what)}; }
+
+template <class T>
+std::span<const std::byte> bytes_of(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
+}
+
+template <class T>
+void append(Bytes& out, const T& value) {
+  const auto bytes = bytes_of(value);
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
+
+/// Takes a T off the front of `in`, which must hold one.
+template <class T>
+T take(std::span<const std::byte>& in) {
+  T value;
+  std::memcpy(&value, in.data(), sizeof value);
+  in = in.subspan(sizeof value);
+  return value;
+}
+
+void put_uuid(std::uint8_t (&out)[16], const Uuid& uuid) { std::memcpy(out, uuid.data, 16); }
+
+Uuid get_uuid(const std::uint8_t (&in)[16]) {
+  Uuid uuid;
+  std::memcpy(uuid.data, in, 16);
+  return uuid;
+}
+
+void put_name(char (&out)[32], const std::string& name) {
+  std::memcpy(out, name.data(), std::min(name.size(), limits::node_name_max));
+}
+
+Result<std::string> get_name(const char (&in)[32]) {
+  const std::size_t length = ::strnlen(in, sizeof in);
+  if (length == 0 || length == sizeof in) return corrupt("a node name is empty or not terminated");
+  const bool plain = std::all_of(in, in + length, [](char c) { return c > ' ' && c < 0x7f; });
+  if (!plain) return corrupt("a node name has characters that no name has");
+  return std::string(in, length);
+}
+
+/// A header for `body`, and the body, in one buffer.
+Bytes frame_of(FrameType type, const Bytes& body, std::uint64_t stored_through) {
+  const FrameHeader header = make_header(type, static_cast<std::uint32_t>(body.size()), 0,
+                                         stored_through, crc32c(body));
+  Bytes out;
+  out.reserve(sizeof header + body.size());
+  append(out, header);
+  out.insert(out.end(), body.begin(), body.end());
+  return out;
+}
+
+Result<void> check_body(const FrameHeader& header, std::span<const std::byte> covered) {
+  const std::uint32_t wanted = crc32c(covered);
+  if (header.body_crc == wanted) return {};
+  return corrupt(fmt::format("body checksum is {:#010x}, wanted {:#010x}", header.body_crc, wanted));
+}
+
+AckEntry ack_entry(const Ack& ack) {
+  AckEntry entry{};
+  put_uuid(entry.stream, ack.stream);
+  entry.received = htole64(ack.received);
+  entry.stored = htole64(ack.stored);
+  return entry;
+}
+
+Result<Ack> get_ack(std::span<const std::byte>& in) {
+  const auto entry = take<AckEntry>(in);
+  Ack ack{get_uuid(entry.stream), le64toh(entry.received), le64toh(entry.stored)};
+  if (ack.received >= CASCADE_SEQ_MAX || ack.stored > ack.received)
+    return corrupt(fmt::format("acknowledgement of {} received and {} stored makes no sense",
+                               ack.received, ack.stored));
+  return ack;
+}
+
+Result<Hello::Stream> get_stream(std::span<const std::byte>& in) {
+  const auto entry = take<HelloEntry>(in);
+  if (le32toh(entry.fresh) > 1 || entry.reserved != 0)
+    return corrupt("a hello has reserved fields that are not zero");
+  Hello::Stream stream{get_uuid(entry.stream), le64toh(entry.first), le64toh(entry.last),
+                       le32toh(entry.fresh) == 1};
+  if (stream.last >= CASCADE_SEQ_MAX || stream.first > stream.last + 1)
+    return corrupt(fmt::format("a hello offers {} to {}", stream.first, stream.last));
+  return stream;
+}
+
+}  // namespace
+
+std::size_t body_bytes_max(FrameType type) {
+  switch (type) {
+    case FrameType::hello:
+      return sizeof(HelloBody) + streams_max * sizeof(HelloEntry);
+    case FrameType::welcome:
+      return sizeof(WelcomeBody) + streams_max * sizeof(AckEntry);
+    case FrameType::data:
+      return limits::frame_records_max * sizeof(Record) + limits::frame_payload_bytes_max;
+    case FrameType::ack:
+      return streams_max * sizeof(AckEntry);
+    case FrameType::heartbeat:
+      return 0;
+    case FrameType::refuse:
+      return sizeof(RefuseBody) + limits::refusal_text_max;
+  }
+  return 0;
+}
+
+FrameHeader make_header(FrameType type, std::uint32_t length, std::uint32_t records,
+                        std::uint64_t stored_through, std::uint32_t body_crc) {
+  FrameHeader h{};
+  h.magic = htole32(frame_magic);
+  h.version = htole16(frame_version);
+  h.type = htole16(static_cast<std::uint16_t>(type));
+  h.length = htole32(length);
+  h.records = htole32(records);
+  h.stored_through = htole64(stored_through);
+  h.body_crc = htole32(body_crc);
+  h.header_crc = htole32(crc32c(bytes_of(h).first(offsetof(FrameHeader, header_crc))));
+  return h;
+}
+
+namespace {
+
+Result<void> check_sizes(const FrameHeader& h) {
+  const auto type = static_cast<FrameType>(h.type);
+  if (h.type < 1 || h.type > static_cast<std::uint16_t>(FrameType::refuse))
+    return corrupt(fmt::format("type {} is not known", h.type));
+  if (h.length > body_bytes_max(type))
+    return corrupt(fmt::format("type {} claims a body of {} bytes, at most {} are allowed", h.type,
+                               h.length, body_bytes_max(type)));
+  const bool data = type == FrameType::data;
+  if (data ? h.records == 0 || h.records > limits::frame_records_max : h.records != 0)
+    return corrupt(fmt::format("type {} claims {} records", h.type, h.records));
+  if (data && h.length < h.records * sizeof(Record))
+    return corrupt(fmt::format("{} bytes cannot hold {} records", h.length, h.records));
+  return {};
+}
+
+}  // namespace
+
+Result<FrameHeader> check_header(std::span<const std::byte, sizeof(FrameHeader)> bytes) {
+  FrameHeader h;
+  std::memcpy(&h, bytes.data(), sizeof h);
+  if (le32toh(h.magic) != frame_magic)
+    return corrupt(fmt::format("magic is {:#010x}, wanted {:#010x}; the peer does not speak this "
+                               "protocol",
+                               le32toh(h.magic), frame_magic));
+  const std::uint32_t wanted = crc32c(bytes.first<offsetof(FrameHeader, header_crc)>());
+  if (le32toh(h.header_crc) != wanted)
+    return corrupt(fmt::format("header checksum is {:#010x}, wanted {:#010x}", le32toh(h.header_crc),
+                               wanted));
+  if (le16toh(h.version) != frame_version)
+    return Error{Errc::version, fmt::format("frame: version is {}, this program speaks {}",
+                                            le16toh(h.version), frame_version)};
+  h.magic = frame_magic;
+  h.version = frame_version;
+  h.type = le16toh(h.type);
+  h.length = le32toh(h.length);
+  h.records = le32toh(h.records);
+  h.stored_through = le64toh(h.stored_through);
+  h.body_crc = le32toh(h.body_crc);
+  h.header_crc = wanted;
+  if (auto sizes = check_sizes(h); !sizes) return sizes.error();
+  return h;
+}
+
+// ---- encoding
+
+Bytes encode_hello(const Hello& hello, std::uint64_t stored_through) {
+  Bytes body;
+  HelloBody head{};
+  put_uuid(head.group, hello.group);
+  put_name(head.node, hello.node);
+  head.kind = htole32(static_cast<std::uint32_t>(hello.kind));
+  head.entries = htole32(static_cast<std::uint32_t>(hello.streams.size()));
+  append(body, head);
+  for (const auto& stream : hello.streams) {
+    HelloEntry entry{};
+    put_uuid(entry.stream, stream.uuid);
+    entry.first = htole64(stream.first);
+    entry.last = htole64(stream.last);
+    entry.fresh = htole32(stream.fresh ? 1 : 0);
+    append(body, entry);
+  }
+  return frame_of(FrameType::hello, body, stored_through);
+}
+
+Bytes encode_welcome(const Welcome& welcome) {
+  Bytes body;
+  WelcomeBody head{};
+  put_name(head.node, welcome.node);
+  head.entries = htole32(static_cast<std::uint32_t>(welcome.streams.size()));
+  append(body, head);
+  for (const Ack& ack : welcome.streams) append(body, ack_entry(ack));
+  return frame_of(FrameType::welcome, body, 0);
+}
+
+Bytes encode_heartbeat(std::uint64_t stored_through) {
+  return frame_of(FrameType::heartbeat, {}, stored_through);
+}
+
+Bytes encode_refusal(Errc code, std::string_view text) {
+  Bytes body;
+  append(body, RefuseBody{htole32(static_cast<std::uint32_t>(code)), 0});
+  const auto bytes = std::as_bytes(std::span(text.substr(0, limits::refusal_text_max)));
+  body.insert(body.end(), bytes.begin(), bytes.end());
+  return frame_of(FrameType::refuse, body, 0);
+}
+
+void encode_acks(std::span<const Ack> acks, Bytes& out) {
+  out.resize(sizeof(FrameHeader));
+  for (const Ack& ack : acks) append(out, ack_entry(ack));
+  const auto body = std::span<const std::byte>(out).subspan(sizeof(FrameHeader));
+  const FrameHeader header =
+      make_header(FrameType::ack, static_cast<std::uint32_t>(body.size()), 0, 0, crc32c(body));
+  std::memcpy(out.data(), &header, sizeof header);
+}
+
+// ---- decoding
+
+Result<Hello> decode_hello(const FrameHeader& header, std::span<const std::byte> body) {
+  if (auto ok = check_body(header, body); !ok) return ok.error();
+  if (body.size() < sizeof(HelloBody)) return corrupt("a hello is too short");
+  const auto head = take<HelloBody>(body);
+  const std::size_t entries = le32toh(head.entries);
+  const std::uint32_t kind = le32toh(head.kind);
+  if (head.reserved[0] != 0 || head.reserved[1] != 0)
+    return corrupt("a hello has reserved fields that are not zero");
+  if (kind != static_cast<std::uint32_t>(SessionKind::mirror) &&
+      kind != static_cast<std::uint32_t>(SessionKind::ship))
+    return corrupt(fmt::format("a hello is of kind {}, wanted 1 or 2", kind));
+  const bool ship = kind == static_cast<std::uint32_t>(SessionKind::ship);
+  if (entries == 0 || entries > streams_max || body.size() != entries * sizeof(HelloEntry) ||
+      (ship && entries != 1))
+    return corrupt(fmt::format("a hello names {} streams in {} bytes", entries, body.size()));
+  auto node = get_name(head.node);
+  if (!node) return node.error();
+  Hello hello{get_uuid(head.group), *node, static_cast<SessionKind>(kind), {}};
+  while (!body.empty()) {
+    auto stream = get_stream(body);
+    if (!stream) return stream.error();
+    hello.streams.push_back(*stream);
+  }
+  return hello;
+}
+
+Result<Welcome> decode_welcome(const FrameHeader& header, std::span<const std::byte> body) {
+  if (auto ok = check_body(header, body); !ok) return ok.error();
+  if (body.size() < sizeof(WelcomeBody)) return corrupt("a welcome is too short");
+  const auto head = take<WelcomeBody>(body);
+  const std::size_t entries = le32toh(head.entries);
+  if (head.reserved != 0 || entries == 0 || body.size() != entries * sizeof(AckEntry))
+    return corrupt(fmt::format("a welcome names {} streams in {} bytes", entries, body.size()));
+  auto node = get_name(head.node);
+  if (!node) return node.error();
+  Welcome welcome{*node, {}};
+  while (!body.empty()) {
+    auto ack = get_ack(body);
+    if (!ack) return ack.error();
+    welcome.streams.push_back(*ack);
+  }
+  return welcome;
+}
+
+Result<void> decode_acks(const FrameHeader& header, std::span<const std::byte> body,
+                         std::vector<Ack>& out) {
+  out.clear();
+  if (auto ok = check_body(header, body); !ok) return ok.error();
+  if (body.size() % sizeof(AckEntry) != 0)
+    return corrupt(fmt::format("{} bytes are no whole acknowledgements", body.size()));
+  while (!body.empty()) {
+    auto ack = get_ack(body);
+    if (!ack) return ack.error();
+    out.push_back(*ack);
+  }
+  return {};
+}
+
+Error decode_refusal(const FrameHeader& header, std::span<const std::byte> body) {
+  if (auto ok = check_body(header, body); !ok) return ok.error();
+  if (body.size() < sizeof(RefuseBody)) return corrupt("a refusal is too short");
+  const auto head = take<RefuseBody>(body);
+  std::string text(reinterpret_cast<const char*>(body.data()), body.size());
+  // It goes to logs and terminals.
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
+  return Error{static_cast<Errc>(le32toh(head.code)), std::move(text)};
+}
+
+Result<DataView> decode_data(const FrameHeader& header, std::span<const std::byte> body) {
+  const std::size_t records_bytes = header.records * sizeof(Record);
+  if (body.size() < records_bytes) return corrupt("data is too short for its records");
+  if (auto ok = check_body(header, body.first(records_bytes)); !ok) return ok.error();
+  DataView view{{reinterpret_cast<const Record*>(body.data()), header.records},
+                body.subspan(records_bytes)};
+  auto rest = view.payload;
+  for (const Record& record : view.records) {
+    if (auto ok = check_record(record); !ok) return ok.error();
+    const std::size_t bytes = payload_bytes_of(record);
+    if (bytes > rest.size()) return corrupt("data is too short for its payloads");
+    if (!payload_matches(record, rest.first(bytes)))
+      return corrupt(fmt::format("the payload of write {} does not match its checksum",
+                                 volume_seq_of(record)));
+    rest = rest.subspan(bytes);
+  }
+  if (!rest.empty()) return corrupt(fmt::format("{} bytes stand behind the payloads", rest.size()));
+  return view;
+}
+
+}  // namespace cascade

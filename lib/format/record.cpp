@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "lib/format/record.hpp"
+
+#include "lib/base/checksum.hpp"
+#include "lib/base/limits.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+namespace cascade {
+namespace {
+
+std::uint32_t computed_crc(const Record& r) {
+  return crc32c(std::as_bytes(std::span(&r, 1)).subspan(sizeof r.record_crc));
+}
+
+Error corrupt(const Record& r, std::string what) {
+  return Error{Errc::corrupt, fmt::format("record of write {}: {}", volume_seq_of(r), what)};
+}
+
+bool known_op(std::uint8_t op) { return op >= CASCADE_OP_WRITE && op <= CASCADE_OP_MARK; }
+
+bool has_range(std::uint8_t op) {
+  return op == CASCADE_OP_WRITE || op == CASCADE_OP_WRITE_ZEROES || op == CASCADE_OP_DISCARD;
+}
+
+std::uint32_t length_max(std::uint8_t op) {
+  return op == CASCADE_OP_WRITE ? limits::record_payload_bytes_max : limits::record_length_max;
+}
+
+Result<void> check_range(const Record& r) {
+  const std::uint32_t length = length_of(r);
+  if (!has_range(r.op)) {
+    if (length == 0) return {};
+    return corrupt(r, fmt::format("operation {} has a length of {} bytes, wanted none", r.op, length));
+  }
+  if (length == 0 || length % CASCADE_SECTOR_BYTES != 0 || length > length_max(r.op))
+    return corrupt(r, fmt::format("length is {} bytes, wanted a multiple of {} up to {}", length,
+                                  CASCADE_SECTOR_BYTES, length_max(r.op)));
+  if (sector_of(r) >= CASCADE_SEQ_MAX)
+    return corrupt(r, fmt::format("sector {} is beyond any device", sector_of(r)));
+  return {};
+}
+
+}  // namespace
+
+Uuid volume_of(const Record& r) {
+  Uuid uuid;
+  std::memcpy(uuid.data, r.volume, sizeof uuid.data);
+  return uuid;
+}
+
+Result<void> check_record(const Record& r) {
+  if (const auto wanted = computed_crc(r); le32toh(r.record_crc) != wanted)
+    return Error{Errc::corrupt, fmt::format("record checksum is {:#010x}, wanted {:#010x}",
+                                            le32toh(r.record_crc), wanted)};
+  if (r.version != CASCADE_RECORD_VERSION)
+    return Error{Errc::version, fmt::format("record version is {}, this program reads {}", r.version,
+                                            CASCADE_RECORD_VERSION)};
+  if (!known_op(r.op)) return corrupt(r, fmt::format("operation {} is not known", r.op));
+  if ((r.flags & ~CASCADE_FLAGS_KNOWN) != 0)
+    return corrupt(r, fmt::format("flags {:#04x} are not known", r.flags));
+  if (r.reserved != 0) return corrupt(r, "a reserved byte is not zero");
+  const std::uint64_t seq = volume_seq_of(r);
+  if (seq == 0 || seq >= CASCADE_SEQ_MAX || group_seq_of(r) >= CASCADE_SEQ_MAX)
+    return corrupt(r, "a sequence number is out of bounds");
+  return check_range(r);
+}
+
+bool payload_matches(const Record& r, std::span<const std::byte> payload) {
+  if (payload.size() != payload_bytes_of(r)) return false;
+  return payload.empty() ? r.payload_crc == 0 : le32toh(r.payload_crc) == crc32c(payload);
+}
+
+void seal(Record& r) { r.record_crc = htole32(computed_crc(r)); }
+
+void set_group_seq(Record& r, std::uint64_t group_seq) {
+  r.group_seq = htole64(group_seq);
+  seal(r);
+}
+
+}  // namespace cascade

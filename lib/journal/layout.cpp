@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "lib/journal/layout.hpp"
+
+#include "lib/base/checksum.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace cascade {
+namespace {
+
+Error corrupt(std::string what) { return Error{Errc::corrupt, std::move(what)}; }
+
+Uuid get_uuid(const std::uint8_t* in) {
+  Uuid uuid;
+  std::memcpy(uuid.data, in, 16);
+  return uuid;
+}
+
+std::uint32_t superblock_crc(std::span<const std::byte, superblock_bytes> bytes) {
+  constexpr std::size_t at = offsetof(SuperblockDisk, crc);
+  const std::byte zero[4] = {};
+  std::uint32_t crc = crc32c(bytes.first(at));
+  crc = crc32c(zero, crc);
+  return crc32c(bytes.subspan(at + sizeof zero), crc);
+}
+
+std::uint32_t head_crc(std::span<const std::byte> header_and_records) {
+  constexpr std::size_t at = offsetof(BatchHeader, header_crc);
+  const std::byte zero[4] = {};
+  std::uint32_t crc = crc32c(header_and_records.first(at));
+  crc = crc32c(zero, crc);
+  return crc32c(header_and_records.subspan(at + sizeof zero), crc);
+}
+
+Result<void> check_geometry(const Superblock& sb) {
+  if (sb.data_offset != journal_data_offset || sb.data_bytes % journal_block != 0 ||
+      sb.data_bytes < journal_data_bytes_min)
+    return corrupt(fmt::format("superblock: a circle of {} bytes at {} makes no sense",
+                               sb.data_bytes, sb.data_offset));
+  if (sb.tail_position % journal_block != 0 || sb.tail_number == 0 || sb.tail_seq == 0)
+    return corrupt("superblock: the tail makes no sense");
+  return {};
+}
+
+}  // namespace
+
+// ---- superblock
+
+Result<Superblock> format_superblock(const Uuid& group, std::uint64_t device_bytes) {
+  constexpr std::uint64_t bytes_min = journal_data_offset + journal_data_bytes_min;
+  if (device_bytes < bytes_min)
+    return Error{Errc::invalid, fmt::format("{} bytes are too small for a journal; give it at least "
+                                            "{} MiB",
+                                            device_bytes, bytes_min >> 20)};
+  Superblock sb;
+  sb.group = group;
+  sb.journal = make_uuid();
+  sb.generation = 1;
+  sb.data_bytes = (device_bytes - journal_data_offset) / journal_block * journal_block;
+  return sb;
+}
+
+void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_bytes> out) {
+  std::fill(out.begin(), out.end(), std::byte{0});
+  SuperblockDisk disk{};
+  disk.magic = htole64(superblock_magic);
+  disk.version = htole32(journal_version);
+  std::memcpy(disk.group, sb.group.data, 16);
+  std::memcpy(disk.journal, sb.journal.data, 16);
+  disk.generation = htole64(sb.generation);
+  disk.data_offset = htole64(sb.data_offset);
+  disk.data_bytes = htole64(sb.data_bytes);
+  disk.epoch = htole64(sb.epoch);
+  disk.epoch_number = htole64(sb.epoch_number);
+  disk.tail_position = htole64(sb.tail_position);
+  disk.tail_number = htole64(sb.tail_number);
+  disk.tail_seq = htole64(sb.tail_seq);
+  disk.applied_seq = htole64(sb.applied_seq);
+  disk.limit_seq = htole64(sb.limit_seq);
+  disk.tail_previous_crc = htole32(sb.tail_previous_crc);
+  disk.clean = htole32(sb.clean ? 1 : 0);
+  disk.volumes = htole32(static_cast<std::uint32_t>(sb.volumes.size()));
+  std::byte* at = out.data() + sizeof disk;
+  for (const auto& volume : sb.volumes) {
+    VolumeEntry entry{};
+    std::memcpy(entry.volume, volume.uuid.data, 16);
+    entry.volume_seq = htole64(volume.volume_seq);
+    std::memcpy(at, &entry, sizeof entry);
+    at += sizeof entry;
+  }
+  std::memcpy(out.data(), &disk, sizeof disk);
+  disk.crc = htole32(superblock_crc(out));
+  std::memcpy(out.data(), &disk, sizeof disk);
+}
+
+Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes> in) {
+  SuperblockDisk disk;
+  std::memcpy(&disk, in.data(), sizeof disk);
+  if (le64toh(disk.magic) != superblock_magic) return Error{Errc::not_found, "no journal superblock"};
+  if (const auto wanted = superblock_crc(in); le32toh(disk.crc) != wanted)
+    return corrupt(fmt::format("superblock: checksum is {:#010x}, wanted {:#010x}",
+                               le32toh(disk.crc), wanted));
+  if (le32toh(disk.version) != journal_version)
+    return Error{Errc::version, fmt::format("superblock: version is {}, this program reads {}",
+                                            le32toh(disk.version), journal_version)};
+  const std::size_t volumes = le32toh(disk.volumes);
+  if (volumes > limits::group_volumes_max)
+    return corrupt(fmt::format("superblock: {} volumes, at most {} are allowed", volumes,
+                               limits::group_volumes_max));
+  Superblock sb;
+  sb.group = get_uuid(disk.group);
+  sb.journal = get_uuid(disk.journal);
+  sb.generation = le64toh(disk.generation);
+  sb.data_offset = le64toh(disk.data_offset);
+  sb.data_bytes = le64toh(disk.data_bytes);
+  sb.epoch = le64toh(disk.epoch);
+  sb.epoch_number = le64toh(disk.epoch_number);
+  sb.tail_position = le64toh(disk.tail_position);
+  sb.tail_number = le64toh(disk.tail_number);
+  sb.tail_seq = le64toh(disk.tail_seq);
+  sb.applied_seq = le64toh(disk.applied_seq);
+  sb.limit_seq = le64toh(disk.limit_seq);
+  sb.tail_previous_crc = le32toh(disk.tail_previous_crc);
+  sb.clean = le32toh(disk.clean) != 0;
+  const std::byte* at = in.data() + sizeof disk;
+  for (std::size_t i = 0; i < volumes; ++i, at += sizeof(VolumeEntry)) {
+    VolumeEntry entry;
+    std::memcpy(&entry, at, sizeof entry);
+    sb.volumes.push_back({get_uuid(entry.volume), le64toh(entry.volume_seq)});
+  }
+  if (auto ok = check_geometry(sb); !ok) return ok.error();
+  return sb;
+}
+
+namespace {
+
+Error no_superblock(const Error& a, const Error& b, const std::string& path) {
+  if (a.code == Errc::not_found && b.code == Errc::not_found)
+    return Error{Errc::not_found,
+                 fmt::format("{} is not a journal; run 'dmcascade journal format'", path)};
+  const Error& telling = a.code == Errc::not_found ? b : a;
+  return Error{telling.code, fmt::format("{}: both copies of the superblock are unusable: {}", path,
+                                         telling.text)};
+}
+
+}  // namespace
+
+Result<Superblock> choose_superblock(const Result<Superblock>& a, const Result<Superblock>& b,
+                                     const Uuid& group, std::uint64_t device_bytes,
+                                     const std::string& path) {
+  if (!a && !b) return no_superblock(a.error(), b.error(), path);
+  const bool first = a && (!b || a->generation >= b->generation);
+  const Superblock& sb = first ? *a : *b;
+  if (sb.group != group)
+    return Error{Errc::foreign,
+                 fmt::format("{} is the journal of group {}, not of {}; correct the configuration, "
+                             "or format it anew if that group is gone",
+                             path, to_text(sb.group), to_text(group))};
+  if (sb.data_offset + sb.data_bytes > device_bytes)
+    return Error{Errc::invalid,
+                 fmt::format("{} has {} bytes, but its journal was made for {}; the device was "
+                             "truncated",
+                             path, device_bytes, sb.data_offset + sb.data_bytes)};
+  return sb;
+}
+
+// ---- batches
+
+std::uint32_t seal_batch(const BatchInfo& info, const Uuid& journal, std::span<std::byte> head) {
+  BatchHeader h{};
+  h.magic = htole32(batch_magic);
+  h.version = htole16(journal_version);
+  h.kind = htole16(static_cast<std::uint16_t>(info.kind));
+  h.records = htole32(info.records);
+  h.payload_bytes = htole32(info.payload_bytes);
+  h.blocks = htole32(static_cast<std::uint32_t>(info.bytes / journal_block));
+  std::memcpy(h.journal, journal.data, 16);
+  h.epoch = htole64(info.epoch);
+  h.number = htole64(info.number);
+  h.position = htole64(info.position);
+  h.first_seq = htole64(info.first_seq);
+  h.durable_number = htole64(info.durable_number);
+  h.append_time_ns = htole64(info.append_time_ns);
+  h.previous_crc = htole32(info.previous_crc);
+  std::memcpy(head.data(), &h, sizeof h);
+  const std::uint32_t crc = head_crc(head.first(sizeof h + info.records * sizeof(Record)));
+  h.header_crc = htole32(crc);
+  std::memcpy(head.data(), &h, sizeof h);
+  return crc;
+}
+
+Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journal) {
+  if (block.size() < sizeof(BatchHeader)) return corrupt("batch: cut short");
+  BatchHeader h;
+  std::memcpy(&h, block.data(), sizeof h);
+  if (le32toh(h.magic) != batch_magic)
+    return corrupt(fmt::format("batch: magic is {:#010x}, wanted {:#010x}", le32toh(h.magic),
+                               batch_magic));
+  if (le16toh(h.version) != journal_version)
+    return corrupt(fmt::format("batch: version is {}, wanted {}", le16toh(h.version),
+                               journal_version));
+  if (get_uuid(h.journal) != journal) return corrupt("batch: of another journal");
+  BatchInfo info;
+  info.kind = static_cast<BatchKind>(le16toh(h.kind));
+  info.records = le32toh(h.records);
+  info.payload_bytes = le32toh(h.payload_bytes);
+  info.bytes = std::uint64_t{le32toh(h.blocks)} * journal_block;
+  info.epoch = le64toh(h.epoch);
+  info.number = le64toh(h.number);
+  info.position = le64toh(h.position);
+  info.first_seq = le64toh(h.first_seq);
+  info.durable_number = le64toh(h.durable_number);
+  info.append_time_ns = le64toh(h.append_time_ns);
+  info.previous_crc = le32toh(h.previous_crc);
+  info.header_crc = le32toh(h.header_crc);
+  if (info.kind == BatchKind::skip) {
+    if (info.records == 0 && info.payload_bytes == 0 && info.bytes > 0) return info;
+  } else if (info.kind == BatchKind::data) {
+    if (info.records > 0 && info.records <= limits::batch_records_max &&
+        info.payload_bytes <= limits::batch_payload_bytes_max &&
+        info.bytes == batch_bytes(info.records, info.payload_bytes))
+      return info;
+  }
+  return corrupt(fmt::format("batch: kind {} with {} records, {} bytes of payload, {} bytes on disk",
+                             le16toh(h.kind), info.records, info.payload_bytes, info.bytes));
+}
+
+namespace {
+
+Result<void> check_records(std::span<const std::byte> batch, const BatchInfo& info) {
+  auto payload = batch_payload(batch, info);
+  std::uint64_t seq = info.first_seq;
+  for (const Record& record : batch_records(batch, info)) {
+    if (auto ok = check_record(record); !ok) return ok;
+    if (group_seq_of(record) != seq++)
+      return corrupt(fmt::format("batch: record has group number {}, wanted {}",
+                                 group_seq_of(record), seq - 1));
+    const std::size_t bytes = payload_bytes_of(record);
+    if (bytes > payload.size() || !payload_matches(record, payload.first(bytes)))
+      return corrupt(fmt::format("batch: the payload of write {} does not match its checksum",
+                                 group_seq_of(record)));
+    payload = payload.subspan(bytes);
+  }
+  if (!payload.empty()) return corrupt("batch: bytes stand behind the payloads");
+  return {};
+}
+
+}  // namespace
+
+Result<BatchInfo> check_batch(std::span<const std::byte> batch, const Uuid& journal) {
+  auto info = peek_batch(batch, journal);
+  if (!info) return info;
+  const bool skip = info->kind == BatchKind::skip;
+  const std::size_t needed = skip ? journal_block : info->bytes;
+  if (batch.size() < needed) return corrupt("batch: cut short");
+  const auto covered = batch.first(sizeof(BatchHeader) + info->records * sizeof(Record));
+  if (const auto wanted = head_crc(covered); info->header_crc != wanted)
+    return corrupt(fmt::format("batch: checksum is {:#010x}, wanted {:#010x}", info->header_crc,
+                               wanted));
+  if (auto ok = check_records(batch, *info); !ok) return ok.error();
+  return info;
+}
+
+std::span<const Record> batch_records(std::span<const std::byte> batch, const BatchInfo& info) {
+  return {reinterpret_cast<const Record*>(batch.data() + sizeof(BatchHeader)), info.records};
+}
+
+std::span<const std::byte> batch_payload(std::span<const std::byte> batch, const BatchInfo& info) {
+  if (info.payload_bytes == 0) return {};
+  return batch.subspan(batch_head_bytes(info.records), info.payload_bytes);
+}
+
+}  // namespace cascade

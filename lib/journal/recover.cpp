@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "lib/journal/recover.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace cascade {
+namespace {
+
+// The most that a writer may have had under way behind a batch: evidence that the batch was once
+// whole stands within this distance. Two of the largest batches.
+constexpr std::uint64_t probe_bytes_max =
+    2 * batch_bytes(limits::batch_records_max, limits::batch_payload_bytes_max);
+constexpr std::uint64_t probe_read_bytes = 1024 * 1024;
+
+}  // namespace
+
+Recovery::Recovery(const Superblock& superblock) : superblock_(superblock) {
+  head_.position = superblock.tail_position;
+  head_.number = superblock.tail_number;
+  head_.seq = superblock.tail_seq;
+  head_.previous_crc = superblock.tail_previous_crc;
+  for (const auto& volume : superblock.volumes) volume_seqs_[volume.uuid] = volume.volume_seq;
+}
+
+std::uint64_t Recovery::offset_of(std::uint64_t position) const {
+  return superblock_.data_offset + position % superblock_.data_bytes;
+}
+
+std::uint64_t Recovery::to_end(std::uint64_t position) const {
+  return superblock_.data_bytes - position % superblock_.data_bytes;
+}
+
+std::optional<Recovery::Read> Recovery::next() const {
+  switch (phase_) {
+    case Phase::header:
+      return Read{offset_of(head_.position), journal_block};
+    case Phase::batch:
+    case Phase::probed_batch:
+      return Read{offset_of(expected_.position), expected_.bytes};
+    case Phase::probe:
+      return Read{offset_of(probe_),
+                  std::min({probe_read_bytes, to_end(probe_), probe_end_ - probe_})};
+    case Phase::done:
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+Result<std::optional<BatchInfo>> Recovery::feed(std::span<const std::byte> bytes) {
+  switch (phase_) {
+    case Phase::header:
+      return feed_header(bytes);
+    case Phase::batch:
+      return feed_batch(bytes);
+    case Phase::probe:
+      return feed_probe(bytes);
+    case Phase::probed_batch:
+      return feed_probed_batch(bytes);
+    case Phase::done:
+      break;
+  }
+  return std::optional<BatchInfo>{};
+}
+
+/// Whether a batch that is whole by itself is the one that has to stand at the head.
+Result<void> Recovery::follows(const BatchInfo& info) const {
+  const auto wrong = [](const char* what, std::uint64_t got, std::uint64_t wanted) {
+    return Error{Errc::corrupt, fmt::format("batch: {} is {}, wanted {}", what, got, wanted)};
+  };
+  if (info.position != head_.position) return wrong("position", info.position, head_.position);
+  if (info.number != head_.number) return wrong("number", info.number, head_.number);
+  if (info.first_seq != head_.seq) return wrong("first write", info.first_seq, head_.seq);
+  if (info.previous_crc != head_.previous_crc)
+    return wrong("predecessor's checksum", info.previous_crc, head_.previous_crc);
+  if (info.number >= superblock_.epoch_number && info.epoch != superblock_.epoch)
+    return wrong("epoch", info.epoch, superblock_.epoch);
+  if (info.epoch < last_epoch_ || info.epoch > superblock_.epoch)
+    return wrong("epoch", info.epoch, last_epoch_);
+  const bool fits = info.kind == BatchKind::skip ? info.bytes == to_end(info.position)
+                                                 : info.bytes <= to_end(info.position);
+  if (!fits) return wrong("size", info.bytes, to_end(info.position));
+  if (info.position + info.bytes - superblock_.tail_position > superblock_.data_bytes)
+    return wrong("end", info.position + info.bytes,
+                 superblock_.tail_position + superblock_.data_bytes);
+  return {};
+}
+
+Result<std::optional<BatchInfo>> Recovery::feed_header(std::span<const std::byte> block) {
+  auto info = peek_batch(block, superblock_.journal);
+  if (!info) return stop_at(info.error().text);
+  if (auto ok = follows(*info); !ok) return stop_at(ok.error().text);
+  head_.torn = true;  // until the whole of it proves otherwise
+  if (info->kind == BatchKind::skip) {
+    if (auto whole = check_batch(block, superblock_.journal); !whole)
+      return stop_at(whole.error().text);
+    return accept(*info, {});
+  }
+  expected_ = *info;
+  phase_ = Phase::batch;
+  return std::optional<BatchInfo>{};
+}
+
+Result<std::optional<BatchInfo>> Recovery::feed_batch(std::span<const std::byte> bytes) {
+  auto info = check_batch(bytes, superblock_.journal);
+  if (!info) return stop_at(info.error().text);
+  if (auto ok = follows(*info); !ok) return stop_at(ok.error().text);
+  return accept(*info, batch_records(bytes, *info));
+}
+
+std::optional<BatchInfo> Recovery::accept(const BatchInfo& info, std::span<const Record> records) {
+  for (const Record& record : records) volume_seqs_[volume_of(record)] = volume_seq_of(record);
+  head_.position = info.position + info.bytes;
+  head_.number = info.number + 1;
+  head_.seq = info.first_seq + info.records;
+  head_.previous_crc = info.header_crc;
+  head_.torn = false;
+  last_epoch_ = info.epoch;
+  phase_ = Phase::header;
+  if (info.kind == BatchKind::skip) return std::nullopt;
+  return info;
+}
+
+Error Recovery::damaged(const std::string& why) const {
+  return Error{Errc::corrupt,
+               fmt::format("the journal is damaged at batch {} (byte {} of the device), which was "
+                           "stable once: {}; nothing was changed; take a copy of the device, then "
+                           "fetch what is missing from upstream or format it anew",
+                           head_.number, offset_of(head_.position), why)};
+}
+
+/// The batch at the head is not whole. What was stable once is damaged; anything else may be torn.
+Result<std::optional<BatchInfo>> Recovery::stop_at(const std::string& why) {
+  if (head_.number < superblock_.epoch_number) return damaged(why);
+  why_ = why;
+  const std::uint64_t used = head_.position - superblock_.tail_position;
+  const std::uint64_t room = superblock_.data_bytes - used;
+  probe_ = head_.position + journal_block;
+  probe_end_ = head_.position + std::min(room, probe_bytes_max);
+  phase_ = probe_ < probe_end_ ? Phase::probe : Phase::done;
+  return std::optional<BatchInfo>{};
+}
+
+/// A batch of the run that crashed which says that the one at the head was stable before it.
+bool Recovery::is_evidence(const BatchInfo& info, std::uint64_t position) const {
+  return info.position == position && info.epoch == superblock_.epoch &&
+         info.number > head_.number && info.durable_number >= head_.number &&
+         info.bytes <= to_end(position);
+}
+
+Result<std::optional<BatchInfo>> Recovery::feed_probe(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const auto info = peek_batch(bytes.first(journal_block), superblock_.journal);
+    const std::uint64_t position = probe_;
+    probe_ += journal_block;
+    bytes = bytes.subspan(journal_block);
+    if (!info || !is_evidence(*info, position)) continue;
+    expected_ = *info;
+    if (info->kind == BatchKind::skip) expected_.bytes = journal_block;
+    phase_ = Phase::probed_batch;
+    return std::optional<BatchInfo>{};
+  }
+  phase_ = probe_ < probe_end_ ? Phase::probe : Phase::done;
+  return std::optional<BatchInfo>{};
+}
+
+Result<std::optional<BatchInfo>> Recovery::feed_probed_batch(std::span<const std::byte> bytes) {
+  if (check_batch(bytes, superblock_.journal)) return damaged(why_);
+  phase_ = probe_ < probe_end_ ? Phase::probe : Phase::done;
+  return std::optional<BatchInfo>{};
+}
+
+}  // namespace cascade
