@@ -50,7 +50,6 @@ Task<Result<void>> Journal::open(const std::function<void(const BatchInfo&)>& on
   free_before_ = superblock_.tail_position;
   received_seq_ = sealed_seq_ = stored_seq_ = head_.seq - 1;
   superblock_.epoch += 1;
-  superblock_.epoch_number = head_.number;
   superblock_.clean = false;
   co_return co_await write_superblock();
 }
@@ -76,6 +75,8 @@ Task<Result<void>> Journal::walk(const std::function<void(const BatchInfo&)>& on
 
 Task<Result<void>> Journal::write_superblock() {
   superblock_.generation += 1;
+  // What is stored by now can't be a torn tail any more.
+  superblock_.epoch_number = head_.number;
   superblock_.volumes.clear();
   for (const auto& [uuid, seq] : stored_volumes_) superblock_.volumes.push_back({uuid, seq});
   AlignedBuffer buffer(superblock_bytes);

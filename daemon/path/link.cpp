@@ -138,11 +138,7 @@ Task<Result<Welcome>> Link::read_welcome(Session& s) {
   if (auto got = co_await s.reader.body(s.body); !got) co_return got.error();
   s.watch.heard();
   const auto type = static_cast<FrameType>(header->type);
-  if (type == FrameType::refuse) {
-    auto refusal = decode_refusal(*header, s.body);
-    if (!refusal) co_return refusal.error();
-    co_return Error{Errc::refused, refusal->text};
-  }
+  if (type == FrameType::refuse) co_return decode_refusal(*header, s.body);
   if (type != FrameType::welcome)
     co_return Error{Errc::invalid,
                     fmt::format("a frame of type {} answers our hello", header->type)};
@@ -233,10 +229,8 @@ Task<Result<void>> Link::read_frame(Session& s) {
       co_return feed_.acked(s.acks);
     case FrameType::heartbeat:
       co_return Result<void>{};
-    case FrameType::refuse: {
-      auto refusal = decode_refusal(*header, s.body);
-      co_return refusal ? Error{Errc::refused, refusal->text} : refusal.error();
-    }
+    case FrameType::refuse:
+      co_return decode_refusal(*header, s.body);
     default:
       co_return Error{Errc::invalid,
                       fmt::format("a frame of type {} does not belong here", header->type)};

@@ -147,8 +147,8 @@ std::vector<Hello::Stream> RingFeed::streams() {
     volume->named = volume->ring && !volume->lost;
     if (!volume->named) continue;
     const bool fresh = !volume->ring->started();
-    const RingView& view = volume->ring->view();
-    (void)view.has_records();
+    RingView& view = volume->ring->view();
+    (void)view.has_records();  // looks at the kernel's count once more
     out.push_back({volume->config.uuid, fresh ? 0 : view.released() + 1,
                    fresh ? 0 : view.published(), fresh});
   }
