@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Acts as the daemon of one volume, for tests of the module: attaches, checks every record,
+ * applies it to an image file, and acknowledges as told, or as no honest daemon would.
+ *
+ *   ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ]
+ *               [--wait MS] [--hostile back|past-published|stored-past-received|random]
+ *
+ * Signals: USR1 acknowledge all as stored from now on, USR2 hold from now on, TERM end.
+ */
+#include "ring.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum ack { ACK_NOW, ACK_HOLD, ACK_RECEIVED };
+
+static struct options {
+	const char *volume, *image, *hostile;
+	unsigned int delay_ms, wait_ms;
+	uint64_t base;
+} options = { .wait_ms = 5000 };
+
+static volatile sig_atomic_t ack = ACK_NOW;
+static volatile sig_atomic_t stop;
+
+static void on_signal(int signal)
+{
+	if (signal == SIGUSR1)
+		ack = ACK_NOW;
+	else if (signal == SIGUSR2)
+		ack = ACK_HOLD;
+	else
+		stop = 1;
+}
+
+/* Without SA_RESTART, so that a signal ends a poll() and is acted on at once. */
+static void catch_signals(void)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+
+	sigaction(SIGUSR1, &action, NULL);
+	sigaction(SIGUSR2, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+}
+
+static void usage(void)
+{
+	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--hostile back|past-published|stored-past-received|random]");
+}
+
+static void parse_ack(const char *word)
+{
+	static const char *const words[] = { "now", "hold", "received" };
+
+	for (unsigned int i = 0; i < 3; i++)
+		if (!strcmp(word, words[i])) {
+			ack = i;
+			return;
+		}
+	usage();
+}
+
+static void parse(int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "image", 1, NULL, 'i' }, { "ack", 1, NULL, 'a' }, { "delay", 1, NULL, 'd' },
+		{ "base", 1, NULL, 'b' }, { "wait", 1, NULL, 'w' }, { "hostile", 1, NULL, 'h' },
+		{ }
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (c) {
+		case 'i': options.image = optarg; break;
+		case 'a': parse_ack(optarg); break;
+		case 'd': options.delay_ms = strtoul(optarg, NULL, 10); break;
+		case 'b': options.base = strtoull(optarg, NULL, 10); break;
+		case 'w': options.wait_ms = strtoul(optarg, NULL, 10); break;
+		case 'h': options.hostile = optarg; break;
+		default: usage();
+		}
+	}
+	if (optind != argc - 1)
+		usage();
+	options.volume = argv[optind];
+}
+
+/* ---- the image */
+
+static void write_all(int fd, const uint8_t *from, uint64_t bytes, uint64_t at)
+{
+	while (bytes) {
+		ssize_t n = pwrite(fd, from, bytes, at);
+
+		if (n <= 0)
+			die(EXIT_BROKEN, "%s: %s", options.image, strerror(errno));
+		from += n;
+		at += n;
+		bytes -= n;
+	}
+}
+
+static void write_zeroes(int fd, uint64_t bytes, uint64_t at)
+{
+	static const uint8_t zeroes[1 << 20];
+
+	for (uint64_t n; bytes; bytes -= n, at += n) {
+		n = bytes < sizeof(zeroes) ? bytes : sizeof(zeroes);
+		write_all(fd, zeroes, n, at);
+	}
+}
+
+static void apply(int fd, const struct cascade_record *r, const uint8_t *payload)
+{
+	uint64_t at = le64toh(r->sector) * CASCADE_SECTOR_BYTES;
+
+	if (fd < 0)
+		return;
+	if (r->op == CASCADE_OP_WRITE)
+		write_all(fd, payload, le32toh(r->length), at);
+	else
+		write_zeroes(fd, le32toh(r->length), at);
+}
+
+static int open_image(uint64_t sectors)
+{
+	int fd;
+
+	if (!options.image)
+		return -1;
+	fd = open(options.image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || ftruncate(fd, sectors * CASCADE_SECTOR_BYTES))
+		die(EXIT_BROKEN, "%s: %s", options.image, strerror(errno));
+	return fd;
+}
+
+/* ---- acknowledging */
+
+static void stop_if_lost(short events)
+{
+	if (events & POLLHUP)
+		die(EXIT_GONE, "the volume was removed");
+	if (events & POLLERR)
+		die(EXIT_REVOKED, "detached by the kernel");
+}
+
+static void tell(struct ring *ring, uint64_t received, uint64_t stored)
+{
+	int r = ring_acknowledge(ring, received, stored);
+
+	if (r == -EIO)
+		stop_if_lost(ring_sleep(ring, 0));
+	if (r)
+		die(EXIT_BROKEN, "doorbell: %s", strerror(-r));
+}
+
+static void wait_delay(void)
+{
+	const struct timespec delay = {
+		.tv_sec = options.delay_ms / 1000,
+		.tv_nsec = options.delay_ms % 1000 * 1000000l,
+	};
+
+	if (options.delay_ms)
+		nanosleep(&delay, NULL);
+}
+
+static void acknowledge(struct ring *ring)
+{
+	static uint64_t received, stored;
+	uint64_t want_stored;
+
+	/* A new daemon never says less than the kernel already knows. */
+	if (!received && !stored) {
+		received = ring->daemon->received;
+		stored = ring->daemon->stored;
+	}
+	if (ack == ACK_HOLD || ring->read <= stored)
+		return;
+	want_stored = ack == ACK_NOW ? ring->read : stored;
+	if (ring->read <= received && want_stored == stored)
+		return;
+	wait_delay();
+	received = ring->read > received ? ring->read : received;
+	stored = want_stored;
+	tell(ring, received, stored);
+}
+
+/* Breaks one rule of the words and rings; the kernel must answer by detaching us. */
+static void be_hostile(struct ring *ring)
+{
+	uint64_t last = ring->read, received = last, stored = last;
+	int r;
+
+	if (!strcmp(options.hostile, "back"))
+		received = stored = ring->daemon->stored - 1;
+	else if (!strcmp(options.hostile, "past-published"))
+		received = last + 1000000;
+	else if (!strcmp(options.hostile, "stored-past-received"))
+		received = last - 1;
+	else if (!strcmp(options.hostile, "random"))
+		received = stored = (uint64_t)random() << 33 ^ random() ^ 1ull << 63;
+	else
+		usage();
+	__atomic_store_n(&ring->daemon->stored, stored, __ATOMIC_RELEASE);
+	__atomic_store_n(&ring->daemon->received, received, __ATOMIC_RELEASE);
+	r = ring_doorbell(ring);
+	if (r == -EIO)
+		stop_if_lost(ring_sleep(ring, 0));
+	die(EXIT_BROKEN, "hostile words were believed: doorbell says %d", r);
+}
+
+static void take_records(struct ring *ring, int image)
+{
+	const struct cascade_record *r;
+	const uint8_t *payload;
+
+	while (!stop && (r = ring_next(ring, &payload))) {
+		apply(image, r, payload);
+		ring_consume(ring);
+	}
+}
+
+static void run(struct ring *ring, int image)
+{
+	while (!stop) {
+		take_records(ring, image);
+		if (options.hostile && ring->read > ring->at.released)
+			be_hostile(ring);
+		acknowledge(ring);
+		stop_if_lost(ring_sleep(ring, 100));
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct ring ring;
+	int image, r;
+
+	parse(argc, argv);
+	catch_signals();
+	srandom(time(NULL));
+	ring_join(&ring, options.volume, options.wait_ms);
+	image = open_image(ring.at.sectors);
+	printf("attached started=%u published=%llu released=%llu\n", ring.at.started,
+	       ring.at.published, ring.at.released);
+	fflush(stdout);
+	if (!ring.at.started) {
+		r = ring_start(&ring, options.base);
+		if (r)
+			die(EXIT_BROKEN, "start: %s", strerror(-r));
+	}
+	run(&ring, image);
+	printf("read=%llu received=%llu stored=%llu\n", (unsigned long long)ring.read,
+	       ring.daemon->received, ring.daemon->stored);
+	return EXIT_OK;
+}
