@@ -104,9 +104,10 @@ Task<Result<void>> GroupNode::start_storage() {
   Journal& journal = *storage->journal;
   if (is_hub() && !group_.remote.empty())
     journal_feed_ = std::make_unique<JournalFeed>(group_, journal);
-  auto opened = co_await journal.open([this](const BatchInfo& batch) {
+  const std::function<void(const BatchInfo&)> note = [this](const BatchInfo& batch) {
     if (journal_feed_) journal_feed_->recovered(batch);
-  });
+  };
+  auto opened = co_await journal.open(note);
   if (!opened) co_return opened;
   auto copies = open_copies();
   if (!copies) co_return copies.error();

@@ -80,7 +80,8 @@ Task<> Server::serve(std::shared_ptr<Socket> socket) {
     auto [ec, bytes] = co_await asio::async_read_until(
         *socket, asio::dynamic_buffer(input, request_bytes_max), '\n', use_tuple);
     if (ec) break;
-    std::string answer = co_await handler_(input.substr(0, bytes - 1));
+    std::string request = input.substr(0, bytes - 1);
+    std::string answer = co_await handler_(std::move(request));
     input.erase(0, bytes);
     answer += '\n';
     auto [failed, sent] = co_await asio::async_write(*socket, asio::buffer(answer), use_tuple);

@@ -2,6 +2,7 @@
 //
 // The one idiom of the daemon: coroutines on one io_context per consistency group. A Task is
 // started with co_await or handed to a Crew, which is its owner; nothing is detached.
+// g++ 12 destroys temporaries in a co_await expression twice: arguments with destructors are named.
 #pragma once
 
 #include <boost/asio/as_tuple.hpp>

@@ -120,8 +120,8 @@ Result<std::unique_ptr<Listener>> TcpNet::listen(const Address& address) {
 Task<Result<std::unique_ptr<Stream>>> TcpNet::connect(const Address& address,
                                                       std::chrono::milliseconds time_max) {
   Resolver resolver(executor_);
-  auto [unknown, found] =
-      co_await resolver.async_resolve(address.host, std::to_string(address.port), use_tuple);
+  const std::string port = std::to_string(address.port);
+  auto [unknown, found] = co_await resolver.async_resolve(address.host, port, use_tuple);
   if (unknown)
     co_return Error{Errc::io, fmt::format("{}: {}", text(address), unknown.message())};
   Socket socket(executor_);

@@ -116,7 +116,8 @@ Task<> Journal::run() {
   for (;;) {
     while (pending_.empty() && !stopping_) co_await arrived_.wait();
     if (pending_.empty() || failure_) co_return;
-    if (!co_await commit(seal(select_pending()))) co_return;
+    auto batch = seal(select_pending());
+    if (!co_await commit(std::move(batch))) co_return;
   }
 }
 

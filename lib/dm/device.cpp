@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "lib/dm/device.hpp"
+
+#include <fmt/format.h>
+#include <libdevmapper.h>
+
+#include <cerrno>
+#include <cstdarg>
+#include <cstring>
+#include <memory>
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+namespace cascade::dm {
+namespace {
+
+// libdevmapper reports through one function of the process; commands are single-threaded.
+std::string last_message;
+
+void keep_message(int level, const char*, int, int, const char* format, ...) {
+  if ((level & 0x7) > 4) return;  // errors and warnings only
+  char line[512];
+  va_list args;
+  va_start(args, format);
+  std::vsnprintf(line, sizeof line, format, args);
+  va_end(args);
+  last_message = line;
+}
+
+struct Destroy {
+  void operator()(dm_task* task) const { dm_task_destroy(task); }
+};
+using Task = std::unique_ptr<dm_task, Destroy>;
+
+Task make_task(int type, const std::string& name) {
+  dm_log_with_errno_init(keep_message);
+  last_message.clear();
+  Task task(dm_task_create(type));
+  if (task != nullptr) dm_task_set_name(task.get(), name.c_str());
+  return task;
+}
+
+bool have_udev() { return ::access("/run/udev/control", F_OK) == 0; }
+
+/// Runs a task that changes nodes in /dev, and waits for udev, or does its work where there is none.
+bool run_with_udev(dm_task* task) {
+  dm_udev_set_sync_support(have_udev() ? 1 : 0);
+  std::uint32_t cookie = 0;
+  const bool synced = have_udev() && dm_task_set_cookie(task, &cookie, 0) != 0;
+  const bool done = dm_task_run(task) != 0;
+  if (synced) dm_udev_wait(cookie);
+  dm_task_update_nodes();
+  return done;
+}
+
+Error failure(const std::string& name, const char* what) {
+  const int error = errno;
+  std::string text = last_message.empty() ? std::strerror(error) : last_message;
+  if (error == EBUSY) text = "it is in use (mounted or open); stop that first";
+  return Error{Errc::refused, fmt::format("{}: cannot {}: {}", name, what, text)};
+}
+
+/// Why the kernel refused a table stands in its log only: the way there belongs into the message.
+Error create_failure(const std::string& name) {
+  if (std::strstr(last_message.c_str(), "unknown target type") != nullptr || errno == ENXIO)
+    return Error{Errc::not_found,
+                 fmt::format("{}: the kernel does not know the cascade target; run 'modprobe "
+                             "dm-cascade'",
+                             name)};
+  Error error = failure(name, "create");
+  error.text += "; 'dmesg | tail' has the kernel's reason";
+  return error;
+}
+
+}  // namespace
+
+std::string table_params(const GroupConfig& group, const VolumeConfig& volume) {
+  return fmt::format("{} {} 0 6 send_order {} hub_ack {} ring_size {}", to_text(volume.uuid),
+                     volume.disk.at(volume.primary),
+                     group.send_order == SendOrder::parallel ? "parallel" : "local-first",
+                     group.hub_ack == AckWhen::sync ? "sync" : "memory-sync",
+                     volume.ring_bytes / 1024);
+}
+
+Result<std::uint64_t> device_sectors(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return Error{errno == ENOENT ? Errc::not_found : Errc::io,
+                 fmt::format("{}: {}", path, std::strerror(errno))};
+  std::uint64_t bytes = 0;
+  const bool ok = ::ioctl(fd, BLKGETSIZE64, &bytes) == 0;
+  ::close(fd);
+  if (!ok) return Error{Errc::invalid, fmt::format("{} is not a block device", path)};
+  return bytes / 512;
+}
+
+Result<std::optional<std::string>> read_table(const std::string& name) {
+  const Task task = make_task(DM_DEVICE_TABLE, name);
+  if (task == nullptr) return failure(name, "ask device-mapper");
+  dm_info info{};
+  if (dm_task_run(task.get()) == 0 || dm_task_get_info(task.get(), &info) == 0 || info.exists == 0)
+    return std::optional<std::string>{};
+  std::uint64_t start = 0, length = 0;
+  char *type = nullptr, *params = nullptr;
+  dm_get_next_target(task.get(), nullptr, &start, &length, &type, &params);
+  return std::optional(fmt::format("{} {} {} {}", start, length, type == nullptr ? "" : type,
+                                   params == nullptr ? "" : params));
+}
+
+Result<void> create(const std::string& name, const Uuid& volume, std::uint64_t sectors,
+                    const std::string& params) {
+  const Task task = make_task(DM_DEVICE_CREATE, name);
+  if (task == nullptr) return failure(name, "create");
+  dm_task_set_uuid(task.get(), fmt::format("DMCASCADE-{}", to_text(volume)).c_str());
+  dm_task_add_target(task.get(), 0, sectors, target_type, params.c_str());
+  if (!run_with_udev(task.get())) return create_failure(name);
+  return {};
+}
+
+Result<void> remove(const std::string& name) {
+  const Task task = make_task(DM_DEVICE_REMOVE, name);
+  if (task == nullptr || !run_with_udev(task.get())) return failure(name, "remove");
+  return {};
+}
+
+}  // namespace cascade::dm

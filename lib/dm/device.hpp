@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Mapped devices of our target, through libdevmapper: what `dmsetup` would do, with errors as one
+// line. Waits for udev where there is one.
+#pragma once
+
+#include "lib/config/config.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace cascade::dm {
+
+inline constexpr const char* target_type = "cascade";
+
+/// The parameters of a volume's table line: "<uuid> <device> <offset> <#args> <args>".
+std::string table_params(const GroupConfig& group, const VolumeConfig& volume);
+
+/// Sectors of 512 bytes of a block device.
+Result<std::uint64_t> device_sectors(const std::string& path);
+
+/// The table line of a device, "0 <sectors> cascade <params>"; nothing if there is no such device.
+Result<std::optional<std::string>> read_table(const std::string& name);
+
+/// Creates /dev/mapper/<name>. Errc::not_found if the module is not there, Errc::refused with the
+/// kernel's own reason otherwise.
+Result<void> create(const std::string& name, const Uuid& volume, std::uint64_t sectors,
+                    const std::string& params);
+
+/// Errc::refused while it is open.
+Result<void> remove(const std::string& name);
+
+}  // namespace cascade::dm

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Makes a journal on a device or file: what `dmcascade journal format` does. Blocking I/O.
+#pragma once
+
+#include "lib/journal/layout.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace cascade {
+
+/// `path`: a block device, or a file that is created with `file_bytes` (or used as it is).
+/// Refuses, and changes nothing, if the device is in use, too small, or holds a journal or any
+/// signature that libblkid knows, unless `force`. Errc::refused, invalid, io.
+Result<Superblock> format_journal(const std::string& path, const Uuid& group,
+                                  std::optional<std::uint64_t> file_bytes, bool force);
+
+}  // namespace cascade

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Inside a guest: takes commands as lines of JSON over a virtio port, many at a time.
+
+  {"id": 1, "op": "run", "cmd": "..."}       -> {"id": 1, "rc": 0, "out": "...", "err": "..."}
+  {"id": 2, "op": "spawn", "cmd": "...", "log": "/path"} -> {"id": 2, "pid": 123}
+  {"id": 3, "op": "wait", "pid": 123, "block": false}    -> {"id": 3, "rc": null}
+  {"id": 4, "op": "kill", "pid": 123, "signal": 9}       -> {"id": 4, "rc": 0}
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+PORT_NAME = "agent"
+spawned = {}
+lock = threading.Lock()
+
+
+def open_port():
+    for port in os.listdir("/sys/class/virtio-ports"):
+        with open(f"/sys/class/virtio-ports/{port}/name") as f:
+            if f.read().strip() == PORT_NAME:
+                return open(f"/dev/{port}", "r+b", buffering=0)
+    sys.exit("no virtio port named " + PORT_NAME)
+
+
+def run(request):
+    done = subprocess.run(["/bin/sh", "-c", request["cmd"]], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return {"rc": done.returncode, "out": done.stdout.decode(errors="replace"),
+            "err": done.stderr.decode(errors="replace")}
+
+
+def spawn(request):
+    with open(request["log"], "ab", buffering=0) as log:
+        child = subprocess.Popen(["/bin/sh", "-c", "exec " + request["cmd"]],
+                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                 start_new_session=True)
+    spawned[child.pid] = child
+    return {"pid": child.pid}
+
+
+def wait(request):
+    child = spawned[request["pid"]]
+    return {"rc": child.wait() if request["block"] else child.poll()}
+
+
+def kill(request):
+    child = spawned[request["pid"]]
+    if child.poll() is None:
+        os.killpg(child.pid, request["signal"])
+    return {"rc": 0}
+
+
+def answer(port, request):
+    try:
+        reply = {"run": run, "spawn": spawn, "wait": wait, "kill": kill}[request["op"]](request)
+    except Exception as error:  # whatever it was, the host has to hear of it
+        reply = {"error": repr(error)}
+    reply["id"] = request["id"]
+    data = (json.dumps(reply) + "\n").encode()
+    with lock:
+        while data:
+            data = data[port.write(data):]
+
+
+def main():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    port = open_port()
+    port.write(b'{"id": 0}\n')
+    rest = b""
+    while True:
+        data = port.read(65536)
+        if not data:
+            continue
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            threading.Thread(target=answer, args=(port, json.loads(line)), daemon=True).start()
+
+
+main()

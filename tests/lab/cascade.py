@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The cascade in a lab: two primaries, a hub and a remote, one group of two volumes.
+
+   P1 orders ══╗
+               ╠══► H ──► R
+   P2 ledger ══╝
+"""
+import json
+import os
+
+from . import image
+from .lab import Lab, wait_until
+
+MiB = 1 << 20
+GROUP = "6b6f0c1e-1111-4a2b-8c3d-000000000001"
+VOLUMES = {"orders": ("P1", "0b9c6f0e-2222-4a2b-8c3d-000000000001"),
+           "ledger": ("P2", "0b9c6f0e-2222-4a2b-8c3d-000000000002")}
+BUILD = os.environ.get("CASCADE_BUILD", os.path.join(image.TOP, "build", "release"))
+CONFIG = "/etc/dmcascade/dmcascade.toml"
+CHOICES = {"send-order": "parallel", "hub-ack": "sync", "ship": "stored", "remote-ack": "sync"}
+
+
+def config_text(guests, choices, daemon=""):
+    nodes = "".join(f'[node.{n.lower()}]\nhost = "{n}"\naddress = "{g.address}:7420"\n\n'
+                    for n, g in guests.items())
+    group = (f'[group.shop]\nuuid = "{GROUP}"\nhub = "h"\nremote = "r"\n'
+             'journal = { h = "/dev/lab/journal", r = "/dev/lab/journal" }\n'
+             + "".join(f'{k} = "{v}"\n' for k, v in choices.items()))
+    volumes = "".join(
+        f'\n[group.shop.volume.{name}]\nuuid = "{uuid}"\nprimary = "{primary.lower()}"\n'
+        f'disk = {{ {primary.lower()} = "/dev/lab/{name}", h = "/dev/lab/{name}", '
+        f'r = "/dev/lab/{name}" }}\n' for name, (primary, uuid) in VOLUMES.items())
+    return f"version = 1\n\n{nodes}{group}{volumes}\n[daemon]\n{daemon}"
+
+
+class Cascade:
+    """Boots the four guests, loads the module on the primaries, formats the journals."""
+
+    def __init__(self, lab, volume_bytes=64 * MiB, journal_bytes=128 * MiB, smp=1, ready=print):
+        self.lab, self.daemons, self.choices = lab, {}, dict(CHOICES)
+        volumes = [(name, volume_bytes) for name in VOLUMES]
+        for name, (primary, _) in VOLUMES.items():
+            lab.guest(primary, disks=[(name, volume_bytes)], smp=smp)
+        for name in ("H", "R"):
+            lab.guest(name, disks=volumes + [("journal", journal_bytes)])
+        for a, b in (("P1", "H"), ("P2", "H"), ("H", "R")):
+            lab.link(a, b)
+        lab.boot()
+        self.g = lab.guests
+        for primary, _ in VOLUMES.values():
+            load_module(self.g[primary])
+
+    def configure(self, daemon="", **choices):
+        """Writes the configuration on all nodes; names like hub_ack for hub-ack."""
+        self.choices = {**CHOICES, **{k.replace("_", "-"): v for k, v in choices.items()}}
+        text = config_text(self.g, self.choices, daemon)
+        for guest in self.g.values():
+            guest.write_file(CONFIG, text)
+
+    def format_journals(self):
+        for name in ("H", "R"):
+            self.tool(name, "journal format shop --force")
+
+    def tool(self, node, args, check=True, timeout=60):
+        return self.g[node].run(f"{BUILD}/tools/dmcascade {args}", check=check, timeout=timeout)
+
+    # ---- daemons
+
+    def start_daemon(self, node):
+        self.daemons[node] = self.g[node].spawn(f"{BUILD}/daemon/dmcascaded")
+
+    def start_daemons(self):
+        for node in self.g:
+            self.start_daemon(node)
+        for node in self.g:
+            wait_until(lambda: self.status(node), 30, f"daemon of {node} answers")
+
+    def stop_daemon(self, node, sig=15):
+        self.daemons[node].kill(sig)
+        rc = self.daemons[node].wait(60)
+        del self.daemons[node]
+        return rc
+
+    def stop_daemons(self):
+        for node in list(self.daemons):
+            self.stop_daemon(node)
+
+    def log(self, node):
+        return self.daemons[node].output() if node in self.daemons else ""
+
+    # ---- volumes
+
+    def create(self):
+        for name, (primary, _) in VOLUMES.items():
+            self.tool(primary, f"create {name}")
+
+    def remove(self):
+        for name, (primary, _) in VOLUMES.items():
+            self.tool(primary, f"remove {name}")
+
+    def up(self, daemon="", **choices):
+        """From nothing to a replicating group."""
+        self.configure(daemon, **choices)
+        self.format_journals()
+        self.start_daemons()
+        self.create()
+        self.wait_connected()
+
+    def down(self):
+        self.remove()
+        self.stop_daemons()
+
+    # ---- state
+
+    def status(self, node):
+        result = self.tool(node, "--json status", check=False)
+        report = json.loads(result.out)
+        return report["groups"][0] if report["schema"].startswith("dmcascade.status/") else None
+
+    def connected(self):
+        return all(link["state"] == "connected"
+                   for node in self.g for link in (self.status(node) or {"links": [{"state": ""}]})["links"])
+
+    def wait_connected(self, timeout=60):
+        wait_until(self.connected, timeout, "all links are connected")
+
+    def drained(self):
+        """Everything that the rings hold is in the copies of hub and remote."""
+        rings = [v["ring"] for p, _ in VOLUMES.values() for v in self.status(p)["volumes"]]
+        if any(r is None or r["published"] != r["stored"] for r in rings):
+            return False
+        hub, remote = self.status("H"), self.status("R")
+        last = hub["journal"]["received_seq"]
+        return (hub["journal"]["applied_seq"] == last and
+                remote["journal"]["applied_seq"] == last)
+
+    def wait_drained(self, timeout=120):
+        wait_until(self.drained, timeout, "everything is applied everywhere")
+
+    def compare(self):
+        """Byte for byte, from outside: primary, hub and remote."""
+        for name, (primary, _) in VOLUMES.items():
+            for guest in (self.g[primary], self.g["H"], self.g["R"]):
+                guest.run("sync")
+            images = [self.g[n].disk_path(name) for n in (primary, "H", "R")]
+            for other in images[1:]:
+                compare_images(images[0], other, name)
+
+
+def compare_images(a, b, name):
+    with open(a, "rb") as fa, open(b, "rb") as fb:
+        at = 0
+        while True:
+            pa, pb = fa.read(MiB), fb.read(MiB)
+            if pa != pb:
+                offset = at + next(i for i in range(len(pa)) if pa[i] != pb[i])
+                raise AssertionError(f"{name}: copies differ at byte {offset}: {a} and {b}")
+            if not pa:
+                return
+            at += len(pa)
+
+
+def load_module(guest):
+    guest.run("modprobe -a dm-mod libcrc32c; "
+              f"insmod {image.TOP}/kmod/build/$(uname -r)/dm-cascade.ko")

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// status: one screen. What is well is short; what is not says why.
+#include "lib/config/units.hpp"
+#include "lib/netlink/module_client.hpp"
+#include "tools/client.hpp"
+#include "tools/command.hpp"
+#include "tools/table.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include <unistd.h>
+
+namespace cascade {
+namespace {
+
+struct Wanted {
+  std::vector<std::string> groups;
+  double watch_seconds = 0;
+};
+
+std::string or_dash(const std::string& text) { return text.empty() ? "-" : text; }
+
+std::string links_table(const api::Group& group) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& link : group.links)
+    rows.push_back({fmt::format("{} {}", link.direction == "upstream" ? "from" : "to", link.peer),
+                    link.state, human_bytes(link.sent_bytes), human_bytes(link.received_bytes),
+                    or_dash(link.reason)});
+  return render_table({"  LINK", "STATE", ">SENT", ">RECEIVED", "REASON"}, rows);
+}
+
+std::string unstored(const api::Volume& volume) {
+  if (volume.ring) return std::to_string(volume.ring->published - volume.ring->stored);
+  if (volume.received_seq && volume.stored_seq)
+    return std::to_string(*volume.received_seq - *volume.stored_seq);
+  return "-";
+}
+
+std::string volumes_table(const api::Group& group) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& volume : group.volumes) {
+    const auto last = volume.ring ? std::optional(volume.ring->published) : volume.received_seq;
+    rows.push_back({volume.name, volume.role, volume.primary,
+                    volume.size_bytes == 0 ? "-" : human_bytes(volume.size_bytes), volume.state,
+                    last ? std::to_string(*last) : "-", unstored(volume), or_dash(volume.reason)});
+  }
+  return render_table(
+      {"  VOLUME", "ROLE", "PRIMARY", ">SIZE", "STATE", ">LAST WRITE", ">NOT STORED", "REASON"}, rows);
+}
+
+std::string journal_lines(const api::Group& group) {
+  std::string out;
+  if (const auto& j = group.journal) {
+    out += fmt::format("  journal {}: {}, {} of {} used, write {} received, {} stored, {} applied\n",
+                       j->path, j->state, human_bytes(j->used_bytes), human_bytes(j->size_bytes),
+                       j->received_seq, j->stored_seq, j->applied_seq);
+    if (!j->reason.empty()) out += fmt::format("    {}\n", j->reason);
+  }
+  if (const auto& r = group.remote)
+    out += fmt::format("  remote: {:.1f} s behind, {} writes, {}\n", r->lag_seconds,
+                       r->backlog_writes, human_bytes(r->backlog_bytes));
+  return out;
+}
+
+std::string render(const api::StatusReport& report, const std::vector<std::string>& groups) {
+  std::string out = fmt::format("node {}  {}  dm-cascade {}\n", report.node, report.time, report.version);
+  for (const auto& group : report.groups) {
+    if (!groups.empty() && std::find(groups.begin(), groups.end(), group.name) == groups.end())
+      continue;
+    out += fmt::format("\ngroup {}  this node: {}  send-order {}  hub-ack {}  ship {}  remote-ack {}\n",
+                       group.name, fmt::join(group.roles, ", "), group.send_order, group.hub_ack,
+                       group.ship, group.remote_ack);
+    out += volumes_table(group) + links_table(group) + journal_lines(group);
+  }
+  return out;
+}
+
+/// Without a daemon the module still knows what waits, and people need to see it.
+void show_module() {
+  auto client = ModuleClient::open();
+  if (!client) return;
+  auto volumes = client->list();
+  if (!volumes) return;
+  for (const ModuleVolume& v : *volumes)
+    fmt::print("volume {}: {} writes wait, {} held back, {} of {} of the ring used\n", v.name,
+               v.waiting, v.deferred, human_bytes(v.ring_used), human_bytes(v.ring_bytes));
+}
+
+int show(const Options& options, const std::string& socket, const Wanted& wanted) {
+  auto report = ask_status(socket);
+  if (!report) {
+    if (!options.json) show_module();
+    return complain(options, report.error());
+  }
+  if (options.json)
+    fmt::print("{}\n", api::to_json(*report));
+  else
+    fmt::print("{}", render(*report, wanted.groups));
+  return exit_ok;
+}
+
+int status(const Options& options, const Wanted& wanted) {
+  std::string socket = options.socket.value_or("");
+  if (socket.empty()) {
+    auto config = load_config(options.config);
+    if (!config) return complain(options, config.error(), exit_config);
+    for (const std::string& name : wanted.groups)
+      if (config->group(name) == nullptr)
+        return complain(options, Error{Errc::not_found, fmt::format("{}: no such group", name)});
+    socket = config->daemon.socket;
+  }
+  if (wanted.watch_seconds <= 0) return show(options, socket, wanted);
+  const auto interval = std::chrono::duration<double>(wanted.watch_seconds);
+  for (;;) {
+    if (!options.json && ::isatty(STDOUT_FILENO) == 1) fmt::print("\033[H\033[2J");
+    show(options, socket, wanted);
+    std::fflush(stdout);
+    std::this_thread::sleep_for(interval);
+  }
+}
+
+}  // namespace
+
+void add_status(CLI::App& app, const Options& options, Action& action) {
+  auto wanted = std::make_shared<Wanted>();
+  CLI::App* command = app.add_subcommand("status", "What this node does, and how it is");
+  command->add_option("GROUP", wanted->groups, "Only these groups");
+  command->add_option("-w,--watch", wanted->watch_seconds, "Again every so many seconds")
+      ->expected(0, 1)
+      ->default_str("1");
+  command->final_callback([&, wanted, command] {
+    if (command->count("--watch") > 0 && wanted->watch_seconds <= 0) wanted->watch_seconds = 1;
+    action = [&options, wanted] { return status(options, *wanted); };
+  });
+}
+
+}  // namespace cascade

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What the commands of dmcascade share: global options, exit codes, how an error is told. Each
+// command is one file in cmd/ that adds itself to the parser.
+#pragma once
+
+#include "lib/base/result.hpp"
+#include "lib/config/config.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace cascade {
+
+enum ExitCode {
+  exit_ok = 0,
+  exit_failed = 1,
+  exit_usage = 2,
+  exit_unreachable = 3,
+  exit_not_found = 4,
+  exit_refused = 5,
+  exit_permission = 7,
+  exit_config = 8,
+};
+
+struct Options {
+  std::string config = default_config_path;
+  std::optional<std::string> node;
+  std::optional<std::string> socket;
+  bool json = false;
+};
+
+/// The command to run once the command line is parsed; returns the exit code.
+using Action = std::function<int()>;
+
+/// Says what is wrong, as a line or as JSON, and returns the exit code for it.
+int complain(const Options& options, const Error& error, std::optional<int> code = {});
+
+/// Configuration and this node's name; complains and gives the exit code otherwise.
+struct Loaded {
+  Config config;
+  std::string node;
+};
+std::optional<Loaded> load(const Options& options, int& code);
+
+/// A volume and its group, by the volume's name.
+std::optional<std::pair<const GroupConfig*, const VolumeConfig*>> find_volume(
+    const Config& config, const std::string& name);
+
+void add_status(CLI::App& app, const Options& options, Action& action);
+void add_create(CLI::App& app, const Options& options, Action& action);
+void add_remove(CLI::App& app, const Options& options, Action& action);
+void add_table(CLI::App& app, const Options& options, Action& action);
+void add_journal(CLI::App& app, const Options& options, Action& action);
+void add_config(CLI::App& app, const Options& options, Action& action);
+
+}  // namespace cascade

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// dmcascade: the command line. Parses, calls one command, returns its exit code.
+#include "tools/command.hpp"
+
+#include "lib/api/api.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include <unistd.h>
+
+namespace cascade {
+namespace {
+
+int code_for(Errc code) {
+  switch (code) {
+    case Errc::closed:
+      return exit_unreachable;
+    case Errc::not_found:
+      return exit_not_found;
+    case Errc::refused:
+    case Errc::foreign:
+      return exit_refused;
+    default:
+      return exit_failed;
+  }
+}
+
+std::string host_name() {
+  char name[256] = {};
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+}  // namespace
+
+int complain(const Options& options, const Error& error, std::optional<int> code) {
+  if (options.json)
+    fmt::print("{}\n", api::error_json(error));
+  else
+    fmt::print(stderr, "dmcascade: {}\n", error.text);
+  return code.value_or(code_for(error.code));
+}
+
+std::optional<Loaded> load(const Options& options, int& code) {
+  auto config = load_config(options.config);
+  if (!config) {
+    code = complain(options, config.error(), exit_config);
+    return std::nullopt;
+  }
+  auto node = find_this_node(*config, options.node, host_name());
+  if (!node) {
+    code = complain(options, node.error(), exit_config);
+    return std::nullopt;
+  }
+  return Loaded{std::move(*config), std::move(*node)};
+}
+
+std::optional<std::pair<const GroupConfig*, const VolumeConfig*>> find_volume(
+    const Config& config, const std::string& name) {
+  for (const GroupConfig& group : config.groups)
+    for (const VolumeConfig& volume : group.volumes)
+      if (volume.name == name) return std::pair(&group, &volume);
+  return std::nullopt;
+}
+
+namespace {
+
+int main(int argc, char** argv) {
+  Options options;
+  Action action;
+  CLI::App app{"Three-data-centre replication for Linux block devices; see dmcascade(8)"};
+  app.add_option("--config", options.config, "Configuration file, the same on all nodes")
+      ->capture_default_str();
+  app.add_option("--node", options.node, "Which node this is, instead of asking the host name");
+  app.add_option("--socket", options.socket, "Control socket of the daemon");
+  app.add_flag("--json", options.json, "Results and errors as JSON");
+  app.set_version_flag("--version", CASCADE_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  add_status(app, options, action);
+  add_create(app, options, action);
+  add_remove(app, options, action);
+  add_table(app, options, action);
+  add_journal(app, options, action);
+  add_config(app, options, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? exit_ok : exit_usage;
+  }
+  return action();
+}
+
+}  // namespace
+}  // namespace cascade
+
+int main(int argc, char** argv) { return cascade::main(argc, argv); }
