@@ -54,7 +54,7 @@ static int parse_ring_size(struct cascade_target *t, const char *value)
 
 	if (kstrtouint(value, 10, &kib) || !is_power_of_2(kib) ||
 	    kib < CASCADE_RING_KIB_MIN || kib > CASCADE_RING_KIB_MAX)
-		return fail(t->ti, "ring_size must be a power of two from 1024 to 1048576 (KiB)");
+		return fail(t->ti, "ring_size must be a power of two from 1024 to 65536 (KiB)");
 	t->options.ring_kib = kib;
 	return 0;
 }

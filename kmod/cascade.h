@@ -27,8 +27,9 @@
 
 #define CASCADE_PAYLOAD_MAX	(256 * 1024)	/* bytes of one record: what bios are split to */
 #define CASCADE_RING_KIB_MIN	1024
-#define CASCADE_RING_KIB_MAX	(1024 * 1024)
+#define CASCADE_RING_KIB_MAX	(64 * 1024)	/* bounds the slots walked under the lock */
 #define CASCADE_RING_KIB_DEFAULT 8192
+#define CASCADE_ZERO_MAX	(128 * 1024 * 1024)	/* bytes zeroed by one record */
 #define CASCADE_SLOT_BYTES	2048		/* of payload area for each slot */
 
 struct cascade_file;
@@ -60,6 +61,7 @@ struct cascade_slot {
 struct cascade_volume {
 	struct list_head list;		/* cascade_volumes; under cascade_volumes_mutex */
 	struct kref kref;
+	u64 id;				/* never used again; orders netlink dumps */
 	unsigned int targets;		/* under cascade_volumes_mutex */
 	uuid_t uuid;
 	char name[DM_NAME_LEN];		/* of the live device; under lock */
@@ -81,10 +83,14 @@ struct cascade_volume {
 	bool started;
 	bool gone;			/* last target is gone */
 	bool requeue;			/* noflush suspend: waiting bios go back to dm */
+	bool failing;			/* told to fail writes until a daemon attaches */
+	bool warned;			/* of writes that wait without a daemon */
+	u64 ended;			/* highest volume_seq completed without error */
 	u64 reserved, published, received, stored, released;	/* volume_seq */
 	u64 payload_head, payload_tail;	/* free-running bytes */
 	struct rb_root_cached tree;
 	struct list_head issue;		/* unblocked: local write to be issued by the worker */
+	struct list_head zeroing;	/* the device can't zero: the worker writes zeroes */
 	struct list_head flushes;	/* done locally, waiting for stored */
 	struct bio_list deferred;	/* held back: ring full or not started */
 	unsigned int nr_deferred;
@@ -99,6 +105,7 @@ struct cascade_volume {
 
 	u64 nr_writes, nr_write_bytes, nr_wakeups, nr_doorbells;
 
+	struct workqueue_struct *wq;	/* its own: stacked volumes must not wait for each other */
 	struct work_struct work;	/* in the way of writes: never waits for memory */
 	struct work_struct event_work;	/* tells user space that the daemon was revoked */
 	struct bio_set bios;
@@ -135,8 +142,6 @@ struct cascade_volume *cascade_volume_find(const u8 *uuid);	/* takes a reference
 bool cascade_volume_taken(struct cascade_volume *v, struct cascade_target *t);	/* mutex held */
 void cascade_volume_put(struct cascade_volume *v);
 void cascade_table_event(struct cascade_volume *v);
-int cascade_volumes_init(void);
-void cascade_volumes_exit(void);
 void cascade_queue_work(struct cascade_volume *v);		/* any context */
 
 /* order.c: overlapping writes. volume->lock held. */

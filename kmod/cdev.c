@@ -102,13 +102,16 @@ static int take_ownership(struct cascade_volume *v, struct cascade_file *f, stru
 	} else {
 		words->received = v->received;
 		words->stored = v->stored;
-		words->consumed = v->released;
+		words->consumed = v->stored;
 		v->owner = f;
 		v->daemon_words = words;
 		v->daemon = CASCADE_DAEMON_ATTACHED;
+		v->failing = false;
+		v->warned = false;
 		a->sectors = v->sectors;
 		a->published = v->published;
-		a->released = v->released;
+		/* What is stored waits for the local disk only, and may be released any time. */
+		a->released = v->stored;
 		a->started = v->started;
 	}
 	spin_unlock_irq(&v->lock);
@@ -196,7 +199,7 @@ static long cascade_start(struct cascade_file *f, struct cascade_start __user *u
 	if (copy_from_user(&start, user, sizeof(start)))
 		return -EFAULT;
 	spin_lock_irq(&v->lock);
-	r = v->owner == f ? cascade_ring_start(v, start.base_seq) : -EIO;
+	r = v->owner == f && !v->gone ? cascade_ring_start(v, start.base_seq) : -EIO;
 	spin_unlock_irq(&v->lock);
 	return r;
 }
@@ -210,11 +213,11 @@ static long cascade_doorbell(struct cascade_file *f)
 	if (!v)
 		return -EINVAL;
 	spin_lock_irq(&v->lock);
-	if (v->owner == f) {
+	if (v->owner == f && !v->gone) {
 		v->nr_doorbells++;
 		cascade_ring_advance(v, &finished);
 	}
-	if (v->owner != f)
+	if (v->owner != f || v->gone)
 		r = -EIO;
 	spin_unlock_irq(&v->lock);
 	cascade_finish(&finished);

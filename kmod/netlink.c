@@ -139,20 +139,19 @@ static int get_doit(struct sk_buff *skb, struct genl_info *info)
 	return genlmsg_reply(reply, info);
 }
 
-/* cb->args[0]: how many volumes earlier parts have shown. */
+/* cb->args[0]: the last volume that earlier parts have shown. */
 static int get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct cascade_volume *v;
-	long i = 0;
 
 	mutex_lock(&cascade_volumes_mutex);
 	list_for_each_entry(v, &cascade_volumes, list) {
-		if (i++ < cb->args[0])
+		if (v->id <= cb->args[0])
 			continue;
 		if (put_volume(skb, v, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
 			       NLM_F_MULTI, CASCADE_CMD_GET, 0))
 			break;
-		cb->args[0] = i;
+		cb->args[0] = v->id;
 	}
 	mutex_unlock(&cascade_volumes_mutex);
 	return skb->len;

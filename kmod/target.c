@@ -16,9 +16,15 @@
 static int check_device(struct cascade_target *t)
 {
 	struct block_device *bdev = t->dev->bdev;
+	sector_t sectors = bdev_nr_sectors(bdev);
+	u32 block = bdev_logical_block_size(bdev) >> SECTOR_SHIFT;
 
-	if (t->start + t->ti->len > bdev_nr_sectors(bdev)) {
+	if (t->start > sectors || t->ti->len > sectors - t->start) {
 		t->ti->error = "Backing device is too small for offset and length";
+		return -EINVAL;
+	}
+	if ((t->start | t->ti->len) & (block - 1)) {
+		t->ti->error = "Offset and length must be multiples of the device's logical block";
 		return -EINVAL;
 	}
 	if (bdev_is_zoned(bdev)) {
@@ -149,12 +155,18 @@ static int cascade_preresume(struct dm_target *ti)
 {
 	struct cascade_target *t = ti->private;
 	struct cascade_volume *v = t->v;
-	bool first, taken = false;
+	u32 block = bdev_logical_block_size(t->dev->bdev);
+	bool first, taken = false, unaligned = false;
+	char name[DM_NAME_LEN], uuid[DM_UUID_LEN];
 
+	if (dm_copy_name_and_uuid(dm_table_get_md(ti->table), name, uuid))
+		strscpy(name, dm_table_device_name(ti->table), sizeof(name));
 	mutex_lock(&cascade_volumes_mutex);
 	spin_lock_irq(&v->lock);
 	if (cascade_volume_taken(v, t)) {
 		taken = true;
+	} else if (v->payload_head & (block - 1)) {
+		unaligned = true;
 	} else {
 		first = !v->live;
 		v->live = t;
@@ -162,13 +174,18 @@ static int cascade_preresume(struct dm_target *ti)
 		v->sectors = ti->len;
 		v->send_order = t->options.send_order;
 		v->hub_ack = t->options.hub_ack;
-		strscpy(v->name, dm_table_device_name(ti->table), sizeof(v->name));
+		strscpy(v->name, name, sizeof(v->name));
 	}
 	spin_unlock_irq(&v->lock);
 	mutex_unlock(&cascade_volumes_mutex);
 	if (taken) {
-		DMERR("%s: volume UUID is in use by another device", dm_table_device_name(ti->table));
+		DMERR("%s: volume UUID is in use by another device", name);
 		return -EBUSY;
+	}
+	if (unaligned) {
+		DMERR("%s: the ring holds smaller blocks than the new device has: remove the device and create it anew",
+		      name);
+		return -EINVAL;
 	}
 	if (first)
 		cascade_netlink_event(v, CASCADE_EVENT_CREATED);
@@ -266,14 +283,23 @@ static void cascade_status(struct dm_target *ti, status_type_t type, unsigned in
 	}
 }
 
+/* Without a daemon, writes go on failing until one attaches. */
+static void fail_writes(struct cascade_volume *v)
+{
+	DMWARN("%s: failing all waiting writes, as told", v->name);
+	spin_lock_irq(&v->lock);
+	v->failing = v->daemon != CASCADE_DAEMON_ATTACHED;
+	spin_unlock_irq(&v->lock);
+	cascade_give_up(v, BLK_STS_IOERR);
+}
+
 static int cascade_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
 			   unsigned int maxlen)
 {
 	struct cascade_target *t = ti->private;
 
 	if (argc == 1 && !strcasecmp(argv[0], "fail_writes")) {
-		DMWARN("%s: failing all waiting writes, as told", t->v->name);
-		cascade_give_up(t->v, BLK_STS_IOERR);
+		fail_writes(t->v);
 		return 0;
 	}
 	DMERR("%s: unknown message %s; known: fail_writes", t->v->name, argc ? argv[0] : "(none)");
@@ -292,8 +318,10 @@ static int cascade_iterate_devices(struct dm_target *ti, iterate_devices_callout
 static void cascade_io_hints(struct dm_target *ti, struct queue_limits *limits)
 {
 	struct cascade_target *t = ti->private;
-	unsigned int zeroes = bdev_write_zeroes_sectors(t->dev->bdev);
+	unsigned int zeroes = min_t(unsigned int, bdev_write_zeroes_sectors(t->dev->bdev),
+				    CASCADE_ZERO_MAX >> SECTOR_SHIFT);
 
+	limits->max_write_zeroes_sectors = zeroes;
 	cascade_max_discard(limits) = zeroes;
 	limits->max_secure_erase_sectors = 0;
 	if (zeroes && !limits->discard_granularity)
@@ -303,6 +331,8 @@ static void cascade_io_hints(struct dm_target *ti, struct queue_limits *limits)
 static struct target_type cascade_target_type = {
 	.name = "cascade",
 	.version = { 0, 1, 0 },
+	/* Two targets of one volume in a table would mirror into each other's sectors. */
+	.features = DM_TARGET_SINGLETON,
 	.module = THIS_MODULE,
 	.ctr = cascade_ctr,
 	.dtr = cascade_dtr,
@@ -322,12 +352,9 @@ static int __init cascade_init(void)
 {
 	int r;
 
-	r = cascade_volumes_init();
-	if (r)
-		return r;
 	r = cascade_netlink_init();
 	if (r)
-		goto exit_volumes;
+		return r;
 	r = cascade_cdev_init();
 	if (r)
 		goto exit_netlink;
@@ -340,8 +367,6 @@ exit_cdev:
 	cascade_cdev_exit();
 exit_netlink:
 	cascade_netlink_exit();
-exit_volumes:
-	cascade_volumes_exit();
 	return r;
 }
 
@@ -350,7 +375,6 @@ static void __exit cascade_exit(void)
 	dm_unregister_target(&cascade_target_type);
 	cascade_cdev_exit();
 	cascade_netlink_exit();
-	cascade_volumes_exit();
 }
 
 module_init(cascade_init);

@@ -7,7 +7,7 @@
 DEFINE_MUTEX(cascade_volumes_mutex);
 LIST_HEAD(cascade_volumes);
 
-static struct workqueue_struct *cascade_wq;
+static u64 next_id = 1;		/* under cascade_volumes_mutex */
 
 static struct cascade_volume *find(const uuid_t *uuid)
 {
@@ -39,6 +39,7 @@ static void free_volume(struct kref *kref)
 	struct cascade_volume *v = container_of(kref, struct cascade_volume, kref);
 
 	cancel_work_sync(&v->event_work);
+	destroy_workqueue(v->wq);
 	bioset_exit(&v->bios);
 	cascade_ring_free(v);
 	kfree(v);
@@ -68,6 +69,7 @@ static struct cascade_volume *make_volume(const struct cascade_options *options)
 	spin_lock_init(&v->lock);
 	v->tree = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&v->issue);
+	INIT_LIST_HEAD(&v->zeroing);
 	INIT_LIST_HEAD(&v->flushes);
 	bio_list_init(&v->deferred);
 	init_waitqueue_head(&v->poll_wait);
@@ -79,8 +81,13 @@ static struct cascade_volume *make_volume(const struct cascade_options *options)
 		goto free_volume;
 	if (bioset_init(&v->bios, BIO_POOL_SIZE, 0, BIOSET_NEED_BVECS | BIOSET_NEED_RESCUER))
 		goto free_ring;
+	v->wq = alloc_workqueue("dm-cascade", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
+	if (!v->wq)
+		goto exit_bios;
 	return v;
 
+exit_bios:
+	bioset_exit(&v->bios);
 free_ring:
 	cascade_ring_free(v);
 free_volume:
@@ -128,6 +135,7 @@ int cascade_volume_join(struct cascade_target *t)
 			r = -ENOMEM;
 			goto unlock;
 		}
+		v->id = next_id++;
 		list_add_tail(&v->list, &cascade_volumes);
 	}
 	v->targets++;
@@ -189,16 +197,5 @@ void cascade_table_event(struct cascade_volume *v)
 
 void cascade_queue_work(struct cascade_volume *v)
 {
-	queue_work(cascade_wq, &v->work);
-}
-
-int cascade_volumes_init(void)
-{
-	cascade_wq = alloc_workqueue("dm-cascade", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
-	return cascade_wq ? 0 : -ENOMEM;
-}
-
-void cascade_volumes_exit(void)
-{
-	destroy_workqueue(cascade_wq);
+	queue_work(v->wq, &v->work);
 }

@@ -40,6 +40,8 @@ void cascade_finish(struct list_head *finished)
 
 		spin_lock_irqsave(&v->lock, flags);
 		v->nr_ios--;
+		if (!io->flush && !io->status)
+			v->ended = max(v->ended, io->seq);
 		spin_unlock_irqrestore(&v->lock, flags);
 		bio->bi_status = io->status;
 		bio_endio(bio);
@@ -53,16 +55,31 @@ bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io)
 	return io->seq <= v->stored;
 }
 
+/* A noflush suspend is under way, which takes waiting bios back. */
+static bool requeues(struct cascade_volume *v, struct cascade_io *io)
+{
+	return v->requeue && dm_noflush_suspending(io->t->ti);
+}
+
+static void warn_waiting(struct cascade_volume *v)
+{
+	if (v->daemon == CASCADE_DAEMON_ATTACHED || v->warned)
+		return;
+	v->warned = true;
+	DMWARN("%s: writes wait: no daemon is attached; start dmcascaded, or send the message fail_writes",
+	       v->name);
+}
+
 /* ---- local writes */
 
 static void flush_done(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished)
 {
 	if (!io->status && io->seq > v->stored) {
-		if (!v->requeue) {
+		if (!requeues(v, io) && !v->failing) {
 			list_add_tail(&io->list, &v->flushes);
 			return;
 		}
-		io->status = BLK_STS_DM_REQUEUE;
+		io->status = v->failing ? BLK_STS_IOERR : BLK_STS_DM_REQUEUE;
 	}
 	list_add_tail(&io->list, finished);
 }
@@ -80,25 +97,24 @@ static void write_done(struct cascade_volume *v, struct cascade_io *io, struct l
 		cascade_ring_publish(v);
 	}
 	if (!io->status && !cascade_acknowledged(v, io)) {
-		if (!v->requeue) {
+		if (!requeues(v, io) && !v->failing) {
 			v->nr_ack_waiting++;
+			warn_waiting(v);
 			return;
 		}
-		io->status = BLK_STS_DM_REQUEUE;
+		io->status = v->failing ? BLK_STS_IOERR : BLK_STS_DM_REQUEUE;
 	}
 	slot->io = NULL;
 	list_add_tail(&io->list, finished);
 }
 
-static void local_endio(struct bio *local)
+static void local_end(struct cascade_io *io, blk_status_t status)
 {
-	struct cascade_io *io = local->bi_private;
 	struct cascade_volume *v = io->t->v;
 	LIST_HEAD(finished);
 	unsigned long flags;
 
-	io->status = local->bi_status;
-	bio_put(local);
+	io->status = status;
 	if (io->status)
 		DMERR_LIMIT("%s: local %s failed at sector %llu", v->name,
 			    io->flush ? "flush" : "write", io->start);
@@ -111,6 +127,32 @@ static void local_endio(struct bio *local)
 	cascade_ring_release(v);
 	spin_unlock_irqrestore(&v->lock, flags);
 	cascade_finish(&finished);
+}
+
+/* Some devices find out at the first try that they can't zero. The record says zeroes: write them. */
+static bool zero_by_hand(struct cascade_io *io, blk_status_t status)
+{
+	struct cascade_volume *v = io->t->v;
+	unsigned long flags;
+
+	if (io->flush || bio_op(bio_of(io)) == REQ_OP_WRITE ||
+	    (status != BLK_STS_NOTSUPP && status != BLK_STS_TARGET))
+		return false;
+	spin_lock_irqsave(&v->lock, flags);
+	list_add_tail(&io->list, &v->zeroing);
+	cascade_queue_work(v);
+	spin_unlock_irqrestore(&v->lock, flags);
+	return true;
+}
+
+static void local_endio(struct bio *local)
+{
+	struct cascade_io *io = local->bi_private;
+	blk_status_t status = local->bi_status;
+
+	bio_put(local);
+	if (!zero_by_hand(io, status))
+		local_end(io, status);
 }
 
 /* The ring's pages that hold a payload; it may begin and end inside one, and wrap once. */
@@ -136,6 +178,8 @@ static struct bio *make_local(struct cascade_io *io, blk_opf_t opf, unsigned sho
 	local->bi_iter.bi_sector = t->start + io->start;
 	local->bi_private = io;
 	local->bi_end_io = local_endio;
+	local->bi_ioprio = bio_of(io)->bi_ioprio;
+	bio_clone_blkg_association(local, bio_of(io));
 	return local;
 }
 
@@ -219,9 +263,7 @@ static void defer(struct cascade_volume *v, struct bio *bio, struct list_head *f
 	/* From now on a doorbell is wanted; space may also have come since. */
 	cascade_ring_advance(v, finished);
 	cascade_queue_work(v);
-	if (v->daemon != CASCADE_DAEMON_ATTACHED)
-		DMWARN_LIMIT("%s: writes wait: no daemon is attached; start dmcascaded, or send the message fail_writes",
-			     v->name);
+	warn_waiting(v);
 }
 
 static int map_write(struct cascade_target *t, struct bio *bio)
@@ -233,9 +275,11 @@ static int map_write(struct cascade_target *t, struct bio *bio)
 
 	prepare(t, io, bio);
 	spin_lock_irq(&v->lock);
-	if (v->requeue) {
+	if (v->failing || requeues(v, io)) {
+		int answer = v->failing ? DM_MAPIO_KILL : DM_MAPIO_REQUEUE;
+
 		spin_unlock_irq(&v->lock);
-		return DM_MAPIO_REQUEUE;
+		return answer;
 	}
 	admitted = bio_list_empty(&v->deferred) && admit(v, io, bio);
 	if (!admitted)
@@ -257,9 +301,8 @@ static int map_flush(struct cascade_target *t, struct bio *bio)
 	io->start = 0;
 	spin_lock_irq(&v->lock);
 	v->nr_ios++;
-	/* What was acknowledged is stored already, unless receipt was enough. */
-	if (v->started && v->hub_ack == CASCADE_ACK_MEMORY_SYNC)
-		io->seq = v->reserved;
+	/* What has completed is stored already, unless receipt was enough for it. */
+	io->seq = v->ended;
 	spin_unlock_irq(&v->lock);
 	submit_bio_noacct(make_local(io, REQ_OP_WRITE | REQ_PREFLUSH, 0));
 	return DM_MAPIO_SUBMITTED;
@@ -290,6 +333,25 @@ int cascade_map(struct dm_target *ti, struct bio *bio)
 }
 
 /* ---- the worker */
+
+static void zero_refused(struct cascade_volume *v)
+{
+	struct cascade_io *io;
+	int r;
+
+	for (;;) {
+		spin_lock_irq(&v->lock);
+		io = list_first_entry_or_null(&v->zeroing, struct cascade_io, list);
+		if (io)
+			list_del_init(&io->list);
+		spin_unlock_irq(&v->lock);
+		if (!io)
+			return;
+		r = blkdev_issue_zeroout(io->t->dev->bdev, io->t->start + io->start,
+					 io->last - io->start + 1, GFP_NOIO, 0);
+		local_end(io, errno_to_blk_status(r));
+	}
+}
 
 static void issue_unblocked(struct cascade_volume *v)
 {
@@ -345,6 +407,7 @@ void cascade_work(struct work_struct *work)
 	struct cascade_volume *v = container_of(work, struct cascade_volume, work);
 
 	issue_unblocked(v);
+	zero_refused(v);
 	admit_deferred(v);
 }
 

@@ -104,7 +104,7 @@ VolumeConfig read_volume(const Config& config, const GroupConfig& group, const s
   std::vector<std::string> needed{volume.primary, group.hub};
   if (!group.remote.empty()) needed.push_back(group.remote);
   check_places(config, reader, "disk", volume.disk, needed);
-  volume.ring_bytes = reader.size("ring-size", volume.ring_bytes, MiB, GiB);
+  volume.ring_bytes = reader.size("ring-size", volume.ring_bytes, MiB, 64 * MiB);
   if ((volume.ring_bytes & (volume.ring_bytes - 1)) != 0)
     reader.fail("ring-size", "'ring-size' must be a power of two, like \"8MiB\"");
   return volume;
