@@ -159,7 +159,7 @@ int main(int argc, char **argv)
 	bad_mappings(fd, &at);
 	ring_map(&ring, fd, &at);
 	starting(&ring);
-	close(fd);
+	ring_leave(&ring);
 	reattach(argv[1]);
 	printf("%u of %u answers wrong\n", wrong, asked);
 	return wrong ? EXIT_BROKEN : EXIT_OK;

@@ -118,6 +118,23 @@ void ring_map(struct ring *ring, int fd, const struct cascade_attach *at)
 	ring->next_pos = ~0ull;
 }
 
+static void unmap(const volatile void *at, uint64_t bytes)
+{
+	uint64_t page = sysconf(_SC_PAGESIZE);
+
+	munmap((void *)at, (bytes + page - 1) / page * page);
+}
+
+void ring_leave(struct ring *ring)
+{
+	unmap(ring->kernel, sizeof(*ring->kernel));
+	unmap(ring->daemon, sizeof(*ring->daemon));
+	unmap(ring->payload_pos, ring->at.slots * 8);
+	unmap(ring->records, ring->at.slots * CASCADE_RECORD_BYTES);
+	unmap(ring->payload, 2 * ring->at.payload_bytes);
+	close(ring->fd);
+}
+
 void ring_join(struct ring *ring, const char *volume, unsigned int wait_ms)
 {
 	const struct timespec step = { .tv_nsec = 20 * 1000 * 1000 };

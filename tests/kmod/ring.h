@@ -46,6 +46,8 @@ int ring_attach(int fd, const char *volume, struct cascade_attach *at);
 void ring_map(struct ring *ring, int fd, const struct cascade_attach *at);
 /* Open, attach (with retries for @wait_ms while the volume does not exist), map. */
 void ring_join(struct ring *ring, const char *volume, unsigned int wait_ms);
+/* Unmaps and closes: the module sees the daemon gone only then, a mapping keeps the file. */
+void ring_leave(struct ring *ring);
 /* -errno or 0. */
 int ring_start(struct ring *ring, uint64_t base);
 int ring_doorbell(struct ring *ring);

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Command line of tests/run."""
+import argparse
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from tests.lab.lab import exit_on_signals  # noqa: E402
+from tests.system import unit  # noqa: E402
+from tests.system.frame import Runner, SUITES, say, tests_of  # noqa: E402
+
+KERNELS = ("6.1", "6.12")
+
+
+def arguments():
+    p = argparse.ArgumentParser(prog="tests/run")
+    p.add_argument("suites", nargs="*", metavar="SUITE", help="unit, lab, e2e; all without any")
+    p.add_argument("--kernel", choices=KERNELS, help="only on this one; both without")
+    p.add_argument("-k", dest="pattern", default="", help="only tests with this in their name")
+    p.add_argument("--seed", type=int, help="for tests that draw lots")
+    p.add_argument("--keep", action="store_true", help="leave the guests' folders behind")
+    p.add_argument("--list", action="store_true")
+    args = p.parse_args()
+    for suite in args.suites:
+        if suite not in ("unit", *SUITES):
+            p.error(f"no suite '{suite}'; there are unit, {', '.join(SUITES)}")
+    return args
+
+
+def main():
+    args = arguments()
+    if args.list:
+        for suite in SUITES:
+            for test in tests_of(suite):
+                print(f"{suite}  {test.__name__}: {(test.__doc__ or '').strip().splitlines()[0:1]}")
+        return 0
+    exit_on_signals()
+    start = time.monotonic()
+    runner = Runner(args.seed, args.keep, args.pattern)
+    suites = args.suites or ["unit", *SUITES]
+    if "unit" in suites:
+        unit.run(runner)
+    guests = [s for s in suites if s in SUITES]
+    if guests and not unit.build("release"):
+        runner.count("FAIL")
+        say("FAIL", "release: does not build")
+        guests = []
+    for suite in guests:
+        for kernel in (args.kernel,) if args.kernel else KERNELS:
+            runner.run_suite(suite, kernel)
+    print(f"took {time.monotonic() - start:.0f} s")
+    print(f"{runner.passed} passed, {runner.failed} failed, {runner.skipped} skipped")
+    return 0 if runner.failed == 0 and runner.passed > 0 else 1
+
+
+sys.exit(main())

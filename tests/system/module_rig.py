@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Verbs for tests of the module in one guest: volumes, their daemon, status, comparing copies.
+
+The daemon here is tests/kmod/ring_client: it applies every record to an image file, so what the
+hub would hold can be compared with the backing device byte for byte.
+"""
+import os
+import re
+import shlex
+import subprocess
+from collections import namedtuple
+
+from tests.lab import image
+from tests.lab.lab import wait_until
+
+SOURCES = os.path.join(image.TOP, "tests", "kmod")
+TOOLS = os.path.join(image.TOP, "build", "tests-kmod")
+UUID = "6f1c0a52-7c1e-4d7e-9a51-0e5d7c5be%03x"
+DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
+
+Status = namedtuple("Status", "daemon link hub_ack send_order published received stored released "
+                              "waiting deferred ring reason")
+
+
+def build(kernel):
+    """The module and the tools, on the host; returns the module's path."""
+    series = re.match(r"\d+\.\d+", kernel).group()
+    subprocess.run(["make", "-s", "-j2", "-C", os.path.join(image.TOP, "kmod"), f"KVER={series}"],
+                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["make", "-s", "-C", SOURCES, f"OUT={TOOLS}"], check=True)
+    return os.path.join(image.TOP, "kmod", "build", kernel, "dm-cascade.ko")
+
+
+def load(guest, parameters=""):
+    guest.run("grep -q ^dm_cascade /proc/modules || { modprobe dm-mod && modprobe libcrc32c && "
+              f"insmod {build(guest.kernel)} {parameters}; }}")
+
+
+def unload(guest):
+    guest.run("rmmod dm_cascade")
+
+
+class Volume:
+    """One volume on a backing device of the guest. Close it; it leaves nothing behind."""
+
+    def __init__(self, guest, backing, sectors, number=1, options="", offset=0):
+        self.guest, self.backing, self.sectors, self.offset = guest, backing, sectors, offset
+        self.name, self.uuid, self.options = f"v{number}", UUID % number, options
+        self.device, self.image = f"/dev/mapper/v{number}", f"/dev/shm/v{number}.img"
+        self.clients = []
+        guest.run(f"rm -f {self.image}; truncate -s {sectors * 512} {self.image}")
+
+    def __enter__(self):
+        self.create()
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def table(self, options=None, sectors=None, backing=None):
+        words = (self.options if options is None else options).split()
+        return (f"0 {sectors or self.sectors} cascade {self.uuid} {backing or self.backing} "
+                f"{self.offset}" + (f" {len(words)} {' '.join(words)}" if words else ""))
+
+    def dm(self, words, check=True, timeout=120):
+        return self.guest.run(f"{DMSETUP} {words}", check=check, timeout=timeout)
+
+    def create(self):
+        self.zero_backing()
+        self.dm(f"create {self.name} --table {shlex.quote(self.table())}")
+
+    def zero_backing(self):
+        """Both copies start equal."""
+        self.guest.run(f"dd if=/dev/zero of={self.backing} bs=1M oflag=direct "
+                       f"count={(self.offset + self.sectors) * 512 >> 20} status=none")
+
+    def load(self, **changes):
+        self.dm(f"load {self.name} --table {shlex.quote(self.table(**changes))}")
+
+    def daemon(self, words=""):
+        """Starts one and waits until it is attached and the ring is started."""
+        client = self.guest.spawn(f"{TOOLS}/ring_client {self.uuid} --image {self.image} {words}")
+        self.clients.append(client)
+        wait_until(lambda: client.output().startswith("attached") or client.poll() is not None,
+                   what="attached daemon")
+        return client
+
+    def stop_daemon(self, client):
+        client.kill()
+        rc = client.wait()
+        assert rc == 0, f"the daemon ended with {rc}: {client.output()}"
+
+    def status(self):
+        words = self.dm(f"status {self.name}").out.split()[3:]
+        assert len(words) == 12, f"status has {len(words)} words: {words}"
+        s = Status(*words)
+        return s._replace(**{f: int(getattr(s, f)) for f in
+                             ("published", "received", "stored", "released", "waiting",
+                              "deferred")})
+
+    def wait_status(self, condition, what, timeout=60):
+        return wait_until(lambda: (lambda s: condition(s) and s)(self.status()), timeout, what)
+
+    def drained(self):
+        """Nothing in flight, everything stored and given back."""
+        return self.wait_status(lambda s: s.published == s.released and not s.waiting and
+                                not s.deferred, "drained ring")
+
+    def compare(self):
+        """The hub's copy and the backing device, byte for byte, by a program that is not ours."""
+        self.drained()
+        self.guest.run("sync; echo 3 > /proc/sys/vm/drop_caches")
+        skip = self.offset * 512
+        self.guest.run(f"cmp -n {self.sectors * 512} -i {skip}:0 {self.backing} {self.image}")
+
+    def fio(self, words, seconds=6, wait=True):
+        """Random writes to the volume with fio's own verification of what it reads back."""
+        command = (f"fio --name=t --filename={self.device} --ioengine=libaio --direct=1 "
+                   f"--time_based --runtime={seconds} --group_reporting --randrepeat=0 "
+                   f"--output-format=terse --minimal {words}")
+        return self.guest.run(command, timeout=300) if wait else self.guest.spawn(command)
+
+    def close(self):
+        for client in self.clients:
+            if client.poll() is None:
+                client.kill(9)
+                client.wait()
+        listed = self.dm("ls", check=False).out
+        if re.search(rf"^{self.name}\b", listed, re.M):
+            self.dm(f"message {self.name} 0 fail_writes", check=False)
+            self.dm(f"remove --force --noflush {self.name}")
+        self.guest.run(f"rm -f {self.image}")
+
+
+def ram_disk(guest, mib=64):
+    """A RAM disk of the guest: shows the module's own path, without a disk's latency."""
+    guest.run(f"[ -b /dev/ram0 ] || modprobe brd rd_nr=3 rd_size={mib * 1024}")
+    return "/dev/ram0"
+
+
+def kernel_said(guest, mark, pattern, timeout=10):
+    """Waits for a kernel line after the line number @mark; see kernel_mark()."""
+    def look():
+        lines = guest.run("dmesg", check=False).out.splitlines()[mark:]
+        return [line for line in lines if re.search(pattern, line)]
+    return wait_until(look, timeout, f"kernel line /{pattern}/")
+
+
+def kernel_mark(guest):
+    return len(guest.run("dmesg", check=False).out.splitlines())

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The cascade on bad days: cut links, killed daemons, a hub without power."""
+import random
+import signal
+import time
+
+from tests.lab import image, pingpong
+from tests.lab.cascade import VOLUMES
+from tests.lab.lab import wait_until
+from tests.system.test_cascade_basics import fio, fio_on_both
+
+QUICK = 'heartbeat = "200ms"\nsession-timeout = "1s"\nreconnect-min = "50ms"\nreconnect-max = "300ms"\n'
+PINGPONG = f"/usr/bin/python3 -S -E {image.TOP}/tests/lab/pingpong.py"
+PORT = 7999
+CUTS = 20
+
+
+def start_pingpong(cascade):
+    """The two sides talk over a link of their own."""
+    return [cascade.g["P1"].spawn(f"{PINGPONG} /dev/mapper/orders listen {PORT}"),
+            cascade.g["P2"].spawn(f"{PINGPONG} /dev/mapper/ledger connect "
+                                  f"{cascade.g['P1'].address} {PORT}")]
+
+
+def copies(cascade, node):
+    return [cascade.g[node].disk_path(name) for name in ("orders", "ledger")]
+
+
+def remote_is_quiet(cascade):
+    """The remote has lost its session and has applied all that it holds."""
+    state = cascade.status("R")
+    journal = state["journal"]
+    return state["links"][0]["state"] != "connected" and \
+        journal["applied_seq"] == journal["received_seq"]
+
+
+def wipe(cascade):
+    for name, (primary, _) in VOLUMES.items():
+        cascade.g[primary].run(f"blkdiscard -z /dev/mapper/{name}")
+    cascade.wait_drained()
+
+
+def test_remote_is_a_prefix_wherever_its_link_is_cut(cascade, seed):
+    """I3, I2: writes of each primary depend on the other's; the remote holds no effect without its
+    cause at 20 random cuts of the link, and its point in time never goes back."""
+    lots = random.Random(seed)
+    cascade.up(daemon=QUICK)
+    wipe(cascade)
+    writers = start_pingpong(cascade)
+    before = (0, 0)
+    link = cascade.lab.links["H-R"]
+    for _ in range(CUTS):
+        time.sleep(lots.uniform(0.05, 0.6))
+        link.cut()
+        wait_until(lambda: remote_is_quiet(cascade), 30, "the remote is quiet")
+        now = pingpong.check_copies(*copies(cascade, "R"))
+        assert now[0] >= before[0] and now[1] >= before[1], f"went back from {before} to {now}"
+        before = now
+        link.heal()
+        wait_until(lambda: cascade.status("R")["links"][0]["state"] == "connected", 30,
+                   "the remote is connected again")
+    assert min(before) > 20, f"hardly anything was written: {before}"
+    for writer in writers:
+        writer.kill(signal.SIGTERM)
+        writer.wait()
+    cascade.wait_drained()
+    pingpong.check_copies(*copies(cascade, "H"))
+    cascade.compare()
+    cascade.down()
+
+
+def _kill_and_start(cascade, node):
+    cascade.stop_daemon(node, signal.SIGKILL)
+    cascade.start_daemon(node)
+    wait_until(lambda: cascade.status(node), 30, f"the daemon of {node} is back")
+
+
+def _survive_kills(cascade, node, seed, **choices):
+    lots = random.Random(seed)
+    cascade.up(daemon=QUICK, **choices)
+    jobs = [fio(cascade, name, size="16M", io="24M", seed=seed % 1000 + 1,
+                more="--verify=crc32c --do_verify=1 --verify_backlog=512") for name in VOLUMES]
+    for _ in range(3):
+        time.sleep(lots.uniform(0.2, 1.2))
+        _kill_and_start(cascade, node)
+    for job in jobs:
+        assert job.wait(240) == 0, job.output()
+    cascade.wait_connected()
+    cascade.wait_drained()
+    cascade.compare()
+    cascade.down()
+
+
+def test_primary_daemon_killed_under_load(cascade, seed):
+    """I7, I1, I2: no I/O error, nothing lost, nothing repeated."""
+    _survive_kills(cascade, "P1", seed)
+
+
+def test_hub_daemon_killed_under_load(cascade, seed):
+    """I7, I1, I2."""
+    _survive_kills(cascade, "H", seed)
+
+
+def test_remote_daemon_killed_under_load(cascade, seed):
+    """I7, I2."""
+    _survive_kills(cascade, "R", seed)
+
+
+def test_hub_daemon_killed_under_load_with_memory_sync(cascade, seed):
+    """I7, I2: what was only received is sent again by the rings."""
+    _survive_kills(cascade, "H", seed, hub_ack="memory-sync", ship="received",
+                   remote_ack="memory-sync")
+
+
+def test_memory_sync_keeps_cause_and_effect_over_a_hub_crash(cascade, seed):
+    """I3: rings send again in any order what a crashed hub had only received; neither hub nor remote
+    shows any of it before all of it is back."""
+    lots = random.Random(seed)
+    cascade.up(daemon=QUICK, hub_ack="memory-sync", ship="received", remote_ack="memory-sync")
+    wipe(cascade)
+    writers = start_pingpong(cascade)
+    for _ in range(4):
+        time.sleep(lots.uniform(0.3, 1.0))
+        cascade.stop_daemon("H", signal.SIGKILL)
+        cascade.lab.links["P1-H"].cut()  # one primary comes back later than the other
+        cascade.start_daemon("H")
+        time.sleep(lots.uniform(0.5, 1.5))
+        cascade.lab.links["H-R"].cut()
+        wait_until(lambda: remote_is_quiet(cascade), 30, "the remote is quiet")
+        pingpong.check_copies(*copies(cascade, "R"))
+        cascade.lab.links["H-R"].heal()
+        cascade.lab.links["P1-H"].heal()
+        cascade.wait_connected()
+    for writer in writers:
+        writer.kill(signal.SIGTERM)
+        writer.wait()
+    cascade.wait_drained()
+    pingpong.check_copies(*copies(cascade, "R"))
+    cascade.compare()
+    cascade.down()
+
+
+def test_link_of_a_primary_cut_under_load(cascade):
+    """I1, I2: with fence level data I/O waits, without an error, and goes on; the other primary is
+    not disturbed."""
+    cascade.up(daemon=QUICK)
+    slow = fio(cascade, "orders", io="8M")
+    cascade.lab.links["P1-H"].cut()
+    other = fio(cascade, "ledger", io="1M")
+    assert other.wait(120) == 0, other.output()
+    assert slow.poll() is None, slow.output()
+    status = cascade.g["P1"].run("dmsetup status orders").out
+    assert "no-ack" in status or "ring-full" in status, status
+    cascade.lab.links["P1-H"].heal()
+    assert slow.wait(120) == 0, slow.output()
+    cascade.wait_drained()
+    cascade.compare()
+    cascade.down()
+
+
+def test_hub_loses_power_under_load(cascade):
+    """I1, I7: every acknowledged write is in the hub's journal or copy when it comes back."""
+    cascade.up(daemon=QUICK)
+    jobs = [fio(cascade, name, io="8M", more="--verify=crc32c --do_verify=1") for name in VOLUMES]
+    time.sleep(1)
+    cascade.g["H"].kill_power()
+    del cascade.daemons["H"]
+    assert all(job.poll() is None for job in jobs)
+    cascade.g["H"].start()
+    cascade.g["H"].ready()
+    cascade.configure(daemon=QUICK)
+    cascade.start_daemon("H")
+    for job in jobs:
+        assert job.wait(240) == 0, job.output()
+    cascade.wait_connected()
+    cascade.wait_drained()
+    cascade.compare()
+    cascade.down()
+
+
+def test_journal_smaller_than_what_is_written(cascade):
+    """I8, I2: the journal goes round; with the remote away it fills, writers wait, and go on."""
+    cascade.up(daemon=QUICK)
+    cascade.lab.links["H-R"].cut()
+    jobs = [fio(cascade, name, size="60M", io="110M", depth=32) for name in VOLUMES]
+    wait_until(lambda: "full" in cascade.status("H")["journal"]["reason"], 120, "the journal is full")
+    assert all(job.poll() is None for job in jobs)
+    cascade.lab.links["H-R"].heal()
+    for job in jobs:
+        assert job.wait(300) == 0, job.output()
+    cascade.wait_drained(240)
+    cascade.compare()
+    cascade.down()

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The C++ tests: CTest under the sanitizers' presets, each case counted."""
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+from tests.lab import image
+from tests.system.frame import say
+
+
+def build(preset):
+    log = os.path.join(image.TOP, "build", f"{preset}.log")
+    os.makedirs(os.path.dirname(log), exist_ok=True)
+    print(f"building {preset} (log: build/{preset}.log)", flush=True)
+    with open(log, "wb") as out:
+        for command in (["cmake", "--preset", preset], ["cmake", "--build", "--preset", preset]):
+            if subprocess.run(command, cwd=image.TOP, stdout=out, stderr=out).returncode != 0:
+                sys.stdout.write(subprocess.run(["tail", "-n", "40", log], capture_output=True,
+                                                text=True).stdout)
+                return False
+    return True
+
+
+def ctest(preset, label, pattern, runner):
+    report = os.path.join(image.TOP, "build", f"{preset}-ctest.xml")
+    if os.path.exists(report):
+        os.unlink(report)
+    subprocess.run(["ctest", "--preset", preset, "-j2", "-L", label, "-R", pattern or ".",
+                    "--output-junit", report], cwd=image.TOP, stdout=subprocess.DEVNULL,
+                   env={**os.environ, "TSAN_OPTIONS": "halt_on_error=1",
+                        "UBSAN_OPTIONS": "print_stacktrace=1"})
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        word = {"run": "PASS", "fail": "FAIL"}.get(case.get("status"), "SKIP")
+        runner.count(word)
+        if word != "PASS":
+            say(word, f"unit/{preset}/{case.get('name')}", float(case.get("time") or 0))
+            print(case.findtext("system-out") or "")
+
+
+def run(runner):
+    for preset, label in (("dev", "unit"), ("tsan", "tsan")):
+        if not build(preset):
+            runner.count("FAIL")
+            say("FAIL", f"unit/{preset}: does not build")
+            continue
+        before = runner.passed
+        ctest(preset, label, runner.pattern, runner)
+        say("PASS", f"unit/{preset}: {runner.passed - before} cases")
