@@ -44,6 +44,7 @@ struct cascade_io {
 	struct cascade_target *t;
 	u64 seq;			/* of a write; of a flush: stored must reach it */
 	unsigned int blockers;		/* earlier overlapping local writes not done, +1 while filling */
+	unsigned int fail_round;	/* of the volume when it came */
 	bool flush;
 	bool need_stored;		/* FUA: received is not enough */
 	bool local_done;
@@ -84,6 +85,7 @@ struct cascade_volume {
 	bool gone;			/* last target is gone */
 	bool requeue;			/* noflush suspend: waiting bios go back to dm */
 	bool failing;			/* told to fail writes until a daemon attaches */
+	unsigned int fail_round;	/* how often told to fail: older ios do not wait */
 	bool warned;			/* of writes that wait without a daemon */
 	u64 ended;			/* highest volume_seq completed without error */
 	u64 reserved, published, received, stored, released;	/* volume_seq */

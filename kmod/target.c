@@ -289,6 +289,7 @@ static void fail_writes(struct cascade_volume *v)
 	DMWARN("%s: failing all waiting writes, as told", v->name);
 	spin_lock_irq(&v->lock);
 	v->failing = v->daemon != CASCADE_DAEMON_ATTACHED;
+	v->fail_round++;
 	spin_unlock_irq(&v->lock);
 	cascade_give_up(v, BLK_STS_IOERR);
 }

@@ -61,6 +61,14 @@ static bool requeues(struct cascade_volume *v, struct cascade_io *io)
 	return v->requeue && dm_noflush_suspending(io->t->ti);
 }
 
+/* What becomes of an io that would have to wait for its acknowledgement; OK: it waits. */
+static blk_status_t instead_of_waiting(struct cascade_volume *v, struct cascade_io *io)
+{
+	if (v->failing || io->fail_round != v->fail_round)
+		return BLK_STS_IOERR;
+	return requeues(v, io) ? BLK_STS_DM_REQUEUE : BLK_STS_OK;
+}
+
 static void warn_waiting(struct cascade_volume *v)
 {
 	if (v->daemon == CASCADE_DAEMON_ATTACHED || v->warned)
@@ -75,11 +83,11 @@ static void warn_waiting(struct cascade_volume *v)
 static void flush_done(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished)
 {
 	if (!io->status && io->seq > v->stored) {
-		if (!requeues(v, io) && !v->failing) {
+		io->status = instead_of_waiting(v, io);
+		if (!io->status) {
 			list_add_tail(&io->list, &v->flushes);
 			return;
 		}
-		io->status = v->failing ? BLK_STS_IOERR : BLK_STS_DM_REQUEUE;
 	}
 	list_add_tail(&io->list, finished);
 }
@@ -97,12 +105,12 @@ static void write_done(struct cascade_volume *v, struct cascade_io *io, struct l
 		cascade_ring_publish(v);
 	}
 	if (!io->status && !cascade_acknowledged(v, io)) {
-		if (!requeues(v, io) && !v->failing) {
+		io->status = instead_of_waiting(v, io);
+		if (!io->status) {
 			v->nr_ack_waiting++;
 			warn_waiting(v);
 			return;
 		}
-		io->status = v->failing ? BLK_STS_IOERR : BLK_STS_DM_REQUEUE;
 	}
 	slot->io = NULL;
 	list_add_tail(&io->list, finished);
@@ -281,6 +289,7 @@ static int map_write(struct cascade_target *t, struct bio *bio)
 		spin_unlock_irq(&v->lock);
 		return answer;
 	}
+	io->fail_round = v->fail_round;
 	admitted = bio_list_empty(&v->deferred) && admit(v, io, bio);
 	if (!admitted)
 		defer(v, bio, &finished);
@@ -301,6 +310,7 @@ static int map_flush(struct cascade_target *t, struct bio *bio)
 	io->start = 0;
 	spin_lock_irq(&v->lock);
 	v->nr_ios++;
+	io->fail_round = v->fail_round;
 	/* What has completed is stored already, unless receipt was enough for it. */
 	io->seq = v->ended;
 	spin_unlock_irq(&v->lock);
@@ -337,6 +347,7 @@ int cascade_map(struct dm_target *ti, struct bio *bio)
 static void zero_refused(struct cascade_volume *v)
 {
 	struct cascade_io *io;
+	unsigned int keep;
 	int r;
 
 	for (;;) {
@@ -347,8 +358,9 @@ static void zero_refused(struct cascade_volume *v)
 		spin_unlock_irq(&v->lock);
 		if (!io)
 			return;
+		keep = bio_of(io)->bi_opf & REQ_NOUNMAP ? BLKDEV_ZERO_NOUNMAP : 0;
 		r = blkdev_issue_zeroout(io->t->dev->bdev, io->t->start + io->start,
-					 io->last - io->start + 1, GFP_NOIO, 0);
+					 io->last - io->start + 1, GFP_NOIO, keep);
 		local_end(io, errno_to_blk_status(r));
 	}
 }

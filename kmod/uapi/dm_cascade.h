@@ -160,7 +160,7 @@ struct cascade_attach {
 	__u64 records_offset;
 	__u64 payload_offset;
 	__u64 published;		/* out: valid if started */
-	__u64 released;			/* out: valid if started; resend from the next one */
+	__u64 released;			/* out: valid if started; stored through it, resend the next */
 	__u32 started;			/* out: 1 once CASCADE_IOC_START was done for this ring */
 	__u32 reserved;			/* out: zero */
 };
