@@ -43,8 +43,10 @@ def unload(guest):
 class Volume:
     """One volume on a backing device of the guest. Close it; it leaves nothing behind."""
 
-    def __init__(self, guest, backing, sectors, number=1, options="", offset=0):
+    def __init__(self, guest, backing, sectors, number=1, options="", offset=0, below=None):
+        """@below: the device under a slow or odd @backing, to be cleared and compared instead."""
         self.guest, self.backing, self.sectors, self.offset = guest, backing, sectors, offset
+        self.below = below or backing
         self.name, self.uuid, self.options = f"v{number}", UUID % number, options
         self.device, self.image = f"/dev/mapper/v{number}", f"/dev/shm/v{number}.img"
         self.clients = []
@@ -71,7 +73,7 @@ class Volume:
 
     def zero_backing(self):
         """Both copies start equal."""
-        self.guest.run(f"dd if=/dev/zero of={self.backing} bs=1M oflag=direct "
+        self.guest.run(f"dd if=/dev/zero of={self.below} bs=1M oflag=direct "
                        f"count={(self.offset + self.sectors) * 512 >> 20} status=none")
 
     def load(self, **changes):
@@ -111,7 +113,7 @@ class Volume:
         self.drained()
         self.guest.run("sync; echo 3 > /proc/sys/vm/drop_caches")
         skip = self.offset * 512
-        self.guest.run(f"cmp -n {self.sectors * 512} -i {skip}:0 {self.backing} {self.image}")
+        self.guest.run(f"cmp -n {self.sectors * 512} -i {skip}:0 {self.below} {self.image}")
 
     def fio(self, words, seconds=6, wait=True):
         """Random writes to the volume with fio's own verification of what it reads back."""
@@ -136,6 +138,26 @@ def ram_disk(guest, mib=64):
     """A RAM disk of the guest: shows the module's own path, without a disk's latency."""
     guest.run(f"[ -b /dev/ram0 ] || modprobe brd rd_nr=3 rd_size={mib * 1024}")
     return "/dev/ram0"
+
+
+class DelayedDisk:
+    """A RAM disk whose writes take this long, from sector @slow_from on."""
+
+    def __init__(self, guest, sectors, write_ms, slow_from=0):
+        self.guest, self.path = guest, "/dev/mapper/slow"
+        self.below = ram_disk(guest)
+        lines = [f"{slow_from} {sectors - slow_from} delay {self.below} {slow_from} 0 "
+                 f"{self.below} {slow_from} {write_ms}"]
+        if slow_from:
+            lines.insert(0, f"0 {slow_from} linear {self.below} 0")
+        guest.run(f"modprobe dm-delay && printf '%s\\n' {' '.join(map(shlex.quote, lines))} | "
+                  f"{DMSETUP} create slow")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.guest.run(f"{DMSETUP} remove --retry slow")
 
 
 def kernel_said(guest, mark, pattern, timeout=10):

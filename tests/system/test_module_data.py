@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What is written: read back right, the same at the hub, in every mode, in one guest. I2."""
 from tests.lab.lab import wait_until
-from tests.system.module_rig import Volume, load, ram_disk
+from tests.system.module_rig import DMSETUP, DelayedDisk, Volume, load, ram_disk
 
 SECTORS = 64 << 11
 MODES = [f"send_order {order} hub_ack {ack}" for order in ("parallel", "local-first")
@@ -46,19 +46,14 @@ def test_overlapping_writes_leave_both_copies_equal(guest):
 def test_overlapping_writes_on_a_slow_disk_leave_both_copies_equal(guest):
     """As before, with the local write far slower than the ring, so that many wait for their turn."""
     load(guest)
-    ram_disk(guest)
-    guest.run("modprobe dm-delay; DM_DISABLE_UDEV=1 dmsetup create slow --table "
-              f"'0 {SECTORS} delay /dev/ram0 0 20'")
-    try:
-        with Volume(guest, "/dev/mapper/slow", SECTORS) as v:
+    with DelayedDisk(guest, SECTORS, write_ms=20) as disk:
+        with Volume(guest, disk.path, SECTORS, below=disk.below) as v:
             client = v.daemon()
             v.fio("--rw=randwrite --bssplit=512/40:4k/40:64k/20 --blockalign=512 --size=256k "
                   "--iodepth=32 --numjobs=4 --norandommap --serialize_overlap=0 "
                   "--refill_buffers", seconds=8)
             v.compare()
             v.stop_daemon(client)
-    finally:
-        guest.run("DM_DISABLE_UDEV=1 dmsetup remove slow")
 
 
 def test_discard_and_zeroing_leave_the_same_bytes_on_both_copies(guest):
@@ -78,6 +73,27 @@ def test_discard_and_zeroing_leave_the_same_bytes_on_both_copies(guest):
             v.compare()
             guest.run(f"cmp -n {SECTORS * 512} {v.device} /dev/zero")
             v.stop_daemon(client)
+
+
+def test_a_device_that_stops_zeroing_gets_zeroes_written(guest):
+    """I2: the record says zeroes, so a refusal by the local device must not keep its old bytes."""
+    load(guest)
+    able, unable = virtio(guest), ram_disk(guest)
+    dm = f"{DMSETUP} %s odd"
+    guest.run(f"{DMSETUP} create odd --table '0 {SECTORS} linear {able} 0'")
+    try:
+        with Volume(guest, "/dev/mapper/odd", SECTORS) as v:
+            client = v.daemon()
+            guest.run(f"{DMSETUP} load odd --table '0 {SECTORS} linear {unable} 0' && "
+                      f"{dm % 'suspend'} && {dm % 'resume'} && dd if=/dev/zero of={unable} bs=1M "
+                      "count=64 oflag=direct status=none")
+            guest.run(f"dd if=/dev/urandom of={v.device} bs=1M count=8 oflag=direct status=none")
+            guest.run(f"blkdiscard -o 1M -l 2M {v.device} && blkdiscard -z -o 4M -l 1M {v.device}")
+            v.compare()
+            guest.run(f"cmp -n {2 << 20} -i {1 << 20}:0 {unable} /dev/zero")
+            v.stop_daemon(client)
+    finally:
+        guest.run(f"{DMSETUP} remove --retry odd")
 
 
 def test_discard_is_offered_only_where_zeroing_can_mirror_it(guest):

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The module's generic netlink family, spoken to with plain sockets, in one guest."""
+import json
+
+from tests.lab.lab import wait_until
+from tests.system.module_rig import DMSETUP, SOURCES, UUID, Volume, load, ram_disk
+
+SECTORS = 64 << 11
+PROBE = f"{SOURCES}/netlink_probe.py"
+MANY = 24
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def get(v):
+    return lines(v.guest.run(f"{PROBE} get {v.uuid}").out)[0]
+
+
+def test_get_shows_what_status_shows(guest):
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS, options="hub_ack memory-sync") as v:
+        client = v.daemon()
+        guest.run(f"dd if=/dev/urandom of={v.device} bs=64k count=5 oflag=direct status=none")
+        s, n = v.drained(), get(v)
+        assert (n["volume"], n["name"], n["sectors"]) == (v.uuid, v.name, SECTORS), n
+        assert (n["daemon"], n["send_order"], n["hub_ack"]) == (2, 1, 2), n
+        assert all(n[f] == getattr(s, f) for f in ("published", "received", "stored", "released",
+                                                   "waiting", "deferred")), (n, s)
+        assert (n["writes"], n["write_bytes"], n["ring_used"]) == (5, 5 << 16, 0), n
+        assert n["ring_bytes"] == 8 << 20 and n["doorbells"] > 0, n
+        v.stop_daemon(client)
+
+
+def test_link_state_is_set_shown_and_reset_when_the_daemon_goes(guest):
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        client = v.daemon()
+        for number, word in ((2, "connecting"), (3, "up"), (1, "down"), (3, "up")):
+            guest.run(f"{PROBE} link {v.uuid} {number}")
+            assert v.status().link == word
+        v.stop_daemon(client)
+        assert v.status().link == "down"
+
+
+def test_wrong_requests_are_refused(guest):
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        for words in (f"link {v.uuid} 0", f"link {v.uuid} 9", f"link {UUID % 0xfff} 3",
+                      f"get {UUID % 0xfff}"):
+            r = guest.run(f"{PROBE} {words}", check=False)
+            assert r.rc != 0 and r.err[:1].isdigit(), f"{words}: {r}"
+        r = guest.run(f"setpriv --reuid 65534 --clear-groups {PROBE} link {v.uuid} 3", check=False)
+        assert r.err.startswith("1 "), f"SET_LINK without CAP_NET_ADMIN: {r}"
+        assert v.status().link == "down"
+
+
+def test_events_tell_of_volumes_daemons_and_links(guest):
+    load(guest)
+    ear = guest.spawn(f"{PROBE} events 120")
+    try:
+        wait_until(lambda: "listening" in ear.output(), what="listener")
+        with Volume(guest, ram_disk(guest), SECTORS) as v:
+            client = v.daemon()
+            guest.run(f"{PROBE} link {v.uuid} 3")
+            v.stop_daemon(client)
+
+        def told():
+            return [(e["event"], e["daemon"], e["link"]) for e in lines(ear.output())]
+        # created; attached; link up; daemon gone (and its link); removed
+        wait_until(lambda: len(told()) >= 5, what="five events", timeout=20)
+        assert told() == [(1, 1, 1), (3, 2, 1), (4, 2, 3), (3, 1, 1), (2, 1, 1)], told()
+    finally:
+        ear.kill(9)
+
+
+def test_a_list_of_many_volumes_is_whole_and_has_none_twice(guest):
+    """With receives so small that the kernel has to go on in several parts."""
+    load(guest)
+    backing = ram_disk(guest)
+    names = [f"many{n}" for n in range(MANY)]
+    guest.run("\n".join(
+        f"{DMSETUP} create many{n} --table '0 {SECTORS} cascade {UUID % (n + 256)} {backing} 0 "
+        f"2 ring_size 1024' || exit 1" for n in range(MANY)), timeout=300)
+    try:
+        *volumes, end = lines(guest.run(f"{PROBE} list 4096").out)
+        assert end["parts"] > 1, "everything came in one part: the test shows nothing"
+        assert [v["name"] for v in volumes] == names, [v["name"] for v in volumes]
+    finally:
+        guest.run(f"for n in {' '.join(names)}; do {DMSETUP} remove $n; done", timeout=300)
