@@ -2,7 +2,7 @@
 """The cascade in a lab: two primaries, a hub and a remote, one group of two volumes.
 
    P1 orders ══╗
-               ╠══► H ──► R
+    |          ╠══► H ──► R        (P1 and P2 have a wire of their own for applications)
    P2 ledger ══╝
 """
 import json
@@ -36,14 +36,14 @@ def config_text(guests, choices, daemon=""):
 class Cascade:
     """Boots the four guests, loads the module on the primaries, formats the journals."""
 
-    def __init__(self, lab, volume_bytes=64 * MiB, journal_bytes=128 * MiB, smp=1, ready=print):
+    def __init__(self, lab, volume_bytes=320 * MiB, journal_bytes=128 * MiB, smp=1, ready=print):
         self.lab, self.daemons, self.choices = lab, {}, dict(CHOICES)
         volumes = [(name, volume_bytes) for name in VOLUMES]
         for name, (primary, _) in VOLUMES.items():
             lab.guest(primary, disks=[(name, volume_bytes)], smp=smp)
         for name in ("H", "R"):
             lab.guest(name, disks=volumes + [("journal", journal_bytes)])
-        for a, b in (("P1", "H"), ("P2", "H"), ("H", "R")):
+        for a, b in (("P1", "H"), ("P2", "H"), ("H", "R"), ("P1", "P2")):
             lab.link(a, b)
         lab.boot()
         self.g = lab.guests

@@ -59,7 +59,7 @@ class Fixtures:
 
     def _guest(self):
         lab = Lab(self.kernel, keep=self.keep)
-        lab.guest("guest", disks=[("data", 256 << 20), ("spare", 256 << 20)], smp=2, memory=1024)
+        lab.guest("guest", disks=[("data", 512 << 20), ("spare", 256 << 20)], smp=2, memory=1024)
         return lab.boot(), lab.guests["guest"]
 
     def _cascade(self):

@@ -51,7 +51,7 @@ def test_bad_configuration_is_refused_with_its_place(cascade):
     for change, words in (("s/^hub = .*/hub = \"nobody\"/", "names node 'nobody'"),
                           ("s/^ship = .*/shipp = \"stored\"/", "did you mean 'ship'"),
                           ("s/^uuid = .*/uuid = 12/", "must be text"),
-                          ("s/^version = 1/version = [/", f"{CONFIG}:1:")):
+                          ("s/^version = 1/version = [/", f"{CONFIG}:3:")):
         guest.write_file(CONFIG, good)
         guest.run(f"sed -i '{change}' {CONFIG}")
         refused_start(cascade, "H", words, exit_code=8)
@@ -104,7 +104,7 @@ def test_commands_say_what_is_wrong(cascade):
     cascade.configure()
     for node, words, code in (("P1 create nothing", "no such volume", 4),
                               ("P1 create ledger", "its primary is p2", 5),
-                              ("P1 create", "VOLUME or --all", 2),
+                              ("P1 create", "name a VOLUME or --all", 2),
                               ("P1 frobnicate", "", 2),
                               ("P1 journal format", "keeps no journal", 5),
                               ("H journal format nothing", "no such group", 4),

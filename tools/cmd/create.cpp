@@ -90,6 +90,8 @@ Result<void> remove_one(const Volume& v) {
 
 int for_each(const Options& options, const Chosen& chosen, Result<void> (*act)(const Volume&)) {
   int code = exit_ok;
+  if (chosen.names.empty() && !chosen.all)
+    return complain(options, Error{Errc::invalid, "name a VOLUME or --all"}, exit_usage);
   if (auto root = need_root(); !root) return complain(options, root.error(), exit_permission);
   const auto loaded = load(options, code);
   if (!loaded) return code;
@@ -117,10 +119,6 @@ void add_choice(CLI::App& command, Chosen& chosen) {
   auto* names = command.add_option("VOLUME", chosen.names, "Volumes of the configuration");
   auto* all = command.add_flag("--all", chosen.all, "All volumes of which this node is the primary");
   names->excludes(all);
-  command.callback([&command, &chosen] {
-    if (chosen.names.empty() && !chosen.all)
-      throw CLI::RequiredError(command.get_name() + ": a VOLUME or --all");
-  });
 }
 
 }  // namespace

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Frames: there and back, and everything that makes one wrong. I4, I9.
+#include "lib/format/frame.hpp"
+#include "tests/unit/format/make_record.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace cascade::test {
+namespace {
+
+using testing::HasSubstr;
+
+std::span<const std::byte, 32> head_of(const Bytes& frame) {
+  return std::span<const std::byte>(frame).first<32>();
+}
+std::span<const std::byte> body_of(const Bytes& frame) {
+  return std::span<const std::byte>(frame).subspan(32);
+}
+
+Hello a_hello() {
+  return {group, "p1", SessionKind::mirror, {{volume_a, 5, 9, false}, {volume_b, 0, 0, true}}};
+}
+
+TEST(Frame, HeaderHasTheseBytes) {
+  const FrameHeader h = make_header(FrameType::data, 0x01020304, 0x11, 0x2122232425262728, 0x31323334);
+  const unsigned char golden[28] = {'C',  'S',  'C',  'F',  1,    0,    3,    0,    4,    3,
+                                    2,    1,    0x11, 0,    0,    0,    0x28, 0x27, 0x26, 0x25,
+                                    0x24, 0x23, 0x22, 0x21, 0x34, 0x33, 0x32, 0x31};
+  EXPECT_EQ(std::memcmp(&h, golden, sizeof golden), 0);
+  EXPECT_EQ(le32toh(h.header_crc), crc32c(std::as_bytes(std::span(golden))));
+}
+
+TEST(Frame, HelloComesBackAsItWas) {
+  const Bytes frame = encode_hello(a_hello(), 17);
+  const auto header = check_header(head_of(frame));
+  ASSERT_TRUE(header);
+  EXPECT_EQ(header->stored_through, 17u);
+  const auto hello = decode_hello(*header, body_of(frame));
+  ASSERT_TRUE(hello);
+  EXPECT_EQ(hello->group, group);
+  EXPECT_EQ(hello->node, "p1");
+  ASSERT_EQ(hello->streams.size(), 2u);
+  EXPECT_EQ(hello->streams[0].first, 5u);
+  EXPECT_EQ(hello->streams[0].last, 9u);
+  EXPECT_TRUE(hello->streams[1].fresh);
+}
+
+TEST(Frame, WelcomeAcksAndRefusalComeBack) {
+  const Bytes welcome = encode_welcome({"h", {{volume_a, 9, 8}}});
+  auto header = check_header(head_of(welcome));
+  ASSERT_TRUE(header);
+  const auto w = decode_welcome(*header, body_of(welcome));
+  ASSERT_TRUE(w);
+  EXPECT_EQ(w->node, "h");
+  EXPECT_EQ(w->streams[0].received, 9u);
+  EXPECT_EQ(w->streams[0].stored, 8u);
+
+  Bytes frame;
+  const Ack acks[] = {{volume_a, 3, 2}, {volume_b, 1, 1}};
+  encode_acks(acks, frame);
+  header = check_header(head_of(frame));
+  std::vector<Ack> out;
+  ASSERT_TRUE(decode_acks(*header, body_of(frame), out));
+  ASSERT_EQ(out.size(), 2u);
+  EXPECT_EQ(out[1].stream, volume_b);
+
+  const Bytes refusal = encode_refusal(Errc::refused, "no\x1b[2J");
+  header = check_header(head_of(refusal));
+  const Error error = decode_refusal(*header, body_of(refusal));
+  EXPECT_EQ(error.code, Errc::refused);
+  EXPECT_EQ(error.text, "no?[2J") << "what a peer says must not steer a terminal";
+}
+
+struct WrongHeader {
+  const char* says;
+  FrameHeader header;
+};
+
+FrameHeader changed(void (*change)(FrameHeader&)) {
+  FrameHeader h = make_header(FrameType::hello, 100, 0, 0, 0);
+  change(h);
+  h.header_crc = htole32(crc32c(std::as_bytes(std::span(&h, 1)).first(28)));
+  return h;
+}
+
+TEST(Frame, WrongHeadersAreNamed) {
+  FrameHeader flipped = make_header(FrameType::hello, 100, 0, 0, 0);
+  flipped.length ^= 1;
+  const WrongHeader table[] = {
+      {"magic is", changed([](FrameHeader& h) { h.magic = 1; })},
+      {"header checksum", flipped},
+      {"version is 2", changed([](FrameHeader& h) { h.version = htole16(2); })},
+      {"type 0 is not known", changed([](FrameHeader& h) { h.type = 0; })},
+      {"type 7 is not known", changed([](FrameHeader& h) { h.type = htole16(7); })},
+      {"claims a body of 4294967295", changed([](FrameHeader& h) { h.length = ~0u; })},
+      {"claims 1 records", changed([](FrameHeader& h) { h.records = htole32(1); })},
+      {"claims 0 records", make_header(FrameType::data, 64, 0, 0, 0)},
+      {"claims 1025 records", make_header(FrameType::data, 1 << 20, 1025, 0, 0)},
+      {"cannot hold 2 records", make_header(FrameType::data, 127, 2, 0, 0)},
+      {"claims a body of 1", make_header(FrameType::heartbeat, 1, 0, 0, 0)},
+  };
+  for (const WrongHeader& wrong : table) {
+    const auto checked = check_header(std::as_bytes(std::span<const FrameHeader, 1>(&wrong.header, 1)));
+    ASSERT_FALSE(checked) << wrong.says;
+    EXPECT_THAT(checked.error().text, HasSubstr(wrong.says));
+  }
+}
+
+TEST(Frame, DamagedBodiesAreFoundWhereverTheBitIs) {
+  const Bytes frame = encode_hello(a_hello(), 0);
+  const auto header = check_header(head_of(frame));
+  for (std::size_t i = 32; i < frame.size(); ++i) {
+    Bytes bad = frame;
+    bad[i] ^= std::byte{0x10};
+    EXPECT_FALSE(decode_hello(*header, body_of(bad))) << "byte " << i;
+    EXPECT_FALSE(decode_hello(*header, body_of(frame).first(i - 32))) << "cut at " << i;
+  }
+}
+
+/// A DATA body of these records and payloads, and its header.
+std::pair<FrameHeader, std::vector<std::byte>> data_frame(const std::vector<Record>& records,
+                                                          std::span<const std::byte> payload) {
+  std::vector<std::byte> body(records.size() * sizeof(Record) + payload.size());
+  std::memcpy(body.data(), records.data(), records.size() * sizeof(Record));
+  if (!payload.empty())
+    std::memcpy(body.data() + records.size() * sizeof(Record), payload.data(), payload.size());
+  const FrameHeader h = make_header(
+      FrameType::data, static_cast<std::uint32_t>(body.size()),
+      static_cast<std::uint32_t>(records.size()), 0,
+      crc32c(std::span<const std::byte>(body).first(records.size() * sizeof(Record))));
+  return {*check_header(std::as_bytes(std::span<const FrameHeader, 1>(&h, 1))), std::move(body)};
+}
+
+TEST(Frame, DataIsTakenApartInPlace) {
+  const auto one = pattern(512, 1), two = pattern(1024, 2);
+  auto payload = one;
+  payload.insert(payload.end(), two.begin(), two.end());
+  const auto [header, body] =
+      data_frame({make_record(1, one), make_record(2, {}, 0, volume_a, CASCADE_OP_DISCARD, 4096),
+                  make_record(3, two)},
+                 payload);
+  const auto view = decode_data(header, body);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(view->records.size(), 3u);
+  EXPECT_EQ(view->payload.data(), body.data() + 3 * 64);
+}
+
+TEST(Frame, DataThatDoesNotAddUpIsRefused) {
+  const auto payload = pattern(512, 1);
+  const std::vector<Record> records{make_record(1, payload)};
+  auto flipped = payload;
+  flipped[0] ^= std::byte{1};
+  auto longer = pattern(1024, 1);
+  const auto text = [](const auto& frame) {
+    const auto view = decode_data(frame.first, frame.second);
+    return view ? std::string("accepted") : view.error().text;
+  };
+  EXPECT_THAT(text(data_frame(records, flipped)), HasSubstr("does not match its checksum"));
+  EXPECT_THAT(text(data_frame(records, std::span(payload).first(511))), HasSubstr("too short"));
+  EXPECT_THAT(text(data_frame(records, longer)), HasSubstr("bytes stand behind the payloads"));
+  auto broken = records;
+  broken[0].sector ^= 1;
+  EXPECT_THAT(text(data_frame(broken, payload)), HasSubstr("record checksum"));
+}
+
+}  // namespace
+}  // namespace cascade::test

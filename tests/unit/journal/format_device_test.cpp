@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Making a journal: what is refused, and that nothing is changed then.
+#include "lib/journal/format_device.hpp"
+#include "tests/unit/format/make_record.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace cascade::test {
+namespace {
+
+using testing::HasSubstr;
+
+struct FormatDevice : testing::Test {
+  std::string path = testing::TempDir() + "journal-" + to_text(make_uuid());
+  ~FormatDevice() override { std::filesystem::remove(path); }
+
+  std::string refusal(std::optional<std::uint64_t> bytes, bool force = false) {
+    const auto made = format_journal(path, group, bytes, force);
+    return made ? "made" : made.error().text;
+  }
+};
+
+TEST_F(FormatDevice, MakesAFileOfThatSize) {
+  EXPECT_EQ(refusal(32 << 20), "made");
+  EXPECT_EQ(std::filesystem::file_size(path), 32u << 20);
+}
+
+TEST_F(FormatDevice, RefusesWhatIsNotThere) {
+  EXPECT_THAT(refusal({}), HasSubstr("does not exist; give --size"));
+}
+
+TEST_F(FormatDevice, RefusesTooSmall) { EXPECT_THAT(refusal(1 << 20), HasSubstr("too small")); }
+
+TEST_F(FormatDevice, RefusesAnotherJournalUnlessForced) {
+  ASSERT_EQ(refusal(32 << 20), "made");
+  EXPECT_THAT(refusal({}), HasSubstr("already is a journal, of group " + to_text(group)));
+  EXPECT_EQ(refusal({}, true), "made");
+}
+
+TEST_F(FormatDevice, RefusesAFileSystemAndLeavesItAlone) {
+  std::ofstream(path).close();
+  std::filesystem::resize_file(path, 32 << 20);
+  ASSERT_EQ(std::system(("mkfs.ext4 -q " + path).c_str()), 0);
+  std::ifstream before_file(path, std::ios::binary);
+  const std::string before{std::istreambuf_iterator<char>(before_file), {}};
+  EXPECT_THAT(refusal({}), HasSubstr("holds something (ext4)"));
+  std::ifstream after_file(path, std::ios::binary);
+  const std::string after{std::istreambuf_iterator<char>(after_file), {}};
+  EXPECT_TRUE(before == after);
+}
+
+}  // namespace
+}  // namespace cascade::test

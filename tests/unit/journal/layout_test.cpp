@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Superblocks: there and back, chosen and refused. I4.
+#include "lib/journal/layout.hpp"
+#include "tests/unit/format/make_record.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace cascade::test {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr std::uint64_t device_bytes = 64 * 1024 * 1024;
+
+Superblock a_superblock(std::uint64_t generation = 5) {
+  Superblock sb = *format_superblock(group, device_bytes);
+  sb.generation = generation;
+  sb.epoch = 3;
+  sb.epoch_number = 44;
+  sb.tail_position = 40960;
+  sb.tail_number = 33;
+  sb.tail_seq = 1234;
+  sb.applied_seq = 1300;
+  sb.limit_seq = 1400;
+  sb.tail_previous_crc = 0xabcdef01;
+  sb.clean = false;
+  sb.volumes = {{volume_a, 700}, {volume_b, 600}};
+  return sb;
+}
+
+std::vector<std::byte> encoded(const Superblock& sb) {
+  std::vector<std::byte> out(superblock_bytes);
+  encode_superblock(sb, std::span(out).first<superblock_bytes>());
+  return out;
+}
+
+Result<Superblock> decoded(const std::vector<std::byte>& bytes) {
+  return decode_superblock(std::span(bytes).first<superblock_bytes>());
+}
+
+TEST(SuperblockFormat, ComesBackAsItWas) {
+  const Superblock sb = a_superblock();
+  const auto back = decoded(encoded(sb));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->journal, sb.journal);
+  EXPECT_EQ(back->epoch_number, 44u);
+  EXPECT_EQ(back->tail_position, 40960u);
+  EXPECT_EQ(back->tail_seq, 1234u);
+  EXPECT_EQ(back->applied_seq, 1300u);
+  EXPECT_EQ(back->limit_seq, 1400u);
+  EXPECT_EQ(back->tail_previous_crc, 0xabcdef01u);
+  EXPECT_FALSE(back->clean);
+  ASSERT_EQ(back->volumes.size(), 2u);
+  EXPECT_EQ(back->volumes[1].volume_seq, 600u);
+}
+
+TEST(SuperblockFormat, BeginsWithItsName) {
+  const auto bytes = encoded(a_superblock());
+  EXPECT_EQ(std::memcmp(bytes.data(), "CASCJRNL", 8), 0);
+}
+
+TEST(SuperblockFormat, AnyDamagedByteIsFound) {
+  const auto good = encoded(a_superblock());
+  for (std::size_t i = 0; i < superblock_bytes; i += i < 512 ? 1 : 997) {
+    auto bad = good;
+    bad[i] ^= std::byte{0x40};
+    EXPECT_FALSE(decoded(bad)) << "byte " << i;
+  }
+}
+
+TEST(SuperblockFormat, TooSmallADeviceIsRefused) {
+  EXPECT_FALSE(format_superblock(group, journal_data_offset + journal_data_bytes_min - 1));
+  EXPECT_TRUE(format_superblock(group, journal_data_offset + journal_data_bytes_min));
+}
+
+std::string refusal(const Result<Superblock>& a, const Result<Superblock>& b, const Uuid& wanted,
+                    std::uint64_t bytes) {
+  const auto chosen = choose_superblock(a, b, wanted, bytes, "/dev/j");
+  return chosen ? "chosen " + std::to_string(chosen->generation) : chosen.error().text;
+}
+
+TEST(SuperblockChoice, TakesTheNewestWholeOne) {
+  const Result<Superblock> bad = decoded(std::vector<std::byte>(superblock_bytes));
+  EXPECT_EQ(refusal(a_superblock(5), a_superblock(6), group, device_bytes), "chosen 6");
+  EXPECT_EQ(refusal(a_superblock(7), a_superblock(6), group, device_bytes), "chosen 7");
+  EXPECT_EQ(refusal(bad, a_superblock(6), group, device_bytes), "chosen 6");
+  EXPECT_EQ(refusal(a_superblock(5), bad, group, device_bytes), "chosen 5");
+}
+
+TEST(SuperblockChoice, SaysWhyNot) {
+  const Result<Superblock> none = decoded(std::vector<std::byte>(superblock_bytes));
+  auto damaged_bytes = encoded(a_superblock());
+  damaged_bytes[300] ^= std::byte{1};
+  const Result<Superblock> damaged = decoded(damaged_bytes);
+  EXPECT_THAT(refusal(none, none, group, device_bytes), HasSubstr("is not a journal"));
+  EXPECT_THAT(refusal(damaged, none, group, device_bytes), HasSubstr("copies of the superblock are unusable"));
+  EXPECT_THAT(refusal(a_superblock(), none, volume_a, device_bytes), HasSubstr("is the journal of group"));
+  EXPECT_THAT(refusal(a_superblock(), none, group, device_bytes - 4096), HasSubstr("was truncated"));
+}
+
+}  // namespace
+}  // namespace cascade::test
