@@ -66,6 +66,9 @@ bool RingView::has_records() { return refresh(); }
 Result<void> RingView::rewind_to(std::uint64_t volume_seq) {
   // A ring that was just numbered begins behind everything that was published before: nothing.
   if (published_ == 0) published_ = load_acquire(memory_.kernel->published);
+  // START sets the words to its base; going back from there would detach us.
+  received_ = std::max<std::uint64_t>(received_, load_acquire(memory_.daemon->received));
+  stored_ = std::max<std::uint64_t>(stored_, load_acquire(memory_.daemon->stored));
   refresh();
   const std::uint64_t first = released();
   if (volume_seq < first || volume_seq > published_)

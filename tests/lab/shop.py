@@ -31,8 +31,9 @@ def lines(sock):
 
 
 def note_progress(path, n):
-    with open(path + ".progress", "w") as f:
+    with open(path + ".new", "w") as f:
         f.write(str(n))
+    os.rename(path + ".new", path + ".progress")
 
 
 def orders(path, port):

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Status as JSON: the bytes that users' scripts rely on.
+#include "lib/api/api.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+namespace cascade::api {
+namespace {
+
+using testing::HasSubstr;
+
+StatusReport a_report() {
+  StatusReport report{"0.1.0", "2026-11-23T08:30:00.123Z", "h", {}};
+  Group group;
+  group.name = "shop";
+  group.uuid = "6b6f0c1e-7d7a-4f3e-9a55-0a4f6ea0b001";
+  group.roles = {"hub"};
+  group.send_order = "parallel";
+  group.hub_ack = group.remote_ack = "sync";
+  group.ship = "stored";
+  group.links = {{"p1", "upstream", "connected", "", 10, 20, 1}};
+  Volume hub{"orders", "0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002", "p1", "hub", "replicating", "", 1 << 20, {}, 7, 6};
+  Volume primary = hub;
+  primary.role = "primary";
+  primary.received_seq = primary.stored_seq = std::nullopt;
+  primary.ring = Ring{"attached", 9, 8, 7, 6};
+  group.volumes = {hub, primary};
+  group.journal = Journal{"/dev/j", "ok", "", 1 << 24, 4096, 7, 6, 5, 4};
+  group.remote = RemoteLag{5, 4, 2, 8192, 1.5};
+  report.groups = {group};
+  return report;
+}
+
+TEST(StatusJson, IsTheGoldenFile) {
+  std::ifstream file(GOLDEN);
+  std::string golden;
+  std::getline(file, golden);
+  EXPECT_EQ(to_json(a_report()), golden);
+}
+
+TEST(StatusJson, ComesBackAsItWas) {
+  const auto back = parse_status(to_json(a_report()));
+  ASSERT_TRUE(back) << back.error().text;
+  EXPECT_EQ(to_json(*back), to_json(a_report()));
+}
+
+TEST(StatusJson, EmptyPartsAreNullAndStillThere) {
+  StatusReport report = a_report();
+  report.groups[0].journal.reset();
+  report.groups[0].remote.reset();
+  EXPECT_THAT(to_json(report), HasSubstr("\"journal\":null,\"remote\":null"));
+}
+
+TEST(StatusJson, AnErrorAnswerIsThatError) {
+  const auto back = parse_status(error_json({Errc::refused, "not now"}));
+  ASSERT_FALSE(back);
+  EXPECT_EQ(back.error().code, Errc::refused);
+  EXPECT_EQ(back.error().text, "not now");
+}
+
+TEST(StatusJson, GarbageIsAnErrorNotAnException) {
+  for (const char* text : {"", "{", "[]", "{}", "{\"schema\":\"other/1\"}",
+                           "{\"schema\":\"dmcascade.status/1\",\"groups\":[{\"links\":7}]}"})
+    EXPECT_FALSE(parse_status(text)) << text;
+}
+
+TEST(Request, NamesACommand) {
+  EXPECT_EQ(*parse_request(request_json("status")), "status");
+  for (const char* text : {"", "status", "[]", "{}", "{\"command\": 7}"})
+    EXPECT_FALSE(parse_request(text)) << text;
+}
+
+}  // namespace
+}  // namespace cascade::api

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The configuration: what is right is taken, what is wrong is named with its place.
+#include "lib/config/config.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace cascade {
+namespace {
+
+using testing::HasSubstr;
+
+const std::string good = R"(version = 1
+[node.p1]
+address = "10.0.0.1:7420"
+[node.h]
+host = "hub"
+address = "[fe80::1]:7420"
+[node.r]
+address = "r.example:7420"
+[group.shop]
+uuid = "6b6f0c1e-7d7a-4f3e-9a55-0a4f6ea0b001"
+hub = "h"
+remote = "r"
+hub-ack = "memory-sync"
+journal = { h = "/dev/j", r = "/dev/j" }
+[group.shop.volume.orders]
+uuid = "0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002"
+primary = "p1"
+disk = { p1 = "/dev/o", h = "/dev/o", r = "/dev/o" }
+ring-size = "16MiB"
+[daemon]
+heartbeat = "200ms"
+)";
+
+std::string refusal(const std::string& text) {
+  const auto config = parse_config(text, "c.toml");
+  return config ? "accepted" : config.error().text;
+}
+
+std::string with(const std::string& from, const std::string& to) {
+  std::string text = good;
+  const auto at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+TEST(Config, IsReadWhole) {
+  const auto config = parse_config(good, "c.toml");
+  ASSERT_TRUE(config) << config.error().text;
+  EXPECT_EQ(config->nodes.size(), 3u);
+  EXPECT_EQ(config->node("h")->address.host, "fe80::1");
+  const GroupConfig& group = config->groups.front();
+  EXPECT_EQ(group.hub_ack, AckWhen::memory_sync);
+  EXPECT_EQ(group.ship, ShipWhen::stored);
+  EXPECT_EQ(group.volumes.front().ring_bytes, 16u << 20);
+  EXPECT_EQ(config->daemon.heartbeat, std::chrono::milliseconds(200));
+}
+
+TEST(Config, TheShippedExampleIsRight) {
+  const auto config = load_config(EXAMPLE);
+  EXPECT_TRUE(config) << config.error().text;
+}
+
+struct Wrong {
+  const char* from;
+  const char* to;
+  const char* place;
+  const char* says;
+};
+
+TEST(Config, WhatIsWrongIsNamedWithItsPlace) {
+  const Wrong table[] = {
+      {"version = 1", "version = 2", "c.toml:1:", "'version' must be 1"},
+      {"version = 1", "versio = 1", "c.toml:1:", "lacks 'version'"},
+      {"version = 1", "version = ", "c.toml:1:", ""},
+      {"hub-ack", "hub-akc", "c.toml:13:", "did you mean 'hub-ack'?"},
+      {"\"memory-sync\"", "\"maybe\"", "c.toml:13:", "must be one of sync, memory-sync"},
+      {"hub = \"h\"", "hub = \"x\"", "c.toml:11:", "names node 'x', which is not there; nodes: p1, h, r"},
+      {"hub = \"h\"", "hub = 7", "c.toml:11:", "must be text in quotes"},
+      {"remote = \"r\"", "remote = \"h\"", "c.toml:12:", "hub and remote are both h"},
+      {"primary = \"p1\"", "primary = \"h\"", "c.toml:17:", "h is the hub of the group"},
+      {"10.0.0.1:7420", "10.0.0.1", "c.toml:3:", "write HOST:PORT"},
+      {"10.0.0.1:7420", "10.0.0.1:99999", "c.toml:3:", "write HOST:PORT"},
+      {"[node.p1]", "[node.P1]", "c.toml:2:", "must be 1 to 31 characters"},
+      {", r = \"/dev/j\"", "", "c.toml:14:", "lacks an entry for r"},
+      {"p1 = \"/dev/o\", ", "", "c.toml:18:", "lacks an entry for p1"},
+      {"p1 = \"/dev/o\"", "p1 = \"dev\"", "c.toml:18:", "begins with /"},
+      {"h = \"/dev/j\"", "h = \"/dev/o\"", "c.toml:", "same device /dev/o on h"},
+      {"h = \"/dev/j\"", "p1 = \"/dev/k\", h = \"/dev/j\"", "c.toml:14:", "keeps none; remove it"},
+      {"16MiB", "15MiB", "c.toml:19:", "power of two"},
+      {"16MiB", "512KiB", "c.toml:19:", "from 1 MiB to 64 MiB"},
+      {"16MiB", "many", "c.toml:19:", "a size like"},
+      {"200ms", "fast", "c.toml:21:", "a duration like"},
+      {"200ms", "9s", "c.toml:", "at least twice 'heartbeat'"},
+      {"0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002", "6b6f0c1e-7d7a-4f3e-9a55-0a4f6ea0b001", "c.toml:",
+       "have the same UUID"},
+      {"0b9c6f0e-5c1d", "0b9c6f0e-5c1", "c.toml:16:", "is not a UUID"},
+      {"[daemon]", "[deamon]", "c.toml:20:", "did you mean 'daemon'?"},
+  };
+  for (const Wrong& wrong : table) {
+    const std::string text = refusal(with(wrong.from, wrong.to));
+    EXPECT_THAT(text, HasSubstr(wrong.place)) << wrong.from << " -> " << wrong.to;
+    EXPECT_THAT(text, HasSubstr(wrong.says)) << wrong.from << " -> " << wrong.to;
+    EXPECT_THAT(text, testing::Not(HasSubstr("\n")));
+  }
+}
+
+TEST(Config, EmptyAndGarbageAreRefused) {
+  EXPECT_THAT(refusal(""), HasSubstr("version"));
+  EXPECT_THAT(refusal("version = 1"), HasSubstr("no group"));
+  EXPECT_THAT(refusal("\x01\x02"), HasSubstr("c.toml:1:"));
+  EXPECT_THAT(load_config("/nowhere.toml").error().text, HasSubstr("/nowhere.toml: "));
+}
+
+TEST(ThisNode, IsFoundByHostOrByName) {
+  const Config config = *parse_config(good, "c.toml");
+  EXPECT_EQ(*find_this_node(config, {}, "hub"), "h");
+  EXPECT_EQ(*find_this_node(config, {}, "p1"), "p1");
+  EXPECT_EQ(*find_this_node(config, "r", "hub"), "r");
+  EXPECT_THAT(find_this_node(config, {}, "x").error().text, HasSubstr("no node has the host name 'x'"));
+  EXPECT_THAT(find_this_node(config, "x", "hub").error().text, HasSubstr("no node 'x'"));
+}
+
+}  // namespace
+}  // namespace cascade
