@@ -143,9 +143,9 @@ void GroupNode::start_hub() {
     crew_.add(keep_hold());
   }
   if (!journal_feed_) return;
-  ship_link_ = std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_,
-                                      group_.uuid, group_.name, *config_.node(group_.remote),
-                                      *journal_feed_);
+  ship_link_ =
+      std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_, group_.uuid,
+                             group_.name, *config_.node(group_.remote), *journal_feed_);
   crew_.add(ship_link_->run());
 }
 
@@ -181,11 +181,12 @@ std::unique_ptr<Intake> GroupNode::make_intake(const Hello& hello) {
 
 void GroupNode::accept(std::unique_ptr<Stream> stream, Hello hello) {
   if (stopping_) return;
-  const Error starting{Errc::refused, fmt::format("group {} is not ready on {}", group_.name, node_)};
-  const Error role{Errc::refused,
-                   fmt::format("{} is not the {} of group {}; compare the configuration files",
-                               node_, hello.kind == SessionKind::mirror ? "hub" : "remote",
-                               group_.name)};
+  const Error starting{Errc::refused,
+                       fmt::format("group {} is not ready on {}", group_.name, node_)};
+  const Error role{
+      Errc::refused,
+      fmt::format("{} is not the {} of group {}; compare the configuration files", node_,
+                  hello.kind == SessionKind::mirror ? "hub" : "remote", group_.name)};
   if (failure_ || !ready_)
     sessions_.add(refuse(std::move(stream), failure_ ? *failure_ : starting));
   else if (config_.node(hello.node) == nullptr || !make_intake(hello))

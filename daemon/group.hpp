@@ -106,8 +106,8 @@ class GroupNode {
   std::unique_ptr<JournalFeed> journal_feed_;
   std::unique_ptr<ShipState> ship_;
   std::unique_ptr<RingFeed> ring_feed_;
-  std::unique_ptr<Link> link_;        // to the hub, on a primary
-  std::unique_ptr<Link> ship_link_;   // to the remote, on the hub
+  std::unique_ptr<Link> link_;       // to the hub, on a primary
+  std::unique_ptr<Link> ship_link_;  // to the remote, on the hub
   std::list<Receiver*> receivers_;
   std::map<std::string, LinkStatus> upstream_;
   bool ready_ = false;

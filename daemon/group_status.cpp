@@ -81,8 +81,8 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
   out.role = "primary";
   out.size_bytes = volume.sectors * CASCADE_SECTOR_BYTES;
   if (volume.attached) {
-    out.ring = api::Ring{"attached", volume.published, volume.received, volume.stored,
-                         volume.released};
+    out.ring =
+        api::Ring{"attached", volume.published, volume.received, volume.stored, volume.released};
     out.state = link_->status().connected ? "replicating" : "waiting";
     out.reason = link_->status().connected ? "" : link_->status().reason;
   } else {
@@ -114,8 +114,9 @@ api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
     out.received_seq = state->received;
     out.stored_seq = storage_->journal->stored_volume_seq(volume.uuid);
     if (mirror_->holding() && out.state == "replicating")
-      out.reason = "nothing new is applied until every primary has sent again what the hub's crash "
-                   "may have lost";
+      out.reason =
+          "nothing new is applied until every primary has sent again what the hub's crash "
+          "may have lost";
   }
   return out;
 }

@@ -6,10 +6,10 @@
 #include "daemon/report/log.hpp"
 #include "daemon/site.hpp"
 
-#include <CLI/CLI.hpp>
-#include <boost/asio/signal_set.hpp>
 #include <fmt/format.h>
 #include <systemd/sd-daemon.h>
+#include <CLI/CLI.hpp>
+#include <boost/asio/signal_set.hpp>
 
 #include <csignal>
 #include <cstdio>

@@ -91,9 +91,8 @@ Site::~Site() {
 }
 
 bool Site::listens() const {
-  return std::any_of(config_.groups.begin(), config_.groups.end(), [this](const GroupConfig& g) {
-    return g.hub == node_ || g.remote == node_;
-  });
+  return std::any_of(config_.groups.begin(), config_.groups.end(),
+                     [this](const GroupConfig& g) { return g.hub == node_ || g.remote == node_; });
 }
 
 Result<void> Site::start() {
@@ -113,8 +112,7 @@ Result<void> Site::start() {
 
 Task<> Site::stop() {
   if (listener_) listener_->close();
-  for (auto& shard : shards_)
-    asio::post(shard->io, [node = shard->node.get()] { node->stop(); });
+  for (auto& shard : shards_) asio::post(shard->io, [node = shard->node.get()] { node->stop(); });
   for (auto& shard : shards_) shard->thread.join();
   co_await crew_.join();
 }

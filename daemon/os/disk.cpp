@@ -275,8 +275,7 @@ Task<Result<void>> AioDisk::zero(std::uint64_t offset, std::uint64_t bytes, bool
                        static_cast<off_t>(bytes));
   };
   int error = EOPNOTSUPP;
-  if (unmap)
-    error = co_await aio_.run_slow([=] { return zero_range(FALLOC_FL_PUNCH_HOLE); });
+  if (unmap) error = co_await aio_.run_slow([=] { return zero_range(FALLOC_FL_PUNCH_HOLE); });
   if (error == EOPNOTSUPP)
     error = co_await aio_.run_slow([=] { return zero_range(FALLOC_FL_ZERO_RANGE); });
   co_return outcome("zero", offset, error);

@@ -24,7 +24,9 @@ using Deadline = asio::basic_waitable_timer<std::chrono::steady_clock,
 // even when we only send; the session's own heartbeats notice the rest.
 constexpr int unacknowledged_ms_max = 15'000;
 
-std::string text(const Address& address) { return fmt::format("{}:{}", address.host, address.port); }
+std::string text(const Address& address) {
+  return fmt::format("{}:{}", address.host, address.port);
+}
 
 std::string text(const Tcp::endpoint& endpoint) {
   return fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
@@ -122,8 +124,7 @@ Task<Result<std::unique_ptr<Stream>>> TcpNet::connect(const Address& address,
   Resolver resolver(executor_);
   const std::string port = std::to_string(address.port);
   auto [unknown, found] = co_await resolver.async_resolve(address.host, port, use_tuple);
-  if (unknown)
-    co_return Error{Errc::io, fmt::format("{}: {}", text(address), unknown.message())};
+  if (unknown) co_return Error{Errc::io, fmt::format("{}: {}", text(address), unknown.message())};
   Socket socket(executor_);
   // The handler may run after the connection is made: it must not outlive the socket it closes.
   auto watched = std::make_shared<Socket*>(&socket);
@@ -135,6 +136,9 @@ Task<Result<std::unique_ptr<Stream>>> TcpNet::connect(const Address& address,
   auto [ec, endpoint] = co_await asio::async_connect(socket, found, use_tuple);
   *watched = nullptr;
   deadline.cancel();
+  if (ec == asio::error::operation_aborted)
+    co_return Error{Errc::io,
+                    fmt::format("{}: no answer in {} ms", text(address), time_max.count())};
   if (ec) co_return Error{Errc::io, fmt::format("{}: {}", text(address), ec.message())};
   co_return std::make_unique<TcpStream>(std::move(socket), text(address));
 }

@@ -39,7 +39,8 @@ void keep_memory() {
 std::vector<std::string> harden_process() {
   std::vector<std::string> not_done;
   keep_memory();
-  if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0) not_done.push_back(failure("mlockall"));
+  if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
+    not_done.push_back(failure("mlockall"));
   if (::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0) not_done.push_back(failure("PR_SET_IO_FLUSHER"));
   if (!set_oom_score()) not_done.push_back(failure("oom_score_adj"));
   return not_done;

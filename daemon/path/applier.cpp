@@ -167,10 +167,10 @@ Task<Result<void>> Applier::zero(const Record& record) {
     co_return Result<void>{};
   const auto copy = copies_.find(volume_of(record));
   if (copy == copies_.end())
-    co_return Error{Errc::foreign, fmt::format("write {} is for an unknown volume",
-                                               group_seq_of(record))};
-  co_return co_await copy->second->zero(sector_of(record) * CASCADE_SECTOR_BYTES,
-                                        length_of(record), record.op == CASCADE_OP_DISCARD);
+    co_return Error{Errc::foreign,
+                    fmt::format("write {} is for an unknown volume", group_seq_of(record))};
+  co_return co_await copy->second->zero(sector_of(record) * CASCADE_SECTOR_BYTES, length_of(record),
+                                        record.op == CASCADE_OP_DISCARD);
 }
 
 // ---- forgetting

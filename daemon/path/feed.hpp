@@ -35,8 +35,8 @@ class Feed {
   /// The session is over; nothing of an Outgoing is used any more.
   virtual void end() = 0;
 
-  /// The next records, or nothing now. Errc::closed: begin a new session at once (the set of streams
-  /// has changed).
+  /// The next records, or nothing now. Errc::closed: begin a new session at once (the set of
+  /// streams has changed).
   virtual Task<Result<std::optional<Outgoing>>> next() = 0;
   /// Waits until there may be more, or something to tell, or wake().
   virtual Task<> wait() = 0;

@@ -127,8 +127,8 @@ std::size_t Journal::select_pending() const {
   for (const Incoming& in : pending_) {
     records += in.records.size();
     payload += in.payload.size();
-    if (frames > 0 && (records > limits::batch_records_max ||
-                       payload > limits::batch_payload_bytes_max))
+    if (frames > 0 &&
+        (records > limits::batch_records_max || payload > limits::batch_payload_bytes_max))
       break;
     ++frames;
   }

@@ -4,7 +4,8 @@
 // durable by group commit, hands them to any number of readers, forgets what nobody needs.
 //
 //   append() ─► pending ─ seal ─► batch in memory ─ one durable write ─► stored
-//   received_seq                  sealed_seq                             stored_seq      (all only grow)
+//   received_seq                  sealed_seq                             stored_seq      (all only
+//   grow)
 //
 // A batch is what arrived while the previous one was being written; nothing waits for more.
 // The first error of the device ends it: nothing is stored after it, readers may go on. One thread.

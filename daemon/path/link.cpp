@@ -72,7 +72,8 @@ void Link::stop() {
 void Link::report(const Error& why) {
   if (why.text == status_.reason) return;
   status_.reason = why.text;
-  report::log(Level::warning, subject_, fmt::format("no session with {}: {}", peer_.name, why.text));
+  report::log(Level::warning, subject_,
+              fmt::format("no session with {}: {}", peer_.name, why.text));
 }
 
 Task<Error> Link::connect_and_serve() {

@@ -73,10 +73,11 @@ Result<MirrorVolumes::Volume*> MirrorIntake::entitled(const Hello& hello,
                              "at {}; the hub's journal is of another history",
                              volume->config->name, volume->received, hello.node, stream.last)};
   if (!stream.fresh && volume->received + 1 < stream.first)
-    return Error{Errc::refused,
-                 fmt::format("volume {}: the hub holds writes through {}, but the ring of {} begins "
-                             "at {}; the hub has lost writes it had acknowledged",
-                             volume->config->name, volume->received, hello.node, stream.first)};
+    return Error{
+        Errc::refused,
+        fmt::format("volume {}: the hub holds writes through {}, but the ring of {} begins "
+                    "at {}; the hub has lost writes it had acknowledged",
+                    volume->config->name, volume->received, hello.node, stream.first)};
   return volume;
 }
 
@@ -180,8 +181,6 @@ void MirrorIntake::acks(std::vector<Ack>& out) const {
   }
 }
 
-bool MirrorIntake::acks_receipt() const {
-  return volumes_.group().hub_ack == AckWhen::memory_sync;
-}
+bool MirrorIntake::acks_receipt() const { return volumes_.group().hub_ack == AckWhen::memory_sync; }
 
 }  // namespace cascade

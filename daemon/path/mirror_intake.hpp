@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The hub's intake: volumes of primaries, each in the order of its volume_seq, into one group order.
+// The hub's intake: volumes of primaries, each in the order of its volume_seq, into one group
+// order.
 #pragma once
 
 #include "daemon/path/intake.hpp"
@@ -17,8 +18,8 @@ class MirrorVolumes {
  public:
   struct Volume {
     const VolumeConfig* config = nullptr;
-    std::uint64_t bytes = 0;     // size of the hub's copy
-    std::uint64_t received = 0;  // volume_seq
+    std::uint64_t bytes = 0;           // size of the hub's copy
+    std::uint64_t received = 0;        // volume_seq
     std::function<void()> superseded;  // of the session that has it; empty: none
     const void* owner = nullptr;
     std::string owner_peer;

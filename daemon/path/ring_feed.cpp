@@ -192,8 +192,8 @@ Task<Result<std::optional<Outgoing>>> RingFeed::next() {
     turn_ = (turn_ + 1) % volumes_.size();
     Volume& volume = *volumes_[turn_];
     if (!volume.named) continue;
-    auto batch = volume.ring->view().peek(limits::frame_records_max,
-                                          limits::frame_payload_bytes_max);
+    auto batch =
+        volume.ring->view().peek(limits::frame_records_max, limits::frame_payload_bytes_max);
     if (!batch) {
       report(volume, batch.error().text);
       co_return batch.error();

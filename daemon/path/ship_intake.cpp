@@ -60,9 +60,9 @@ Result<void> ShipIntake::take(Incoming incoming) {
       continue;
     }
     if (group_seq_of(record) != expected)
-      return Error{Errc::refused, fmt::format("group {}: write {} came after write {}",
-                                              state_.group.name, group_seq_of(record),
-                                              expected - 1)};
+      return Error{Errc::refused,
+                   fmt::format("group {}: write {} came after write {}", state_.group.name,
+                               group_seq_of(record), expected - 1)};
     ++expected;
   }
   incoming.records = incoming.records.subspan(skip);
@@ -99,8 +99,6 @@ void ShipIntake::acks(std::vector<Ack>& out) const {
   out.push_back({state_.group.uuid, state_.received_seq(), state_.journal.stored_seq()});
 }
 
-bool ShipIntake::acks_receipt() const {
-  return state_.group.remote_ack == AckWhen::memory_sync;
-}
+bool ShipIntake::acks_receipt() const { return state_.group.remote_ack == AckWhen::memory_sync; }
 
 }  // namespace cascade

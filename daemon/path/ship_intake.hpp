@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The remote's intake: the group's order as the hub made it. What the hub shipped before it was
-// stable there (`ship received`) is held in memory until the hub says that it is: a hub that crashes
-// may give those numbers to other writes, and this journal must never hold what the hub does not.
+// stable there (`ship received`) is held in memory until the hub says that it is: a hub that
+// crashes may give those numbers to other writes, and this journal must never hold what the hub
+// does not.
 #pragma once
 
 #include "daemon/path/intake.hpp"

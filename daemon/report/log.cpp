@@ -22,8 +22,8 @@ std::string prefix(Level level) {
   if (read_by_journal()) return fmt::format("<{}>", static_cast<int>(level));
   const auto now = std::chrono::system_clock::now();
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
-  return fmt::format("{:%H:%M:%S}.{:03} ", fmt::localtime(std::chrono::system_clock::to_time_t(now)),
-                     ms.count() % 1000);
+  return fmt::format("{:%H:%M:%S}.{:03} ",
+                     fmt::localtime(std::chrono::system_clock::to_time_t(now)), ms.count() % 1000);
 }
 
 }  // namespace

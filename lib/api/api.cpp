@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "lib/api/api.hpp"
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 namespace cascade::api {
 namespace {
@@ -20,13 +20,10 @@ json::value or_null(const std::optional<T>& value) {
 }  // namespace
 
 void tag_invoke(json::value_from_tag, json::value& out, const Link& v) {
-  out = {{"peer", v.peer},
-         {"direction", v.direction},
-         {"state", v.state},
-         {"reason", v.reason},
-         {"sent_bytes", v.sent_bytes},
-         {"received_bytes", v.received_bytes},
-         {"sessions", v.sessions}};
+  out = {
+      {"peer", v.peer},        {"direction", v.direction},   {"state", v.state},
+      {"reason", v.reason},    {"sent_bytes", v.sent_bytes}, {"received_bytes", v.received_bytes},
+      {"sessions", v.sessions}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Ring& v) {
@@ -189,9 +186,9 @@ struct CodeWord {
   std::string_view word;
 };
 constexpr CodeWord code_words[] = {
-    {Errc::invalid, "invalid"}, {Errc::corrupt, "corrupt"},     {Errc::version, "version"},
-    {Errc::foreign, "foreign"}, {Errc::io, "io"},               {Errc::closed, "closed"},
-    {Errc::refused, "refused"}, {Errc::full, "full"},           {Errc::not_found, "not_found"},
+    {Errc::invalid, "invalid"}, {Errc::corrupt, "corrupt"}, {Errc::version, "version"},
+    {Errc::foreign, "foreign"}, {Errc::io, "io"},           {Errc::closed, "closed"},
+    {Errc::refused, "refused"}, {Errc::full, "full"},       {Errc::not_found, "not_found"},
 };
 
 Errc code_of(std::string_view word) {
@@ -213,7 +210,10 @@ Error not_understood(const char* what) {
 
 StatusReport read_status(const json::object& object) {
   StatusReport v;
-  Fields(object).get("version", v.version).get("time", v.time).get("node", v.node)
+  Fields(object)
+      .get("version", v.version)
+      .get("time", v.time)
+      .get("node", v.node)
       .each("groups", v.groups, read_group);
   return v;
 }
@@ -250,18 +250,19 @@ Result<StatusReport> parse_status(std::string_view text) {
 
 std::string error_json(const Error& error) {
   return json::serialize(json::value{
-      {"schema", error_schema},
-      {"error", {{"code", word(error.code)}, {"message", error.text}}}});
+      {"schema", error_schema}, {"error", {{"code", word(error.code)}, {"message", error.text}}}});
 }
 
 Result<std::string> parse_request(std::string_view text) {
   boost::system::error_code ec;
   const json::value parsed = json::parse(text, ec);
-  if (ec) return Error{Errc::invalid, fmt::format("a request must be a line of JSON: {}", ec.message())};
+  if (ec)
+    return Error{Errc::invalid, fmt::format("a request must be a line of JSON: {}", ec.message())};
   const auto* object = parsed.if_object();
   const auto* command = object == nullptr ? nullptr : object->if_contains("command");
   if (command == nullptr || !command->is_string())
-    return Error{Errc::invalid, "a request needs a text field 'command', like {\"command\": \"status\"}"};
+    return Error{Errc::invalid,
+                 "a request needs a text field 'command', like {\"command\": \"status\"}"};
   return std::string(command->as_string());
 }
 

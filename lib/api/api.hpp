@@ -48,10 +48,11 @@ struct Ring {
 struct Volume {
   std::string name;
   std::string uuid;
-  std::string primary;   // node name
-  std::string role;      // of this node: "primary" | "hub" | "remote"
-  std::string state;     // "replicating" | "waiting" (no session) | "not-created" (no target) | "failed"
-  std::string reason;    // why not replicating, and what to do; empty otherwise
+  std::string primary;  // node name
+  std::string role;     // of this node: "primary" | "hub" | "remote"
+  std::string
+      state;  // "replicating" | "waiting" (no session) | "not-created" (no target) | "failed"
+  std::string reason;  // why not replicating, and what to do; empty otherwise
   std::uint64_t size_bytes = 0;
   std::optional<Ring> ring;
   // Hub: volume_seq taken into the journal, and stable in it. Null on other nodes.
@@ -66,9 +67,9 @@ struct Journal {
   std::string reason;
   std::uint64_t size_bytes = 0;
   std::uint64_t used_bytes = 0;
-  std::uint64_t received_seq = 0;  // last group_seq in memory
-  std::uint64_t stored_seq = 0;    // on stable storage
-  std::uint64_t applied_seq = 0;   // in the copies (not necessarily flushed)
+  std::uint64_t received_seq = 0;    // last group_seq in memory
+  std::uint64_t stored_seq = 0;      // on stable storage
+  std::uint64_t applied_seq = 0;     // in the copies (not necessarily flushed)
   std::uint64_t checkpoint_seq = 0;  // in the copies, flushed, and in the superblock
 };
 

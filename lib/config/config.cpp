@@ -76,15 +76,16 @@ void check_places(const Config& config, TableReader& reader, const char* key,
   for (const auto& [name, path] : places) {
     check_node(config, reader, key, name);
     if (std::find(needed.begin(), needed.end(), name) == needed.end())
-      reader.fail(key, fmt::format("'{}' has an entry for {}, which keeps none; remove it", key, name));
+      reader.fail(key,
+                  fmt::format("'{}' has an entry for {}, which keeps none; remove it", key, name));
     if (path.empty() || path.front() != '/')
-      reader.fail(key, fmt::format("'{}' of {} is '{}'; write a path that begins with /", key, name,
-                                   path));
+      reader.fail(
+          key, fmt::format("'{}' of {} is '{}'; write a path that begins with /", key, name, path));
   }
   for (const std::string& name : needed)
     if (!places.contains(name))
-      reader.fail(key, fmt::format("'{}' lacks an entry for {}; add {} = \"/dev/...\"", key, name,
-                                   name));
+      reader.fail(
+          key, fmt::format("'{}' lacks an entry for {}; add {} = \"/dev/...\"", key, name, name));
 }
 
 VolumeConfig read_volume(const Config& config, const GroupConfig& group, const std::string& name,
@@ -96,10 +97,10 @@ VolumeConfig read_volume(const Config& config, const GroupConfig& group, const s
   volume.primary = reader.text("primary");
   check_node(config, reader, "primary", volume.primary);
   if (volume.primary == group.hub || volume.primary == group.remote)
-    reader.fail("primary", fmt::format("{} is the {} of the group; a volume's primary must be "
-                                       "another node",
-                                       volume.primary,
-                                       volume.primary == group.hub ? "hub" : "remote"));
+    reader.fail("primary",
+                fmt::format("{} is the {} of the group; a volume's primary must be "
+                            "another node",
+                            volume.primary, volume.primary == group.hub ? "hub" : "remote"));
   volume.disk = reader.texts("disk");
   std::vector<std::string> needed{volume.primary, group.hub};
   if (!group.remote.empty()) needed.push_back(group.remote);
@@ -120,8 +121,8 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   group.remote = reader.optional_text("remote").value_or("");
   if (!group.remote.empty()) check_node(config, reader, "remote", group.remote);
   if (group.remote == group.hub)
-    reader.fail("remote", fmt::format("hub and remote are both {}; they must be different nodes",
-                                      group.hub));
+    reader.fail("remote",
+                fmt::format("hub and remote are both {}; they must be different nodes", group.hub));
   group.send_order = static_cast<SendOrder>(reader.word("send-order", {"parallel", "local-first"}));
   group.hub_ack = static_cast<AckWhen>(reader.word("hub-ack", {"sync", "memory-sync"}));
   group.ship = static_cast<ShipWhen>(reader.word("ship", {"stored", "received"}));
@@ -227,8 +228,9 @@ Result<Config> load_config(const std::string& path) {
   std::stringstream text;
   if (file) text << file.rdbuf();
   if (!file)
-    return Error{Errc::not_found, fmt::format("{}: {}; write it, or name another file with --config",
-                                              path, std::strerror(errno))};
+    return Error{Errc::not_found,
+                 fmt::format("{}: {}; write it, or name another file with --config", path,
+                             std::strerror(errno))};
   return parse_config(text.view(), path);
 }
 
@@ -237,8 +239,7 @@ Result<std::string> find_this_node(const Config& config, const std::optional<std
   std::vector<std::string> names;
   for (const NodeConfig& node : config.nodes) {
     names.push_back(node.name);
-    if (wanted ? node.name == *wanted
-               : (node.host.empty() ? node.name : node.host) == hostname)
+    if (wanted ? node.name == *wanted : (node.host.empty() ? node.name : node.host) == hostname)
       return node.name;
   }
   return Error{Errc::not_found,

@@ -44,8 +44,7 @@ std::string did_you_mean(std::string_view key, const Names& names) {
 }  // namespace
 
 void TableReader::fail_at(const toml::source_region& at, const std::string& what) {
-  throw ConfigError{
-      fmt::format("{}:{}:{}: {}", path_, at.begin.line, at.begin.column, what)};
+  throw ConfigError{fmt::format("{}:{}:{}: {}", path_, at.begin.line, at.begin.column, what)};
 }
 
 void TableReader::fail(std::string_view key, const std::string& what) {
@@ -68,8 +67,7 @@ const toml::node& TableReader::require(std::string_view key) {
 
 std::string TableReader::string_of(std::string_view key, const toml::node& node) {
   const auto value = node.value_exact<std::string>();
-  if (!value)
-    fail_at(node.source(), fmt::format("'{}' must be text in quotes", key));
+  if (!value) fail_at(node.source(), fmt::format("'{}' must be text in quotes", key));
   return *value;
 }
 
@@ -140,7 +138,8 @@ void TableReader::tables(std::string_view key,
   std::vector<Entry> entries;
   for (const auto& [name, value] : *node->as_table()) {
     if (!value.is_table())
-      fail_at(value.source(), fmt::format("'{}' must be a table, [{}.{}]", name.str(), key, name.str()));
+      fail_at(value.source(),
+              fmt::format("'{}' must be a table, [{}.{}]", name.str(), key, name.str()));
     entries.push_back({std::string(name.str()), value.as_table()});
   }
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
@@ -175,9 +174,9 @@ std::size_t TableReader::word(std::string_view key, std::initializer_list<std::s
 void TableReader::finish() {
   for (const auto& [key, node] : table_)
     if (!asked_.contains(key.str()))
-      fail_at(key.source(), fmt::format("{}{}'{}' is not known; {}", where_,
-                                        where_.empty() ? "" : " ", key.str(),
-                                        did_you_mean(key.str(), asked_)));
+      fail_at(key.source(),
+              fmt::format("{}{}'{}' is not known; {}", where_, where_.empty() ? "" : " ", key.str(),
+                          did_you_mean(key.str(), asked_)));
 }
 
 }  // namespace cascade

@@ -42,7 +42,8 @@ class TableReader {
   /// name -> text, for tables like `disk = { p1 = "/dev/..." }`.
   std::map<std::string, std::string> texts(std::string_view key);
   /// Calls `each` for every sub-table of table `key`, in file order; `key` may be missing.
-  void tables(std::string_view key, const std::function<void(const std::string&, TableReader&)>& each);
+  void tables(std::string_view key,
+              const std::function<void(const std::string&, TableReader&)>& each);
   std::optional<TableReader> optional_table(std::string_view key);
 
   /// One of the words, by its place in `words`.

@@ -45,7 +45,8 @@ Task make_task(int type, const std::string& name) {
 
 bool have_udev() { return ::access("/run/udev/control", F_OK) == 0; }
 
-/// Runs a task that changes nodes in /dev, and waits for udev, or does its work where there is none.
+/// Runs a task that changes nodes in /dev, and waits for udev, or does its work where there is
+/// none.
 bool run_with_udev(dm_task* task) {
   dm_udev_set_sync_support(have_udev() ? 1 : 0);
   std::uint32_t cookie = 0;

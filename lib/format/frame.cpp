@@ -58,8 +58,8 @@ Result<std::string> get_name(const char (&in)[32]) {
 
 /// A header for `body`, and the body, in one buffer.
 Bytes frame_of(FrameType type, const Bytes& body, std::uint64_t stored_through) {
-  const FrameHeader header = make_header(type, static_cast<std::uint32_t>(body.size()), 0,
-                                         stored_through, crc32c(body));
+  const FrameHeader header =
+      make_header(type, static_cast<std::uint32_t>(body.size()), 0, stored_through, crc32c(body));
   Bytes out;
   out.reserve(sizeof header + body.size());
   append(out, header);
@@ -70,7 +70,8 @@ Bytes frame_of(FrameType type, const Bytes& body, std::uint64_t stored_through) 
 Result<void> check_body(const FrameHeader& header, std::span<const std::byte> covered) {
   const std::uint32_t wanted = crc32c(covered);
   if (header.body_crc == wanted) return {};
-  return corrupt(fmt::format("body checksum is {:#010x}, wanted {:#010x}", header.body_crc, wanted));
+  return corrupt(
+      fmt::format("body checksum is {:#010x}, wanted {:#010x}", header.body_crc, wanted));
 }
 
 AckEntry ack_entry(const Ack& ack) {
@@ -158,13 +159,14 @@ Result<FrameHeader> check_header(std::span<const std::byte, sizeof(FrameHeader)>
   FrameHeader h;
   std::memcpy(&h, bytes.data(), sizeof h);
   if (le32toh(h.magic) != frame_magic)
-    return corrupt(fmt::format("magic is {:#010x}, wanted {:#010x}; the peer does not speak this "
-                               "protocol",
-                               le32toh(h.magic), frame_magic));
+    return corrupt(
+        fmt::format("magic is {:#010x}, wanted {:#010x}; the peer does not speak this "
+                    "protocol",
+                    le32toh(h.magic), frame_magic));
   const std::uint32_t wanted = crc32c(bytes.first<offsetof(FrameHeader, header_crc)>());
   if (le32toh(h.header_crc) != wanted)
-    return corrupt(fmt::format("header checksum is {:#010x}, wanted {:#010x}", le32toh(h.header_crc),
-                               wanted));
+    return corrupt(
+        fmt::format("header checksum is {:#010x}, wanted {:#010x}", le32toh(h.header_crc), wanted));
   if (le16toh(h.version) != frame_version)
     return Error{Errc::version, fmt::format("frame: version is {}, this program speaks {}",
                                             le16toh(h.version), frame_version)};

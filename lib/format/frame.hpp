@@ -43,24 +43,25 @@ enum class FrameType : std::uint16_t {
 
 /// Opens every frame. 32 bytes.
 struct FrameHeader {
-  std::uint32_t magic;           // frame_magic
-  std::uint16_t version;         // frame_version
-  std::uint16_t type;            // FrameType
-  std::uint32_t length;          // bytes of body
-  std::uint32_t records;         // DATA: records in the body; otherwise zero
-  std::uint64_t stored_through;  // ship sessions, hub to remote: group_seq durable at the hub; else zero
-  std::uint32_t body_crc;        // CRC-32C of the body; DATA: of its records only, payloads carry theirs
-  std::uint32_t header_crc;      // CRC-32C of bytes 0 to 27
+  std::uint32_t magic;    // frame_magic
+  std::uint16_t version;  // frame_version
+  std::uint16_t type;     // FrameType
+  std::uint32_t length;   // bytes of body
+  std::uint32_t records;  // DATA: records in the body; otherwise zero
+  std::uint64_t
+      stored_through;      // ship sessions, hub to remote: group_seq durable at the hub; else zero
+  std::uint32_t body_crc;  // CRC-32C of the body; DATA: of its records only, payloads carry theirs
+  std::uint32_t header_crc;  // CRC-32C of bytes 0 to 27
 };
 static_assert(sizeof(FrameHeader) == 32 && offsetof(FrameHeader, stored_through) == 16 &&
               offsetof(FrameHeader, header_crc) == 28);
 
 /// Who opens a session and for which group. 72 bytes, entries follow.
 struct HelloBody {
-  std::uint8_t group[16];   // UUID of the consistency group
-  char node[32];            // name of the sender in the configuration, NUL padded
-  std::uint32_t kind;       // SessionKind
-  std::uint32_t entries;    // HelloEntry that follow
+  std::uint8_t group[16];     // UUID of the consistency group
+  char node[32];              // name of the sender in the configuration, NUL padded
+  std::uint32_t kind;         // SessionKind
+  std::uint32_t entries;      // HelloEntry that follow
   std::uint64_t reserved[2];  // zero
 };
 static_assert(sizeof(HelloBody) == 72);
@@ -75,15 +76,15 @@ struct HelloEntry {
   std::uint8_t stream[16];  // UUID of the volume (mirror) or of the group (ship)
   std::uint64_t first;      // first number that it can still send
   std::uint64_t last;       // last number that it has now; first - 1 when it has none
-  std::uint32_t fresh;      // mirror: 1 = the ring has not been numbered yet, first and last are zero
-  std::uint32_t reserved;   // zero
+  std::uint32_t fresh;  // mirror: 1 = the ring has not been numbered yet, first and last are zero
+  std::uint32_t reserved;  // zero
 };
 static_assert(sizeof(HelloEntry) == 40);
 
 /// The receiver's answer. 40 bytes, entries follow.
 struct WelcomeBody {
-  char node[32];          // name of the receiver, NUL padded
-  std::uint32_t entries;  // AckEntry that follow, one for each HelloEntry, same order
+  char node[32];           // name of the receiver, NUL padded
+  std::uint32_t entries;   // AckEntry that follow, one for each HelloEntry, same order
   std::uint32_t reserved;  // zero
 };
 static_assert(sizeof(WelcomeBody) == 40);

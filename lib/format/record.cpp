@@ -33,7 +33,8 @@ Result<void> check_range(const Record& r) {
   const std::uint32_t length = length_of(r);
   if (!has_range(r.op)) {
     if (length == 0) return {};
-    return corrupt(r, fmt::format("operation {} has a length of {} bytes, wanted none", r.op, length));
+    return corrupt(r,
+                   fmt::format("operation {} has a length of {} bytes, wanted none", r.op, length));
   }
   if (length == 0 || length % CASCADE_SECTOR_BYTES != 0 || length > length_max(r.op))
     return corrupt(r, fmt::format("length is {} bytes, wanted a multiple of {} up to {}", length,
@@ -56,8 +57,8 @@ Result<void> check_record(const Record& r) {
     return Error{Errc::corrupt, fmt::format("record checksum is {:#010x}, wanted {:#010x}",
                                             le32toh(r.record_crc), wanted)};
   if (r.version != CASCADE_RECORD_VERSION)
-    return Error{Errc::version, fmt::format("record version is {}, this program reads {}", r.version,
-                                            CASCADE_RECORD_VERSION)};
+    return Error{Errc::version, fmt::format("record version is {}, this program reads {}",
+                                            r.version, CASCADE_RECORD_VERSION)};
   if (!known_op(r.op)) return corrupt(r, fmt::format("operation {} is not known", r.op));
   if ((r.flags & ~CASCADE_FLAGS_KNOWN) != 0)
     return corrupt(r, fmt::format("flags {:#04x} are not known", r.flags));

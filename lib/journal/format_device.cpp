@@ -40,7 +40,8 @@ Result<File> open_device(const std::string& path, const std::optional<std::uint6
   struct stat st;
   const bool there = ::stat(path.c_str(), &st) == 0;
   if (!there && !file_bytes)
-    return Error{Errc::not_found, fmt::format("{} does not exist; give --size to make a file", path)};
+    return Error{Errc::not_found,
+                 fmt::format("{} does not exist; give --size to make a file", path)};
   if (there && !S_ISBLK(st.st_mode) && !S_ISREG(st.st_mode))
     return Error{Errc::invalid, fmt::format("{}: neither a block device nor a file", path)};
   const bool device = there && S_ISBLK(st.st_mode);
@@ -71,13 +72,15 @@ Result<void> refuse_journal(const File& file, const std::string& path) {
   std::vector<std::byte> block(superblock_bytes);
   for (const std::uint64_t generation : {0, 1}) {
     const auto offset = static_cast<off_t>(superblock_offset(generation));
-    if (::pread(file.fd(), block.data(), block.size(), offset) != static_cast<ssize_t>(block.size()))
+    if (::pread(file.fd(), block.data(), block.size(), offset) !=
+        static_cast<ssize_t>(block.size()))
       continue;
     const auto found = decode_superblock(std::span(block).first<superblock_bytes>());
     if (found)
-      return Error{Errc::refused, fmt::format("{} already is a journal, of group {}; --force formats "
-                                              "it anew and loses what it holds",
-                                              path, to_text(found->group))};
+      return Error{Errc::refused,
+                   fmt::format("{} already is a journal, of group {}; --force formats "
+                               "it anew and loses what it holds",
+                               path, to_text(found->group))};
   }
   return {};
 }

@@ -52,9 +52,10 @@ Result<void> check_geometry(const Superblock& sb) {
 Result<Superblock> format_superblock(const Uuid& group, std::uint64_t device_bytes) {
   constexpr std::uint64_t bytes_min = journal_data_offset + journal_data_bytes_min;
   if (device_bytes < bytes_min)
-    return Error{Errc::invalid, fmt::format("{} bytes are too small for a journal; give it at least "
-                                            "{} MiB",
-                                            device_bytes, bytes_min >> 20)};
+    return Error{Errc::invalid,
+                 fmt::format("{} bytes are too small for a journal; give it at least "
+                             "{} MiB",
+                             device_bytes, bytes_min >> 20)};
   Superblock sb;
   sb.group = group;
   sb.journal = make_uuid();
@@ -99,7 +100,8 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
 Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes> in) {
   SuperblockDisk disk;
   std::memcpy(&disk, in.data(), sizeof disk);
-  if (le64toh(disk.magic) != superblock_magic) return Error{Errc::not_found, "no journal superblock"};
+  if (le64toh(disk.magic) != superblock_magic)
+    return Error{Errc::not_found, "no journal superblock"};
   if (const auto wanted = superblock_crc(in); le32toh(disk.crc) != wanted)
     return corrupt(fmt::format("superblock: checksum is {:#010x}, wanted {:#010x}",
                                le32toh(disk.crc), wanted));
@@ -197,11 +199,11 @@ Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journ
   BatchHeader h;
   std::memcpy(&h, block.data(), sizeof h);
   if (le32toh(h.magic) != batch_magic)
-    return corrupt(fmt::format("batch: magic is {:#010x}, wanted {:#010x}", le32toh(h.magic),
-                               batch_magic));
+    return corrupt(
+        fmt::format("batch: magic is {:#010x}, wanted {:#010x}", le32toh(h.magic), batch_magic));
   if (le16toh(h.version) != journal_version)
-    return corrupt(fmt::format("batch: version is {}, wanted {}", le16toh(h.version),
-                               journal_version));
+    return corrupt(
+        fmt::format("batch: version is {}, wanted {}", le16toh(h.version), journal_version));
   if (get_uuid(h.journal) != journal) return corrupt("batch: of another journal");
   BatchInfo info;
   info.kind = static_cast<BatchKind>(le16toh(h.kind));
@@ -224,8 +226,9 @@ Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journ
         info.bytes == batch_bytes(info.records, info.payload_bytes))
       return info;
   }
-  return corrupt(fmt::format("batch: kind {} with {} records, {} bytes of payload, {} bytes on disk",
-                             le16toh(h.kind), info.records, info.payload_bytes, info.bytes));
+  return corrupt(
+      fmt::format("batch: kind {} with {} records, {} bytes of payload, {} bytes on disk",
+                  le16toh(h.kind), info.records, info.payload_bytes, info.bytes));
 }
 
 namespace {
@@ -258,8 +261,8 @@ Result<BatchInfo> check_batch(std::span<const std::byte> batch, const Uuid& jour
   if (batch.size() < needed) return corrupt("batch: cut short");
   const auto covered = batch.first(sizeof(BatchHeader) + info->records * sizeof(Record));
   if (const auto wanted = head_crc(covered); info->header_crc != wanted)
-    return corrupt(fmt::format("batch: checksum is {:#010x}, wanted {:#010x}", info->header_crc,
-                               wanted));
+    return corrupt(
+        fmt::format("batch: checksum is {:#010x}, wanted {:#010x}", info->header_crc, wanted));
   if (auto ok = check_records(batch, *info); !ok) return ok.error();
   return info;
 }

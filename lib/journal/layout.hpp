@@ -2,8 +2,8 @@
 //
 // The journal on a device or file: two superblocks, then a circle of batches.
 //
-//   0         64 KiB    128 KiB      1 MiB                                    data_offset + data_bytes
-//   | super A | super B | zero       | batch | batch | ... | skip |           |
+//   0         64 KiB    128 KiB      1 MiB                                    data_offset +
+//   data_bytes | super A | super B | zero       | batch | batch | ... | skip |           |
 //
 //   batch := BatchHeader (128 bytes) Record* pad-to-4096 payload* pad-to-4096
 //
@@ -12,7 +12,8 @@
 // it does not fit before the end, a skip batch (no records) covers the rest.
 //
 //   tail_position                         head
-//   ---|====== batches still needed ======|------ free ------   (both grow; head - tail <= data_bytes)
+//   ---|====== batches still needed ======|------ free ------   (both grow; head - tail <=
+//   data_bytes)
 //
 // A batch is valid at a position if its header's own checksum, journal, position and epoch fit,
 // its number is the next one, and previous_crc is its predecessor's header_crc. Batches written
@@ -46,25 +47,26 @@ inline constexpr std::uint32_t journal_version = 1;
 /// First 256 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
 /// generation wins if both are valid; they are written in turn, never both at once.
 struct SuperblockDisk {
-  std::uint64_t magic;         // superblock_magic
-  std::uint32_t version;       // journal_version
-  std::uint32_t crc;           // CRC-32C of all superblock_bytes with this field zero
-  std::uint8_t group[16];      // UUID of the consistency group
-  std::uint8_t journal[16];    // UUID of this journal, new at each format
-  std::uint64_t generation;    // grows by one at each write of a superblock
-  std::uint64_t data_offset;   // bytes from the start of the device
-  std::uint64_t data_bytes;    // size of the circle, a multiple of journal_block
-  std::uint64_t epoch;         // grows by one at each opening for writing
-  std::uint64_t epoch_number;  // batches before it are stable; those from it on carry this epoch
+  std::uint64_t magic;          // superblock_magic
+  std::uint32_t version;        // journal_version
+  std::uint32_t crc;            // CRC-32C of all superblock_bytes with this field zero
+  std::uint8_t group[16];       // UUID of the consistency group
+  std::uint8_t journal[16];     // UUID of this journal, new at each format
+  std::uint64_t generation;     // grows by one at each write of a superblock
+  std::uint64_t data_offset;    // bytes from the start of the device
+  std::uint64_t data_bytes;     // size of the circle, a multiple of journal_block
+  std::uint64_t epoch;          // grows by one at each opening for writing
+  std::uint64_t epoch_number;   // batches before it are stable; those from it on carry this epoch
   std::uint64_t tail_position;  // free-running position of the first batch still needed
-  std::uint64_t tail_number;   // its batch number
-  std::uint64_t tail_seq;      // group_seq of its first record
-  std::uint64_t applied_seq;   // the copies hold, on stable storage, everything through this group_seq
-  std::uint64_t limit_seq;     // nothing past this group_seq may be applied or shipped; ~0: no limit
+  std::uint64_t tail_number;    // its batch number
+  std::uint64_t tail_seq;       // group_seq of its first record
+  std::uint64_t
+      applied_seq;          // the copies hold, on stable storage, everything through this group_seq
+  std::uint64_t limit_seq;  // nothing past this group_seq may be applied or shipped; ~0: no limit
   std::uint32_t tail_previous_crc;  // header_crc of the batch before the tail; 0 for the first
-  std::uint32_t clean;         // 1: closed in order, the circle ends where the superblock says
-  std::uint32_t volumes;       // VolumeEntry that follow
-  std::uint8_t reserved[116];  // zero
+  std::uint32_t clean;              // 1: closed in order, the circle ends where the superblock says
+  std::uint32_t volumes;            // VolumeEntry that follow
+  std::uint8_t reserved[116];       // zero
 };
 static_assert(sizeof(SuperblockDisk) == 256 && offsetof(SuperblockDisk, generation) == 48 &&
               offsetof(SuperblockDisk, reserved) == 140);
@@ -80,22 +82,22 @@ static_assert(sizeof(SuperblockDisk) + limits::group_volumes_max * sizeof(Volume
 
 /// Opens a batch. 128 bytes, records follow at once.
 struct BatchHeader {
-  std::uint32_t magic;          // batch_magic
-  std::uint16_t version;        // journal_version
-  std::uint16_t kind;           // BatchKind
-  std::uint32_t header_crc;     // CRC-32C of header (this field zero) and records
-  std::uint32_t records;        // number of records; zero for a skip
-  std::uint32_t payload_bytes;  // sum of the records' payloads
-  std::uint32_t blocks;         // size on disk in journal_block, header and padding included
-  std::uint8_t journal[16];     // UUID of the journal
-  std::uint64_t epoch;          // SuperblockDisk.epoch when it was written
-  std::uint64_t number;         // of this batch; gapless, the first is 1
-  std::uint64_t position;       // free-running position where it was written
-  std::uint64_t first_seq;      // group_seq of its first record; of the next record for a skip
+  std::uint32_t magic;           // batch_magic
+  std::uint16_t version;         // journal_version
+  std::uint16_t kind;            // BatchKind
+  std::uint32_t header_crc;      // CRC-32C of header (this field zero) and records
+  std::uint32_t records;         // number of records; zero for a skip
+  std::uint32_t payload_bytes;   // sum of the records' payloads
+  std::uint32_t blocks;          // size on disk in journal_block, header and padding included
+  std::uint8_t journal[16];      // UUID of the journal
+  std::uint64_t epoch;           // SuperblockDisk.epoch when it was written
+  std::uint64_t number;          // of this batch; gapless, the first is 1
+  std::uint64_t position;        // free-running position where it was written
+  std::uint64_t first_seq;       // group_seq of its first record; of the next record for a skip
   std::uint64_t durable_number;  // batches through this number were stable when it was written
   std::uint64_t append_time_ns;  // CLOCK_REALTIME of this node, for lag and for rewind by time
-  std::uint32_t previous_crc;   // header_crc of batch number - 1; 0 for the first
-  std::uint8_t reserved[36];    // zero
+  std::uint32_t previous_crc;    // header_crc of batch number - 1; 0 for the first
+  std::uint8_t reserved[36];     // zero
 };
 static_assert(sizeof(BatchHeader) == 128 && offsetof(BatchHeader, journal) == 24 &&
               offsetof(BatchHeader, epoch) == 40 && offsetof(BatchHeader, reserved) == 92);
@@ -141,7 +143,8 @@ constexpr std::uint64_t superblock_offset(std::uint64_t generation) {
 }
 
 /// Picks the newest valid copy, then checks that it is this group's and that it fits the device.
-/// Errors name the device by `path`: Errc::not_found, corrupt, version, foreign, invalid (truncated).
+/// Errors name the device by `path`: Errc::not_found, corrupt, version, foreign, invalid
+/// (truncated).
 Result<Superblock> choose_superblock(const Result<Superblock>& a, const Result<Superblock>& b,
                                      const Uuid& group, std::uint64_t device_bytes,
                                      const std::string& path);

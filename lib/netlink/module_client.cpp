@@ -81,8 +81,7 @@ Result<ModuleClient> ModuleClient::open() {
   if (const int rc = genl_connect(socket); rc < 0) return netlink_error(rc);
   client.family_ = genl_ctrl_resolve(socket, CASCADE_GENL_NAME);
   if (client.family_ < 0)
-    return Error{Errc::not_found,
-                 "the dm-cascade module is not loaded; run 'modprobe dm-cascade'"};
+    return Error{Errc::not_found, "the dm-cascade module is not loaded; run 'modprobe dm-cascade'"};
   return client;
 }
 

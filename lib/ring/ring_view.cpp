@@ -109,8 +109,8 @@ Result<RingView::Batch> RingView::peek(std::size_t records_max, std::size_t payl
     const std::uint64_t pos = memory_.payload_pos[slot + count];
     if (auto ok = check(record, first + count, pos); !ok) return ok.error();
     if (pos != start + bytes)
-      return broken(fmt::format("the payload of write {} does not follow its predecessor's",
-                                first + count));
+      return broken(
+          fmt::format("the payload of write {} does not follow its predecessor's", first + count));
     if (bytes + payload_bytes_of(record) > payload_max) break;
     bytes += payload_bytes_of(record);
     ++count;

@@ -67,7 +67,7 @@ class RingView {
   std::uint64_t taken() const { return taken_; }          // last volume_seq taken
   std::uint64_t received() const { return received_; }    // last acknowledged
   std::uint64_t stored() const { return stored_; }
-  bool has_records();               // published past taken; reads the kernel's word
+  bool has_records();  // published past taken; reads the kernel's word
 
  private:
   bool refresh();

@@ -67,8 +67,8 @@ RingMemory RingDouble::attach() {
   daemon_->stored = stored_;
   daemon_->consumed = stored_;
   revoked_ = false;
-  return RingMemory{kernel_, daemon_, payload_pos_.data(), records_.data(), payload_, slots_,
-                    payload_bytes_};
+  return RingMemory{kernel_,  daemon_, payload_pos_.data(), records_.data(),
+                    payload_, slots_,  payload_bytes_};
 }
 
 void RingDouble::start(std::uint64_t base_seq) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A user-space double of the kernel's side of one ring (kmod/ring.c), over memfd: the same memory, the
-// same checks of the daemon's words, the same wake-up protocol. For speed tests, sanitizers and
+// A user-space double of the kernel's side of one ring (kmod/ring.c), over memfd: the same memory,
+// the same checks of the daemon's words, the same wake-up protocol. For speed tests, sanitizers and
 // simulation; it never replaces the kernel path. Any number of writer threads, one daemon.
 #pragma once
 

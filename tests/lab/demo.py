@@ -86,7 +86,9 @@ def hub_daemon_dies(cascade):
     before = progress(cascade)[0]
     cascade.stop_daemon("H", signal.SIGKILL)
     time.sleep(2)
-    print("    | P1: " + cascade.g["P1"].run("dmsetup status orders").out, end="", flush=True)
+    for name, (primary, _) in VOLUMES.items():
+        print(f"    | {primary}: " + cascade.g[primary].run(f"dmsetup status {name}").out, end="",
+              flush=True)
     waiting = progress(cascade)[0]
     say("it is started again")
     cascade.start_daemon("H")

@@ -66,8 +66,10 @@ Result<void> create_one(const Volume& v) {
                                             "table: {}",
                                             volume->name, **there)};
   auto sectors = dm::device_sectors(volume->disk.at(volume->primary));
-  if (!sectors) return Error{sectors.error().code, fmt::format("{}: {}", volume->name, sectors.error().text)};
-  auto created = dm::create(volume->name, volume->uuid, *sectors, dm::table_params(*group, *volume));
+  if (!sectors)
+    return Error{sectors.error().code, fmt::format("{}: {}", volume->name, sectors.error().text)};
+  auto created =
+      dm::create(volume->name, volume->uuid, *sectors, dm::table_params(*group, *volume));
   if (!created) return created;
   fmt::print("{}: created /dev/mapper/{}\n", volume->name, volume->name);
   return {};
@@ -82,7 +84,8 @@ Result<void> remove_one(const Volume& v) {
     return {};
   }
   if (!same_table(**there, v.second->uuid))
-    return Error{Errc::refused, fmt::format("{}: is not a device of this volume: {}", name, **there)};
+    return Error{Errc::refused,
+                 fmt::format("{}: is not a device of this volume: {}", name, **there)};
   auto removed = dm::remove(name);
   if (removed) fmt::print("{}: removed\n", name);
   return removed;
@@ -117,7 +120,8 @@ int print_table(const Options& options, const std::string& name) {
 
 void add_choice(CLI::App& command, Chosen& chosen) {
   auto* names = command.add_option("VOLUME", chosen.names, "Volumes of the configuration");
-  auto* all = command.add_flag("--all", chosen.all, "All volumes of which this node is the primary");
+  auto* all =
+      command.add_flag("--all", chosen.all, "All volumes of which this node is the primary");
   names->excludes(all);
 }
 
@@ -145,9 +149,8 @@ void add_table(CLI::App& app, const Options& options, Action& action) {
   auto name = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("table", "Print a volume's table line, for dmsetup");
   command->add_option("VOLUME", *name, "A volume of the configuration")->required();
-  command->final_callback([&, name] {
-    action = [&options, name] { return print_table(options, *name); };
-  });
+  command->final_callback(
+      [&, name] { action = [&options, name] { return print_table(options, *name); }; });
 }
 
 }  // namespace cascade

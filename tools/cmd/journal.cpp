@@ -21,9 +21,9 @@ struct Wanted {
 Result<void> format_group(const GroupConfig& group, const std::string& node, const Wanted& wanted) {
   const auto path = group.journal.find(node);
   if (path == group.journal.end())
-    return Error{Errc::refused, fmt::format("{}: node {} keeps no journal of it; hub is {}{}",
-                                            group.name, node, group.hub,
-                                            group.remote.empty() ? "" : ", remote is " + group.remote)};
+    return Error{Errc::refused,
+                 fmt::format("{}: node {} keeps no journal of it; hub is {}{}", group.name, node,
+                             group.hub, group.remote.empty() ? "" : ", remote is " + group.remote)};
   std::optional<std::uint64_t> bytes;
   if (!wanted.size.empty()) {
     bytes = parse_size(wanted.size);
@@ -54,7 +54,8 @@ int format(const Options& options, const Wanted& wanted) {
       code = complain(options, done.error());
   }
   if (any) return code;
-  return complain(options, Error{Errc::refused, fmt::format("node {} keeps no journal", loaded->node)});
+  return complain(options,
+                  Error{Errc::refused, fmt::format("node {} keeps no journal", loaded->node)});
 }
 
 }  // namespace
@@ -63,13 +64,13 @@ void add_journal(CLI::App& app, const Options& options, Action& action) {
   CLI::App* journal = app.add_subcommand("journal", "Journals of hub and remote");
   journal->require_subcommand(1);
   auto wanted = std::make_shared<Wanted>();
-  CLI::App* command = journal->add_subcommand("format", "Make this node's journal of a group, or of all");
+  CLI::App* command =
+      journal->add_subcommand("format", "Make this node's journal of a group, or of all");
   command->add_option("GROUP", wanted->group, "A group of the configuration");
   command->add_option("--size", wanted->size, "Make a file of this size, like 1GiB");
   command->add_flag("--force", wanted->force, "Even if the device holds something");
-  command->final_callback([&, wanted] {
-    action = [&options, wanted] { return format(options, *wanted); };
-  });
+  command->final_callback(
+      [&, wanted] { action = [&options, wanted] { return format(options, *wanted); }; });
 }
 
 }  // namespace cascade

@@ -51,15 +51,17 @@ std::string volumes_table(const api::Group& group) {
                     last ? std::to_string(*last) : "-", unstored(volume), or_dash(volume.reason)});
   }
   return render_table(
-      {"  VOLUME", "ROLE", "PRIMARY", ">SIZE", "STATE", ">LAST WRITE", ">NOT STORED", "REASON"}, rows);
+      {"  VOLUME", "ROLE", "PRIMARY", ">SIZE", "STATE", ">LAST WRITE", ">NOT STORED", "REASON"},
+      rows);
 }
 
 std::string journal_lines(const api::Group& group) {
   std::string out;
   if (const auto& j = group.journal) {
-    out += fmt::format("  journal {}: {}, {} of {} used, write {} received, {} stored, {} applied\n",
-                       j->path, j->state, human_bytes(j->used_bytes), human_bytes(j->size_bytes),
-                       j->received_seq, j->stored_seq, j->applied_seq);
+    out +=
+        fmt::format("  journal {}: {}, {} of {} used, write {} received, {} stored, {} applied\n",
+                    j->path, j->state, human_bytes(j->used_bytes), human_bytes(j->size_bytes),
+                    j->received_seq, j->stored_seq, j->applied_seq);
     if (!j->reason.empty()) out += fmt::format("    {}\n", j->reason);
   }
   if (const auto& r = group.remote)
@@ -69,13 +71,15 @@ std::string journal_lines(const api::Group& group) {
 }
 
 std::string render(const api::StatusReport& report, const std::vector<std::string>& groups) {
-  std::string out = fmt::format("node {}  {}  dm-cascade {}\n", report.node, report.time, report.version);
+  std::string out =
+      fmt::format("node {}  {}  dm-cascade {}\n", report.node, report.time, report.version);
   for (const auto& group : report.groups) {
     if (!groups.empty() && std::find(groups.begin(), groups.end(), group.name) == groups.end())
       continue;
-    out += fmt::format("\ngroup {}  this node: {}  send-order {}  hub-ack {}  ship {}  remote-ack {}\n",
-                       group.name, fmt::join(group.roles, ", "), group.send_order, group.hub_ack,
-                       group.ship, group.remote_ack);
+    out += fmt::format(
+        "\ngroup {}  this node: {}  send-order {}  hub-ack {}  ship {}  remote-ack {}\n",
+        group.name, fmt::join(group.roles, ", "), group.send_order, group.hub_ack, group.ship,
+        group.remote_ack);
     out += volumes_table(group) + links_table(group) + journal_lines(group);
   }
   return out;

@@ -22,7 +22,16 @@ StatusReport a_report() {
   group.hub_ack = group.remote_ack = "sync";
   group.ship = "stored";
   group.links = {{"p1", "upstream", "connected", "", 10, 20, 1}};
-  Volume hub{"orders", "0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002", "p1", "hub", "replicating", "", 1 << 20, {}, 7, 6};
+  Volume hub{"orders",
+             "0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002",
+             "p1",
+             "hub",
+             "replicating",
+             "",
+             1 << 20,
+             {},
+             7,
+             6};
   Volume primary = hub;
   primary.role = "primary";
   primary.received_seq = primary.stored_seq = std::nullopt;

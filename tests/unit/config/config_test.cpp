@@ -76,7 +76,8 @@ TEST(Config, WhatIsWrongIsNamedWithItsPlace) {
       {"version = 1", "version = ", "c.toml:1:", ""},
       {"hub-ack", "hub-akc", "c.toml:13:", "did you mean 'hub-ack'?"},
       {"\"memory-sync\"", "\"maybe\"", "c.toml:13:", "must be one of sync, memory-sync"},
-      {"hub = \"h\"", "hub = \"x\"", "c.toml:11:", "names node 'x', which is not there; nodes: p1, h, r"},
+      {"hub = \"h\"", "hub = \"x\"",
+       "c.toml:11:", "names node 'x', which is not there; nodes: p1, h, r"},
       {"hub = \"h\"", "hub = 7", "c.toml:11:", "must be text in quotes"},
       {"remote = \"r\"", "remote = \"h\"", "c.toml:12:", "hub and remote are both h"},
       {"primary = \"p1\"", "primary = \"h\"", "c.toml:17:", "h is the hub of the group"},
@@ -93,8 +94,8 @@ TEST(Config, WhatIsWrongIsNamedWithItsPlace) {
       {"16MiB", "many", "c.toml:19:", "a size like"},
       {"200ms", "fast", "c.toml:21:", "a duration like"},
       {"200ms", "9s", "c.toml:", "at least twice 'heartbeat'"},
-      {"0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002", "6b6f0c1e-7d7a-4f3e-9a55-0a4f6ea0b001", "c.toml:",
-       "have the same UUID"},
+      {"0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002", "6b6f0c1e-7d7a-4f3e-9a55-0a4f6ea0b001",
+       "c.toml:", "have the same UUID"},
       {"0b9c6f0e-5c1d", "0b9c6f0e-5c1", "c.toml:16:", "is not a UUID"},
       {"[daemon]", "[deamon]", "c.toml:20:", "did you mean 'daemon'?"},
   };
@@ -118,7 +119,8 @@ TEST(ThisNode, IsFoundByHostOrByName) {
   EXPECT_EQ(*find_this_node(config, {}, "hub"), "h");
   EXPECT_EQ(*find_this_node(config, {}, "p1"), "p1");
   EXPECT_EQ(*find_this_node(config, "r", "hub"), "r");
-  EXPECT_THAT(find_this_node(config, {}, "x").error().text, HasSubstr("no node has the host name 'x'"));
+  EXPECT_THAT(find_this_node(config, {}, "x").error().text,
+              HasSubstr("no node has the host name 'x'"));
   EXPECT_THAT(find_this_node(config, "x", "hub").error().text, HasSubstr("no node 'x'"));
 }
 

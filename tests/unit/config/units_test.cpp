@@ -18,7 +18,8 @@ TEST(Units, DurationsToo) {
   EXPECT_EQ(parse_duration("100ms"), std::chrono::milliseconds(100));
   EXPECT_EQ(parse_duration("5s"), std::chrono::seconds(5));
   EXPECT_EQ(parse_duration("2min"), std::chrono::minutes(2));
-  for (const char* wrong : {"5", "5 hours", "s", "-5s", ""}) EXPECT_FALSE(parse_duration(wrong)) << wrong;
+  for (const char* wrong : {"5", "5 hours", "s", "-5s", ""})
+    EXPECT_FALSE(parse_duration(wrong)) << wrong;
 }
 
 TEST(Units, BytesAreShownShort) {

@@ -23,7 +23,8 @@ Hello a_hello() {
 }
 
 TEST(Frame, HeaderHasTheseBytes) {
-  const FrameHeader h = make_header(FrameType::data, 0x01020304, 0x11, 0x2122232425262728, 0x31323334);
+  const FrameHeader h =
+      make_header(FrameType::data, 0x01020304, 0x11, 0x2122232425262728, 0x31323334);
   const unsigned char golden[28] = {'C',  'S',  'C',  'F',  1,    0,    3,    0,    4,    3,
                                     2,    1,    0x11, 0,    0,    0,    0x28, 0x27, 0x26, 0x25,
                                     0x24, 0x23, 0x22, 0x21, 0x34, 0x33, 0x32, 0x31};
@@ -101,7 +102,8 @@ TEST(Frame, WrongHeadersAreNamed) {
       {"claims a body of 1", make_header(FrameType::heartbeat, 1, 0, 0, 0)},
   };
   for (const WrongHeader& wrong : table) {
-    const auto checked = check_header(std::as_bytes(std::span<const FrameHeader, 1>(&wrong.header, 1)));
+    const auto checked =
+        check_header(std::as_bytes(std::span<const FrameHeader, 1>(&wrong.header, 1)));
     ASSERT_FALSE(checked) << wrong.says;
     EXPECT_THAT(checked.error().text, HasSubstr(wrong.says));
   }
@@ -125,10 +127,10 @@ std::pair<FrameHeader, std::vector<std::byte>> data_frame(const std::vector<Reco
   std::memcpy(body.data(), records.data(), records.size() * sizeof(Record));
   if (!payload.empty())
     std::memcpy(body.data() + records.size() * sizeof(Record), payload.data(), payload.size());
-  const FrameHeader h = make_header(
-      FrameType::data, static_cast<std::uint32_t>(body.size()),
-      static_cast<std::uint32_t>(records.size()), 0,
-      crc32c(std::span<const std::byte>(body).first(records.size() * sizeof(Record))));
+  const FrameHeader h =
+      make_header(FrameType::data, static_cast<std::uint32_t>(body.size()),
+                  static_cast<std::uint32_t>(records.size()), 0,
+                  crc32c(std::span<const std::byte>(body).first(records.size() * sizeof(Record))));
   return {*check_header(std::as_bytes(std::span<const FrameHeader, 1>(&h, 1))), std::move(body)};
 }
 

@@ -35,7 +35,8 @@ struct Image {
     info.first_seq = head.seq;
     info.durable_number = head.number - std::min(lag, head.number);
     info.previous_crc = head.previous_crc;
-    const std::size_t head_bytes = info.kind == BatchKind::skip ? journal_block : batch_head_bytes(info.records);
+    const std::size_t head_bytes =
+        info.kind == BatchKind::skip ? journal_block : batch_head_bytes(info.records);
     head.previous_crc = seal_batch(info, sb.journal, std::span(batch).first(head_bytes));
     std::memcpy(bytes.data() + offset(info.position), batch.data(), batch.size());
     head.position += info.bytes;

@@ -94,9 +94,12 @@ TEST(SuperblockChoice, SaysWhyNot) {
   damaged_bytes[300] ^= std::byte{1};
   const Result<Superblock> damaged = decoded(damaged_bytes);
   EXPECT_THAT(refusal(none, none, group, device_bytes), HasSubstr("is not a journal"));
-  EXPECT_THAT(refusal(damaged, none, group, device_bytes), HasSubstr("copies of the superblock are unusable"));
-  EXPECT_THAT(refusal(a_superblock(), none, volume_a, device_bytes), HasSubstr("is the journal of group"));
-  EXPECT_THAT(refusal(a_superblock(), none, group, device_bytes - 4096), HasSubstr("was truncated"));
+  EXPECT_THAT(refusal(damaged, none, group, device_bytes),
+              HasSubstr("copies of the superblock are unusable"));
+  EXPECT_THAT(refusal(a_superblock(), none, volume_a, device_bytes),
+              HasSubstr("is the journal of group"));
+  EXPECT_THAT(refusal(a_superblock(), none, group, device_bytes - 4096),
+              HasSubstr("was truncated"));
 }
 
 }  // namespace

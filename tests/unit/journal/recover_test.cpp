@@ -109,8 +109,8 @@ class TornBatch : public testing::TestWithParam<std::tuple<int, Under>> {
     return {at, at + size};
   }
 
-  /// Recovers with `device` in the place of the last batch. It counts as a whole or not at all; only
-  /// padding, which nobody reads, may be missing from a batch that counts.
+  /// Recovers with `device` in the place of the last batch. It counts as a whole or not at all;
+  /// only padding, which nobody reads, may be missing from a batch that counts.
   void expect_whole_or_nothing(const std::vector<std::byte>& device, const std::string& what) {
     std::copy(device.begin(), device.end(),
               image.bytes.begin() + static_cast<long>(image.offset(place)));
@@ -120,8 +120,12 @@ class TornBatch : public testing::TestWithParam<std::tuple<int, Under>> {
       EXPECT_EQ(found.volume_seqs, seqs_after) << what;
     else
       EXPECT_EQ(found.head.position, place) << what;
-    if (device == after) { EXPECT_EQ(found.head.position, image.head.position) << what; }
-    if (device == before) { EXPECT_EQ(found.head.position, place) << what; }
+    if (device == after) {
+      EXPECT_EQ(found.head.position, image.head.position) << what;
+    }
+    if (device == before) {
+      EXPECT_EQ(found.head.position, place) << what;
+    }
   }
 
   Image image;
@@ -149,8 +153,8 @@ TEST_P(TornBatch, WithAnyOneSectorMissingIsDiscardedWhole) {
 
 TEST_P(TornBatch, WithAnyHalfOfItsSectorsIsDiscardedWhole) {
   const char* given = std::getenv("CASCADE_SEED");
-  const unsigned seed = given != nullptr ? static_cast<unsigned>(std::atoi(given))
-                                         : std::random_device{}();
+  const unsigned seed =
+      given != nullptr ? static_cast<unsigned>(std::atoi(given)) : std::random_device{}();
   SCOPED_TRACE("again with: CASCADE_SEED=" + std::to_string(seed) +
                " ctest --preset dev -R TornBatch");
   std::mt19937 lots(seed);

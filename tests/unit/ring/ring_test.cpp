@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The daemon's side of a ring against a double of the kernel's: order, wrap, wake-ups that are never
-// lost, and neither side believing a wrong word of the other. I7, I8, I9.
+// The daemon's side of a ring against a double of the kernel's: order, wrap, wake-ups that are
+// never lost, and neither side believing a wrong word of the other. I7, I8, I9.
 #include "tests/double/ring_double.hpp"
 #include "tests/unit/format/make_record.hpp"
 
@@ -98,8 +98,9 @@ struct HostileWords {
 
 TEST(HostileDaemon, EveryWrongWordDetachesIt) {
   const HostileWords table[] = {
-      {"stored past received", 3, 4}, {"received past published", 6, 3}, {"received goes back", 1, 1},
-      {"stored goes back", 4, 1},     {"all ones", ~0ull, ~0ull},        {"sign bit", 1ull << 63, 2},
+      {"stored past received", 3, 4}, {"received past published", 6, 3},
+      {"received goes back", 1, 1},   {"stored goes back", 4, 1},
+      {"all ones", ~0ull, ~0ull},     {"sign bit", 1ull << 63, 2},
   };
   for (const HostileWords& words : table) {
     RingDouble ring(volume_a, slots, payload_bytes);
@@ -128,7 +129,8 @@ TEST(HostileDaemon, RandomWordsNeverMoveTheKernelPastWhatItPublished) {
     for (unsigned i = 0; i < 4; ++i) ring.write(i, pattern(512, i));
     memory.daemon->received = lots() % 8;
     memory.daemon->stored = lots() % 8;
-    const bool fair = memory.daemon->received <= 4 && memory.daemon->stored <= memory.daemon->received;
+    const bool fair =
+        memory.daemon->received <= 4 && memory.daemon->stored <= memory.daemon->received;
     EXPECT_EQ(ring.doorbell(), fair);
     EXPECT_LE(ring.stored(), 4u);
   }
@@ -213,9 +215,10 @@ class RingTorture : public testing::TestWithParam<int> {};
 
 TEST_P(RingTorture, NothingIsLostAndNobodySleepsForEver) {
   const char* given = std::getenv("CASCADE_SEED");
-  const unsigned seed = given != nullptr ? static_cast<unsigned>(std::atoi(given))
-                                         : std::random_device{}();
-  SCOPED_TRACE("again with: CASCADE_SEED=" + std::to_string(seed) + " ctest --preset tsan -R RingTorture");
+  const unsigned seed =
+      given != nullptr ? static_cast<unsigned>(std::atoi(given)) : std::random_device{}();
+  SCOPED_TRACE("again with: CASCADE_SEED=" + std::to_string(seed) +
+               " ctest --preset tsan -R RingTorture");
   constexpr std::uint64_t writes = 4000;
   const std::uint64_t small_slots = GetParam() % 2 == 0 ? 8 : slots;
   RingDouble ring(volume_a, small_slots, payload_bytes);
@@ -231,8 +234,8 @@ TEST_P(RingTorture, NothingIsLostAndNobodySleepsForEver) {
     if (lots() % 16 == 0 && !ring.wait_stored(seq, std::chrono::milliseconds(hang))) {
       ADD_FAILURE() << "a doorbell was lost: published " << ring.published() << ", waiting for "
                     << seq << ", taken " << memory.daemon->consumed << ", acknowledged "
-                    << memory.daemon->stored << ", stored " << ring.stored()
-                    << ", doorbell wanted " << memory.kernel->want_doorbell;
+                    << memory.daemon->stored << ", stored " << ring.stored() << ", doorbell wanted "
+                    << memory.kernel->want_doorbell;
       failed = true;
     }
     if (lots() % 64 == 0) std::this_thread::sleep_for(std::chrono::microseconds(lots() % 200));
