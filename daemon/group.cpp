@@ -50,7 +50,7 @@ Task<> GroupNode::run() {
   if (is_hub() || is_remote()) {
     if (auto started = co_await start_storage(); !started) fail(started.error());
   }
-  if (!failure_) {
+  if (!failure_ && !stopping_) {
     if (is_hub()) start_hub();
     if (is_remote()) ship_.reset(new ShipState{group_, *storage_->journal});
     if (!primary_volumes().empty()) start_primary();
@@ -107,7 +107,8 @@ Task<Result<void>> GroupNode::start_storage() {
   const std::function<void(const BatchInfo&)> note = [this](const BatchInfo& batch) {
     if (journal_feed_) journal_feed_->recovered(batch);
   };
-  auto opened = co_await journal.open(note);
+  const bool hold = is_hub() && group_.hub_ack == AckWhen::memory_sync;
+  auto opened = co_await journal.open(hold, note);
   if (!opened) co_return opened;
   auto copies = open_copies();
   if (!copies) co_return copies.error();
@@ -138,7 +139,7 @@ void GroupNode::start_hub() {
   Journal& journal = *storage_->journal;
   mirror_ = std::make_unique<MirrorVolumes>(group_, journal);
   mirror_->load([this](const Uuid& uuid) { return storage_->applier->copy_bytes(uuid); });
-  if (journal.was_crashed() && group_.hub_ack == AckWhen::memory_sync) {
+  if (journal.limit_seq() != std::numeric_limits<std::uint64_t>::max()) {
     mirror_->hold_until_resent();
     crew_.add(keep_hold());
   }

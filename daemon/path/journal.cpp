@@ -37,7 +37,8 @@ Task<Result<Superblock>> Journal::read_superblock(std::uint64_t offset) {
   co_return decode_superblock(buffer.span().first<superblock_bytes>());
 }
 
-Task<Result<void>> Journal::open(const std::function<void(const BatchInfo&)>& on_batch) {
+Task<Result<void>> Journal::open(bool hold_after_crash,
+                                 const std::function<void(const BatchInfo&)>& on_batch) {
   const auto a = co_await read_superblock(superblock_offset(0));
   const auto b = co_await read_superblock(superblock_offset(1));
   auto chosen = choose_superblock(a, b, group_, disk_.bytes(), disk_.path());
@@ -50,6 +51,8 @@ Task<Result<void>> Journal::open(const std::function<void(const BatchInfo&)>& on
   free_before_ = superblock_.tail_position;
   received_seq_ = sealed_seq_ = stored_seq_ = head_.seq - 1;
   superblock_.epoch += 1;
+  if (was_crashed_ && hold_after_crash)
+    superblock_.limit_seq = std::min(superblock_.limit_seq, received_seq_);
   superblock_.clean = false;
   co_return co_await write_superblock();
 }
@@ -86,8 +89,8 @@ Task<Result<void>> Journal::write_superblock() {
 
 // ---- taking in
 
-Task<> Journal::room() {
-  while (pending_bytes_ > pending_bytes_max && !failure_ && !stopping_) co_await progress_.wait();
+bool Journal::crowded() const {
+  return pending_bytes_ > pending_bytes_max && !failure_ && !stopping_;
 }
 
 void Journal::append(Incoming incoming) {

@@ -41,15 +41,18 @@ class Journal {
           std::uint64_t cache_bytes);
 
   /// Recovers to the last whole batch and begins a new epoch. Called once, before anything else.
+  /// `hold_after_crash`: if the last run was not closed in order, nothing past the recovered end may
+  /// be seen until set_limit() allows it; this is on disk before open() returns.
   /// `on_batch` is told of every batch found. Errors as of choose_superblock() and Recovery.
-  Task<Result<void>> open(const std::function<void(const BatchInfo&)>& on_batch);
+  Task<Result<void>> open(bool hold_after_crash,
+                          const std::function<void(const BatchInfo&)>& on_batch);
 
   /// Group commit, until stop() and until all that was appended is stored (or has failed).
   Task<> run();
   void stop();
 
-  /// Waits while what is pending would exceed its bound.
-  Task<> room();
+  /// What is pending exceeds its bound: wait for progress() before appending more.
+  bool crowded() const;
   /// Takes records with group_seq next_seq(), next_seq() + 1, ...
   void append(Incoming incoming);
   /// `told` is called for each batch when it is sealed.

@@ -41,6 +41,7 @@ Task<> Link::run() {
   Duration backoff = times_.reconnect_min;
   while (!stopping_) {
     if (feed_.streams().empty()) {
+      feed_.end();
       status_.reason = "no volume to replicate yet";
       co_await feed_.wait_for_streams();
       continue;
@@ -50,6 +51,7 @@ Task<> Link::run() {
     const std::uint64_t sessions = status_.sessions;
     at_once_ = false;
     const Error why = co_await connect_and_serve();
+    feed_.end();
     status_.connected = status_.connecting = false;
     feed_.link_state(LinkState::down);
     if (stopping_) break;
@@ -97,7 +99,6 @@ Task<Error> Link::connect_and_serve() {
     s.crew.add(beat(s));
   }
   co_await s.crew.join();
-  feed_.end();
   session_ = nullptr;
   at_once_ = s.at_once;
   co_return s.why;

@@ -37,7 +37,7 @@ class MirrorVolumes {
 
   /// Under `hub-ack memory-sync` a crashed hub may have lost received writes that the rings still
   /// hold, and the primaries send them again in any order. Until all of them are here, nothing past
-  /// the recovered end may be seen outside the journal.
+  /// the recovered end may be seen outside the journal. Call it if the journal has a limit.
   void hold_until_resent();
   bool holding() const { return !awaited_.empty(); }
   /// Volumes that the hold waits for.

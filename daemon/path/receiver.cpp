@@ -101,7 +101,10 @@ Task<Result<void>> Receiver::read_frame() {
 }
 
 Task<Result<void>> Receiver::read_data(const FrameHeader& header) {
-  co_await journal_.room();
+  while (journal_.crowded() && !ended_) {
+    watch_.heard();  // it is we who do not read
+    co_await journal_.progress().wait();
+  }
   if (journal_.failure()) co_return *journal_.failure();
   Incoming incoming;
   incoming.body = std::make_unique_for_overwrite<std::byte[]>(header.length);

@@ -20,11 +20,11 @@ CONFIG = "/etc/dmcascade/dmcascade.toml"
 CHOICES = {"send-order": "parallel", "hub-ack": "sync", "ship": "stored", "remote-ack": "sync"}
 
 
-def config_text(guests, choices, daemon=""):
+def config_text(guests, choices, daemon="", hub_journal="/dev/lab/journal"):
     nodes = "".join(f'[node.{n.lower()}]\nhost = "{n}"\naddress = "{g.address}:7420"\n\n'
                     for n, g in guests.items())
     group = (f'[group.shop]\nuuid = "{GROUP}"\nhub = "h"\nremote = "r"\n'
-             'journal = { h = "/dev/lab/journal", r = "/dev/lab/journal" }\n'
+             f'journal = {{ h = "{hub_journal}", r = "/dev/lab/journal" }}\n'
              + "".join(f'{k} = "{v}"\n' for k, v in choices.items()))
     volumes = "".join(
         f'\n[group.shop.volume.{name}]\nuuid = "{uuid}"\nprimary = "{primary.lower()}"\n'
@@ -50,10 +50,10 @@ class Cascade:
         for primary, _ in VOLUMES.values():
             load_module(self.g[primary])
 
-    def configure(self, daemon="", **choices):
+    def configure(self, daemon="", hub_journal="/dev/lab/journal", **choices):
         """Writes the configuration on all nodes; names like hub_ack for hub-ack."""
         self.choices = {**CHOICES, **{k.replace("_", "-"): v for k, v in choices.items()}}
-        text = config_text(self.g, self.choices, daemon)
+        text = config_text(self.g, self.choices, daemon, hub_journal)
         for guest in self.g.values():
             guest.write_file(CONFIG, text)
 

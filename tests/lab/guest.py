@@ -30,6 +30,10 @@ class GuestGone(AssertionError):
     pass
 
 
+class TimedOut(AssertionError):
+    """Something took longer than it may on this machine; nothing was found to be wrong."""
+
+
 class Process:
     """A command that was started in a guest and goes on by itself."""
 
@@ -124,8 +128,10 @@ class Guest:
     def ready(self, timeout=120):
         deadline = time.monotonic() + timeout
         while not self.up.wait(0.1):
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            if self.process.poll() is not None:
                 raise GuestGone(f"{self.name} did not come up:\n{self.console()[-2000:]}")
+            if time.monotonic() > deadline:
+                raise TimedOut(f"{self.name} did not come up:\n{self.console()[-2000:]}")
         self._configure_network()
 
     def _connect(self, name):
@@ -207,7 +213,7 @@ class Guest:
             self.pending[request["id"]] = waiter
         self.socket.sendall((json.dumps(request) + "\n").encode())
         if not waiter.wait(timeout):
-            raise GuestGone(f"{self.name}: no answer in {timeout} s to {request.get('cmd', request)}")
+            raise TimedOut(f"{self.name}: no answer in {timeout} s to {request.get('cmd', request)}")
         if waiter.reply is None:
             raise GuestGone(f"{self.name} is gone:\n{self.console()[-2000:]}")
         if "error" in waiter.reply:

@@ -10,7 +10,7 @@ import sys
 import time
 
 from . import image
-from .guest import Guest
+from .guest import Guest, TimedOut
 
 GiB = 1 << 30
 
@@ -23,7 +23,7 @@ def wait_until(condition, timeout=60, what="the condition", interval=0.1):
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {timeout} s")
+            raise TimedOut(f"{what}: not within {timeout} s")
         time.sleep(interval)
 
 

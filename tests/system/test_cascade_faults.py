@@ -116,7 +116,12 @@ def test_memory_sync_keeps_cause_and_effect_over_a_hub_crash(cascade, seed):
     """I3: rings send again in any order what a crashed hub had only received; neither hub nor remote
     shows any of it before all of it is back."""
     lots = random.Random(seed)
-    cascade.up(daemon=QUICK, hub_ack="memory-sync", ship="received", remote_ack="memory-sync")
+    hub = cascade.g["H"]
+    # A slow journal, so that much has been received and not stored when the hub dies.
+    hub.run("modprobe -a dm-mod dm-delay && dmsetup create slow --table \"0 $(blockdev --getsz "
+            "/dev/lab/journal) delay /dev/lab/journal 0 0 /dev/lab/journal 0 300\" && dmsetup mknodes")
+    cascade.up(daemon=QUICK, hub_journal="/dev/mapper/slow", hub_ack="memory-sync", ship="received",
+               remote_ack="memory-sync")
     wipe(cascade)
     writers = start_pingpong(cascade)
     before = (0, 0)
@@ -140,6 +145,26 @@ def test_memory_sync_keeps_cause_and_effect_over_a_hub_crash(cascade, seed):
     cascade.wait_drained()
     end = pingpong.check_copies(*copies(cascade, "R"))
     assert min(end) > 20, f"hardly anything was written: {end}"
+    cascade.compare()
+    cascade.down()
+    hub.run("dmsetup remove slow; rm -f /dev/mapper/slow")
+
+
+def test_a_volume_made_anew_while_the_hub_is_away_replicates(cascade):
+    """I7: the daemon lets go of the removed volume's ring and finds the new one's."""
+    cascade.up(daemon=QUICK)
+    fio_on_both(cascade, io="256k")
+    cascade.wait_drained()
+    cascade.lab.links["P1-H"].cut()
+    wait_until(lambda: cascade.status("P1")["links"][0]["state"] != "connected", 30, "P1 is alone")
+    cascade.tool("P1", "remove orders")
+    cascade.tool("P1", "create orders")
+    job = fio(cascade, "orders", io="512k")
+    time.sleep(1)
+    assert job.poll() is None, "a volume without its hub must wait"
+    cascade.lab.links["P1-H"].heal()
+    assert job.wait(120) == 0, job.output()
+    cascade.wait_drained()
     cascade.compare()
     cascade.down()
 

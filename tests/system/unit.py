@@ -49,6 +49,9 @@ def run(runner):
             runner.count("FAIL")
             say("FAIL", f"unit/{preset}: does not build")
             continue
-        before = runner.passed
+        before = runner.passed + runner.failed
         ctest(preset, label, runner.pattern, runner)
-        say("PASS", f"unit/{preset}: {runner.passed - before} cases")
+        cases = runner.passed + runner.failed - before
+        if cases == 0 and not runner.pattern:
+            runner.count("FAIL")
+        say("FAIL" if cases == 0 else "done", f"unit/{preset}: {cases} cases")
