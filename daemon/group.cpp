@@ -98,9 +98,11 @@ Task<Result<void>> GroupNode::start_storage() {
   if (!disk) co_return disk.error();
   auto storage = std::make_unique<Storage>();
   storage->journal_disk = std::move(*disk);
+  std::set<Uuid> volumes;
+  for (const VolumeConfig& volume : group_.volumes) volumes.insert(volume.uuid);
   storage->journal =
       std::make_unique<Journal>(seams_.executor, *storage->journal_disk, seams_.clock, group_.uuid,
-                                group_.journal_cache_bytes);
+                                std::move(volumes), group_.journal_cache_bytes);
   Journal& journal = *storage->journal;
   if (is_hub() && !group_.remote.empty())
     journal_feed_ = std::make_unique<JournalFeed>(group_, journal);
@@ -132,6 +134,14 @@ Task<> GroupNode::run_storage() {
   co_await parts.join();
   co_await sessions_.join();
   if (auto settled = co_await storage_->applier->settle(); !settled) co_return;
+  const Journal& journal = *storage_->journal;
+  if (const auto lost = journal.received_seq() - journal.stored_seq(); lost > 0)
+    report::log(
+        Level::warning, group_.name,
+        fmt::format("stopped with {} writes received and not stored (journal full, or it "
+                    "failed); the journal is left as after a crash, and the rings send them "
+                    "again",
+                    lost));
   (void)co_await storage_->journal->close();
 }
 

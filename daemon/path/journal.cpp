@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/path/journal.hpp"
 
+#include "daemon/report/log.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,10 +20,11 @@ std::size_t bytes_of(const Incoming& in) { return in.records.size_bytes() + in.p
 }  // namespace
 
 Journal::Journal(const Executor& executor, Disk& disk, Clock& clock, const Uuid& group,
-                 std::uint64_t cache_bytes)
+                 std::set<Uuid> volumes, std::uint64_t cache_bytes)
     : disk_(disk),
       clock_(clock),
       group_(group),
+      volumes_(std::move(volumes)),
       cache_bytes_max_(cache_bytes),
       arrived_(executor),
       progress_(executor),
@@ -43,6 +46,11 @@ Task<Result<void>> Journal::open(bool hold_after_crash,
   const auto b = co_await read_superblock(superblock_offset(1));
   auto chosen = choose_superblock(a, b, group_, disk_.bytes(), disk_.path());
   if (!chosen) co_return chosen.error();
+  for (const auto* copy : {&a, &b})
+    if (!*copy)
+      report::log(report::Level::warning, disk_.path(),
+                  fmt::format("one copy of the superblock is unusable ({}); the other one is taken",
+                              copy->error().text));
   superblock_ = std::move(*chosen);
   index_.emplace(superblock_.data_bytes);
   was_crashed_ = !superblock_.clean;
@@ -54,6 +62,8 @@ Task<Result<void>> Journal::open(bool hold_after_crash,
   if (was_crashed_ && hold_after_crash)
     superblock_.limit_seq = std::min(superblock_.limit_seq, received_seq_);
   superblock_.clean = false;
+  // Both copies: whichever is lost later, the other one knows of this opening.
+  if (auto first = co_await write_superblock(); !first) co_return first;
   co_return co_await write_superblock();
 }
 
@@ -72,7 +82,7 @@ Task<Result<void>> Journal::walk(const std::function<void(const BatchInfo&)>& on
     }
   }
   head_ = recovery.head();
-  stored_volumes_ = recovery.volume_seqs();
+  stored_volumes_ = recovery.volumes();
   co_return Result<void>{};
 }
 
@@ -80,11 +90,26 @@ Task<Result<void>> Journal::write_superblock() {
   superblock_.generation += 1;
   // What is stored by now can't be a torn tail any more.
   superblock_.epoch_number = head_.number;
+  forget_volumes();
   superblock_.volumes.clear();
-  for (const auto& [uuid, seq] : stored_volumes_) superblock_.volumes.push_back({uuid, seq});
+  for (const auto& [uuid, place] : stored_volumes_)
+    superblock_.volumes.push_back({uuid, place.volume_seq});
+  if (superblock_.volumes.size() > superblock_volumes_max)
+    co_return Error{Errc::full,
+                    fmt::format("{}: writes of {} volumes are in the journal, which has "
+                                "room for {}; take fewer volumes out of the "
+                                "configuration at a time",
+                                disk_.path(), superblock_.volumes.size(), superblock_volumes_max)};
   AlignedBuffer buffer(superblock_bytes);
   encode_superblock(superblock_, buffer.span().first<superblock_bytes>());
   co_return co_await disk_.write_durable(superblock_offset(superblock_.generation), buffer.span());
+}
+
+/// Volumes that are neither configured nor have a write at or behind the tail.
+void Journal::forget_volumes() {
+  std::erase_if(stored_volumes_, [this](const auto& entry) {
+    return !volumes_.contains(entry.first) && entry.second.group_seq < superblock_.tail_seq;
+  });
 }
 
 // ---- taking in
@@ -110,7 +135,7 @@ void Journal::stop() {
 
 std::uint64_t Journal::stored_volume_seq(const Uuid& volume) const {
   const auto found = stored_volumes_.find(volume);
-  return found == stored_volumes_.end() ? 0 : found->second;
+  return found == stored_volumes_.end() ? 0 : found->second.volume_seq;
 }
 
 // ---- group commit
@@ -245,14 +270,17 @@ void Journal::advance_head(const BatchInfo& info) {
 void Journal::note_stored(const Batch& batch) {
   stored_seq_ = batch.last_seq();
   head_.seq = stored_seq_ + 1;
+  const auto note = [this](const Record& record) {
+    stored_volumes_[volume_of(record)] = {volume_seq_of(record), group_seq_of(record)};
+  };
   const Record* last = nullptr;
   for (const Record& record : batch.records()) {
     // Runs of one volume are the rule: look its entry up once a run.
     if (last != nullptr && std::memcmp(last->volume, record.volume, CASCADE_UUID_BYTES) != 0)
-      stored_volumes_[volume_of(*last)] = volume_seq_of(*last);
+      note(*last);
     last = &record;
   }
-  if (last != nullptr) stored_volumes_[volume_of(*last)] = volume_seq_of(*last);
+  if (last != nullptr) note(*last);
   progress_.notify();
 }
 
@@ -351,7 +379,9 @@ void Journal::set_limit(std::uint64_t limit_seq) {
 
 Task<Result<void>> Journal::close() {
   if (failure_) co_return *failure_;
-  superblock_.clean = true;
+  // A full journal may end with writes that have no place in it: received, even acknowledged on
+  // receipt, and gone. Whoever opens it next has to know.
+  superblock_.clean = pending_.empty() && stored_seq_ == received_seq_;
   co_return co_await write_superblock();
 }
 

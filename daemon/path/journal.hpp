@@ -24,6 +24,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace cascade {
@@ -37,13 +38,15 @@ struct Incoming {
 
 class Journal {
  public:
+  /// `volumes`: those of the configuration; others are remembered while the journal holds writes of
+  /// theirs.
   Journal(const Executor& executor, Disk& disk, Clock& clock, const Uuid& group,
-          std::uint64_t cache_bytes);
+          std::set<Uuid> volumes, std::uint64_t cache_bytes);
 
   /// Recovers to the last whole batch and begins a new epoch. Called once, before anything else.
-  /// `hold_after_crash`: if the last run was not closed in order, nothing past the recovered end may
-  /// be seen until set_limit() allows it; this is on disk before open() returns.
-  /// `on_batch` is told of every batch found. Errors as of choose_superblock() and Recovery.
+  /// `hold_after_crash`: if the last run was not closed in order, nothing past the recovered end
+  /// may be seen until set_limit() allows it; this is on disk before open() returns. `on_batch` is
+  /// told of every batch found. Errors as of choose_superblock() and Recovery.
   Task<Result<void>> open(bool hold_after_crash,
                           const std::function<void(const BatchInfo&)>& on_batch);
 
@@ -93,10 +96,9 @@ class Journal {
   std::uint64_t used_bytes() const { return head_.position - free_before_; }
 
  private:
-  using VolumeSeqs = std::map<Uuid, std::uint64_t>;
-
   Task<Result<Superblock>> read_superblock(std::uint64_t offset);
   Task<Result<void>> write_superblock();
+  void forget_volumes();
   Task<Result<void>> walk(const std::function<void(const BatchInfo&)>& on_batch);
   std::size_t select_pending() const;
   std::shared_ptr<Batch> seal(std::size_t frames);
@@ -118,7 +120,8 @@ class Journal {
   Superblock superblock_;
   Recovery::Head head_;
   std::optional<JournalIndex> index_;
-  VolumeSeqs stored_volumes_;
+  std::set<Uuid> volumes_;
+  std::map<Uuid, VolumePlace> stored_volumes_;
 
   std::deque<Incoming> pending_;
   std::size_t pending_bytes_ = 0;

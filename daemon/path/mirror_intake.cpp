@@ -81,6 +81,21 @@ Result<MirrorVolumes::Volume*> MirrorIntake::entitled(const Hello& hello,
   return volume;
 }
 
+/// A fresh ring goes on behind what is stored: what is only received would be lost with this
+/// daemon, and its numbers with it. So nothing of the ring before may be on its way when one
+/// begins.
+Result<void> MirrorIntake::settle(MirrorVolumes::Volume& volume) {
+  if (volume.superseded && volume.owner != this) volume.superseded();
+  volume.owner = nullptr;
+  volume.superseded = nullptr;
+  const std::uint64_t stored = volumes_.journal().stored_volume_seq(volume.config->uuid);
+  if (stored == volume.received) return {};
+  return Error{Errc::refused,
+               fmt::format("volume {}: the hub is still storing writes {} to {} of its earlier "
+                           "ring, and takes the new one after that",
+                           volume.config->name, stored + 1, volume.received)};
+}
+
 Result<Welcome> MirrorIntake::open(const Hello& hello, std::function<void()> superseded) {
   std::vector<MirrorVolumes::Volume*> streams;
   for (const auto& stream : hello.streams) {
@@ -88,6 +103,9 @@ Result<Welcome> MirrorIntake::open(const Hello& hello, std::function<void()> sup
     if (!volume) return volume.error();
     streams.push_back(*volume);
   }
+  for (std::size_t i = 0; i < streams.size(); ++i)
+    if (hello.streams[i].fresh)
+      if (auto settled = settle(*streams[i]); !settled) return settled.error();
   Welcome welcome;
   for (std::size_t i = 0; i < streams.size(); ++i) {
     auto* volume = streams[i];

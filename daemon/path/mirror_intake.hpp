@@ -69,6 +69,7 @@ class MirrorIntake final : public Intake {
 
  private:
   Result<MirrorVolumes::Volume*> entitled(const Hello& hello, const Hello::Stream& stream);
+  Result<void> settle(MirrorVolumes::Volume& volume);
   void drop_known(Incoming& incoming);
   Result<void> accept(const Record& record);
   MirrorVolumes::Volume* mine(const Uuid& uuid);

@@ -109,9 +109,9 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
     return Error{Errc::version, fmt::format("superblock: version is {}, this program reads {}",
                                             le32toh(disk.version), journal_version)};
   const std::size_t volumes = le32toh(disk.volumes);
-  if (volumes > limits::group_volumes_max)
+  if (volumes > superblock_volumes_max)
     return corrupt(fmt::format("superblock: {} volumes, at most {} are allowed", volumes,
-                               limits::group_volumes_max));
+                               superblock_volumes_max));
   Superblock sb;
   sb.group = get_uuid(disk.group);
   sb.journal = get_uuid(disk.journal);

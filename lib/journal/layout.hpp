@@ -77,7 +77,11 @@ struct VolumeEntry {
   std::uint64_t volume_seq;
 };
 static_assert(sizeof(VolumeEntry) == 24);
-static_assert(sizeof(SuperblockDisk) + limits::group_volumes_max * sizeof(VolumeEntry) <=
+
+/// The volumes of a full configuration, and as many that were taken out of it and still have writes
+/// in the journal.
+inline constexpr std::size_t superblock_volumes_max = 2 * limits::group_volumes_max;
+static_assert(sizeof(SuperblockDisk) + superblock_volumes_max * sizeof(VolumeEntry) <=
               superblock_bytes);
 
 /// Opens a batch. 128 bytes, records follow at once.
@@ -130,7 +134,7 @@ struct Superblock {
 /// A fresh journal for a device of `device_bytes`; Errc::invalid if that is too small.
 Result<Superblock> format_superblock(const Uuid& group, std::uint64_t device_bytes);
 
-/// Fills all of `out`. Needs volumes.size() <= limits::group_volumes_max.
+/// Fills all of `out`. Needs volumes.size() <= superblock_volumes_max.
 void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_bytes> out);
 
 /// Checks magic, checksum, version, bounds. Errc::corrupt, Errc::version; Errc::not_found when

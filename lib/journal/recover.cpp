@@ -21,7 +21,7 @@ Recovery::Recovery(const Superblock& superblock) : superblock_(superblock) {
   head_.number = superblock.tail_number;
   head_.seq = superblock.tail_seq;
   head_.previous_crc = superblock.tail_previous_crc;
-  for (const auto& volume : superblock.volumes) volume_seqs_[volume.uuid] = volume.volume_seq;
+  for (const auto& volume : superblock.volumes) volumes_[volume.uuid] = {volume.volume_seq, 0};
 }
 
 std::uint64_t Recovery::offset_of(std::uint64_t position) const {
@@ -78,6 +78,8 @@ Result<void> Recovery::follows(const BatchInfo& info) const {
     return wrong("epoch", info.epoch, superblock_.epoch);
   if (info.epoch < last_epoch_ || info.epoch > superblock_.epoch)
     return wrong("epoch", info.epoch, last_epoch_);
+  if (info.number >= superblock_.epoch_number && superblock_.clean)
+    return wrong("number", info.number, superblock_.epoch_number - 1);
   const bool fits = info.kind == BatchKind::skip ? info.bytes == to_end(info.position)
                                                  : info.bytes <= to_end(info.position);
   if (!fits) return wrong("size", info.bytes, to_end(info.position));
@@ -110,7 +112,8 @@ Result<std::optional<BatchInfo>> Recovery::feed_batch(std::span<const std::byte>
 }
 
 std::optional<BatchInfo> Recovery::accept(const BatchInfo& info, std::span<const Record> records) {
-  for (const Record& record : records) volume_seqs_[volume_of(record)] = volume_seq_of(record);
+  for (const Record& record : records)
+    volumes_[volume_of(record)] = {volume_seq_of(record), group_seq_of(record)};
   head_.position = info.position + info.bytes;
   head_.number = info.number + 1;
   head_.seq = info.first_seq + info.records;
@@ -130,23 +133,43 @@ Error Recovery::damaged(const std::string& why) const {
                            head_.number, offset_of(head_.position), why)};
 }
 
+bool Recovery::later_than_superblock(const BatchInfo& info) const {
+  return info.epoch > superblock_.epoch || info.position > expected_.position || superblock_.clean;
+}
+
+Error Recovery::superblock_lost(const BatchInfo& info) const {
+  return Error{
+      Errc::corrupt,
+      fmt::format("the journal holds batch {} of opening {} (byte {} of the device), which "
+                  "its superblock does not know: the newest superblock is lost or was put "
+                  "back; nothing was changed; take a copy of the device, then fetch what is "
+                  "missing from upstream or format it anew",
+                  info.number, info.epoch, offset_of(info.position))};
+}
+
 /// The batch at the head is not whole. What was stable once is damaged; anything else may be torn.
 Result<std::optional<BatchInfo>> Recovery::stop_at(const std::string& why) {
   if (head_.number < superblock_.epoch_number) return damaged(why);
   why_ = why;
   const std::uint64_t used = head_.position - superblock_.tail_position;
   const std::uint64_t room = superblock_.data_bytes - used;
-  probe_ = head_.position + journal_block;
+  probe_ = head_.position;
   probe_end_ = head_.position + std::min(room, probe_bytes_max);
   phase_ = probe_ < probe_end_ ? Phase::probe : Phase::done;
   return std::optional<BatchInfo>{};
 }
 
-/// A batch of the run that crashed which says that the one at the head was stable before it.
+/// Whether a batch found at `position`, which is free by the superblock, says that the head is not
+/// where the writing ended: written later than this superblock knows of (a later opening, or a
+/// later lap), or by the run that crashed, after the batch at the head had been stable. A
+/// superblock that was closed in order knows of every batch of its epoch.
 bool Recovery::is_evidence(const BatchInfo& info, std::uint64_t position) const {
-  return info.position == position && info.epoch == superblock_.epoch &&
-         info.number > head_.number && info.durable_number >= head_.number &&
-         info.bytes <= to_end(position);
+  if (offset_of(info.position) != offset_of(position) || info.position < position ||
+      info.epoch < superblock_.epoch || info.bytes > to_end(position))
+    return false;
+  if (info.position > position || info.epoch > superblock_.epoch) return true;
+  if (info.number >= superblock_.epoch_number && superblock_.clean) return true;
+  return info.number > head_.number && info.durable_number >= head_.number;
 }
 
 Result<std::optional<BatchInfo>> Recovery::feed_probe(std::span<const std::byte> bytes) {
@@ -157,6 +180,7 @@ Result<std::optional<BatchInfo>> Recovery::feed_probe(std::span<const std::byte>
     bytes = bytes.subspan(journal_block);
     if (!info || !is_evidence(*info, position)) continue;
     expected_ = *info;
+    expected_.position = position;
     if (info->kind == BatchKind::skip) expected_.bytes = journal_block;
     phase_ = Phase::probed_batch;
     return std::optional<BatchInfo>{};
@@ -166,7 +190,8 @@ Result<std::optional<BatchInfo>> Recovery::feed_probe(std::span<const std::byte>
 }
 
 Result<std::optional<BatchInfo>> Recovery::feed_probed_batch(std::span<const std::byte> bytes) {
-  if (check_batch(bytes, superblock_.journal)) return damaged(why_);
+  if (const auto whole = check_batch(bytes, superblock_.journal))
+    return later_than_superblock(*whole) ? superblock_lost(*whole) : damaged(why_);
   phase_ = probe_ < probe_end_ ? Phase::probe : Phase::done;
   return std::optional<BatchInfo>{};
 }

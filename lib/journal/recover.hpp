@@ -15,6 +15,13 @@
 
 namespace cascade {
 
+/// How far a journal has one volume.
+struct VolumePlace {
+  std::uint64_t volume_seq = 0;  // of its last write
+  std::uint64_t group_seq = 0;   // of the same, if that was seen in the journal; else zero
+  auto operator<=>(const VolumePlace&) const = default;
+};
+
 class Recovery {
  public:
   struct Read {
@@ -43,8 +50,8 @@ class Recovery {
   /// Valid once next() returns nothing and no feed() failed.
   const Head& head() const { return head_; }
 
-  /// Last volume_seq of each volume through the head.
-  const std::map<Uuid, std::uint64_t>& volume_seqs() const { return volume_seqs_; }
+  /// Each volume's last write through the head.
+  const std::map<Uuid, VolumePlace>& volumes() const { return volumes_; }
 
  private:
   enum class Phase { header, batch, probe, probed_batch, done };
@@ -57,6 +64,8 @@ class Recovery {
   std::optional<BatchInfo> accept(const BatchInfo& info, std::span<const Record> records);
   Result<std::optional<BatchInfo>> stop_at(const std::string& why);
   Error damaged(const std::string& why) const;
+  bool later_than_superblock(const BatchInfo& info) const;
+  Error superblock_lost(const BatchInfo& info) const;
   bool is_evidence(const BatchInfo& info, std::uint64_t position) const;
   std::uint64_t offset_of(std::uint64_t position) const;
   std::uint64_t to_end(std::uint64_t position) const;
@@ -69,7 +78,7 @@ class Recovery {
   std::string why_;     // what is wrong with the batch at the head
   std::uint64_t probe_ = 0;
   std::uint64_t probe_end_ = 0;
-  std::map<Uuid, std::uint64_t> volume_seqs_;
+  std::map<Uuid, VolumePlace> volumes_;
 };
 
 }  // namespace cascade

@@ -21,6 +21,7 @@ struct Image {
   explicit Image(std::uint64_t device_bytes = journal_data_offset + journal_data_bytes_min)
       : sb(*format_superblock(group, device_bytes)), bytes(device_bytes) {
     sb.epoch = 1;
+    sb.clean = false;
     head = {sb.tail_position, sb.tail_number, sb.tail_seq, 0, false};
   }
 
@@ -76,7 +77,7 @@ struct Image {
     std::optional<Error> error;
     Recovery::Head head;
     std::vector<std::uint64_t> first_seqs;
-    std::map<Uuid, std::uint64_t> volume_seqs;
+    std::map<Uuid, VolumePlace> volumes;
   };
 
   Recovered recover() const {
@@ -91,7 +92,7 @@ struct Image {
       if (*batch) out.first_seqs.push_back((*batch)->first_seq);
     }
     out.head = recovery.head();
-    out.volume_seqs = recovery.volume_seqs();
+    out.volumes = recovery.volumes();
     return out;
   }
 };

@@ -35,7 +35,7 @@ TEST(Recovery, FindsEveryWholeBatch) {
   EXPECT_EQ(found.head.seq, 105u);
   EXPECT_EQ(found.head.position, image.head.position);
   EXPECT_EQ(found.head.previous_crc, image.head.previous_crc);
-  EXPECT_EQ(found.volume_seqs.at(volume_a), 104u);
+  EXPECT_EQ(found.volumes.at(volume_a).volume_seq, 104u);
 }
 
 /// What stood at the place before: nothing, something else, or the batch of an earlier lap.
@@ -94,7 +94,7 @@ class TornBatch : public testing::TestWithParam<std::tuple<int, Under>> {
     const std::byte* at = image.bytes.data() + image.offset(place);
     after.assign(at, at + size);
     before = what_was_there(size);
-    seqs_after = image.recover().volume_seqs;
+    places_after = image.recover().volumes;
   }
 
   std::vector<std::byte> what_was_there(std::size_t size) const {
@@ -117,7 +117,7 @@ class TornBatch : public testing::TestWithParam<std::tuple<int, Under>> {
     const auto found = image.recover();
     ASSERT_FALSE(found.error) << what << ": " << found.error->text;
     if (found.head.position == image.head.position)
-      EXPECT_EQ(found.volume_seqs, seqs_after) << what;
+      EXPECT_EQ(found.volumes, places_after) << what;
     else
       EXPECT_EQ(found.head.position, place) << what;
     if (device == after) {
@@ -131,7 +131,7 @@ class TornBatch : public testing::TestWithParam<std::tuple<int, Under>> {
   Image image;
   std::uint64_t place = 0;
   std::vector<std::byte> before, after;  // of the last batch's place
-  std::map<Uuid, std::uint64_t> seqs_after;
+  std::map<Uuid, VolumePlace> places_after;
 };
 
 TEST_P(TornBatch, CutAtAnySectorIsDiscardedWhole) {
@@ -246,6 +246,60 @@ TEST(Recovery, OfAnotherJournalsBatchesFindsNothing) {
   const auto found = image.recover();
   ASSERT_FALSE(found.error);
   EXPECT_EQ(found.head.position, 0u);
+}
+
+// P5: what a run wrote is never taken for a torn tail because its superblock is lost.
+TEST(Damage, BatchesOfALaterOpeningThanTheSuperblockAreNoTornTail) {
+  for (const bool clean : {false, true}) {
+    Image image;
+    image.append(2, 4096);
+    Superblock older = image.sb;
+    older.epoch_number = image.head.number;
+    older.clean = clean;
+    image.sb.epoch = 2;
+    image.append(1, 512);
+    image.sb = older;
+    const auto found = image.recover();
+    ASSERT_TRUE(found.error) << clean;
+    EXPECT_THAT(found.error->text, HasSubstr("batch 2 of opening 2"));
+    EXPECT_THAT(found.error->text, HasSubstr("superblock"));
+  }
+}
+
+TEST(Damage, BatchesOfALaterOpeningBehindDamageAreFound) {
+  Image image;
+  image.append(2, 4096);
+  const Superblock older = image.sb;
+  image.sb.epoch = 2;
+  const auto hurt = image.append(1, 512);
+  image.append(1, 512);
+  image.sb = older;
+  image.bytes[image.offset(hurt) + 9] ^= std::byte{1};
+  const auto found = image.recover();
+  ASSERT_TRUE(found.error);
+  EXPECT_THAT(found.error->text, HasSubstr("superblock does not know"));
+}
+
+TEST(Damage, ALaterLapWhereTheSuperblockSeesItsTailIsFound) {
+  Image image;
+  const Superblock older = image.sb;
+  while (image.head.position < image.sb.data_bytes + (1 << 20)) image.append(8, 131072);
+  image.sb = older;
+  const auto found = image.recover();
+  ASSERT_TRUE(found.error);
+  EXPECT_THAT(found.error->text, HasSubstr("superblock does not know"));
+}
+
+TEST(Damage, BatchesBehindTheEndOfAJournalThatWasClosedInOrderAreFound) {
+  Image image;
+  image.append(2, 4096);
+  image.sb.epoch_number = image.head.number;
+  image.sb.clean = true;
+  ASSERT_FALSE(image.recover().error);
+  image.append(1, 512);
+  const auto found = image.recover();
+  ASSERT_TRUE(found.error);
+  EXPECT_THAT(found.error->text, HasSubstr("superblock does not know"));
 }
 
 TEST(Recovery, GoesRoundManyTimes) {

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Time that moves when a test says so.
+#pragma once
+
+#include "daemon/io/clock.hpp"
+
+#include <list>
+
+namespace cascade::test {
+
+class VirtualClock final : public Clock {
+ public:
+  explicit VirtualClock(const Executor& executor) : executor_(executor) {}
+
+  void advance(Duration duration) {
+    now_ += duration;
+    for (Sleeper* sleeper : sleepers_)
+      if (sleeper->until <= now_) sleeper->signal.notify();
+  }
+
+  TimePoint now() const override { return now_; }
+  std::uint64_t realtime_ns() const override {
+    return realtime_base_ns +
+           static_cast<std::uint64_t>(
+               std::chrono::duration_cast<std::chrono::nanoseconds>(now_.time_since_epoch())
+                   .count());
+  }
+  std::unique_ptr<Timer> timer() override { return std::make_unique<VirtualTimer>(*this); }
+
+ private:
+  static constexpr std::uint64_t realtime_base_ns = 1'700'000'000'000'000'000;
+
+  struct Sleeper {
+    TimePoint until;
+    Signal signal;
+    bool cancelled = false;
+  };
+
+  class VirtualTimer final : public Timer {
+   public:
+    explicit VirtualTimer(VirtualClock& clock) : clock_(clock) {}
+
+    Task<> sleep(Duration duration) override {
+      Sleeper sleeper{clock_.now_ + duration, Signal(clock_.executor_)};
+      const auto place = clock_.sleepers_.insert(clock_.sleepers_.end(), &sleeper);
+      current_ = &sleeper;
+      while (clock_.now_ < sleeper.until && !sleeper.cancelled) co_await sleeper.signal.wait();
+      current_ = nullptr;
+      clock_.sleepers_.erase(place);
+    }
+    void cancel() override {
+      if (current_ == nullptr) return;
+      current_->cancelled = true;
+      current_->signal.notify();
+    }
+
+   private:
+    VirtualClock& clock_;
+    Sleeper* current_ = nullptr;
+  };
+
+  Executor executor_;
+  TimePoint now_{};
+  std::list<Sleeper*> sleepers_;
+};
+
+}  // namespace cascade::test

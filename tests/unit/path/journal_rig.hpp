@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A journal on a disk in memory, and verbs for it. Everything runs on the test's own thread.
+#pragma once
+
+#include "daemon/path/journal.hpp"
+#include "tests/double/memory_disk.hpp"
+#include "tests/double/virtual_clock.hpp"
+#include "tests/unit/format/make_record.hpp"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <span>
+#include <vector>
+
+namespace cascade::test {
+
+inline constexpr std::uint64_t journal_disk_bytes = journal_data_offset + journal_data_bytes_min;
+
+/// An event loop and what stands on it.
+struct World {
+  asio::io_context io{1};
+  Executor executor = io.get_executor();
+  VirtualClock clock{executor};
+
+  /// Runs until nothing is left to do but wait.
+  void settle() {
+    io.restart();
+    while (io.poll() > 0) io.restart();
+  }
+
+  template <class T>
+  T get(Task<T> task) {
+    std::optional<T> out;
+    asio::co_spawn(executor, keep(std::move(task), out), [](std::exception_ptr failure) {
+      if (failure) std::rethrow_exception(failure);
+    });
+    settle();
+    if (!out) throw std::logic_error("the task still waits");
+    return std::move(*out);
+  }
+
+ private:
+  template <class T>
+  static Task<> keep(Task<T> task, std::optional<T>& out) {
+    out.emplace(co_await std::move(task));
+  }
+};
+
+inline void format(MemoryDisk& disk, const Uuid& group_uuid = group) {
+  const Superblock sb = *format_superblock(group_uuid, disk.bytes());
+  std::fill(disk.image().begin(), disk.image().end(), std::byte{0});
+  for (const std::uint64_t generation : {0, 1})
+    encode_superblock(
+        sb,
+        std::span(disk.image()).subspan(superblock_offset(generation)).first<superblock_bytes>());
+}
+
+inline Superblock superblock_on(MemoryDisk& disk) {
+  const auto copy = [&](std::uint64_t generation) {
+    return decode_superblock(std::span<const std::byte>(disk.image())
+                                 .subspan(superblock_offset(generation))
+                                 .first<superblock_bytes>());
+  };
+  return *choose_superblock(copy(0), copy(1), group, disk.bytes(), disk.path());
+}
+
+/// Records with their payloads, as a Receiver hands them on.
+inline Incoming incoming(std::span<const Record> records, std::span<const std::byte> payload) {
+  Incoming in;
+  in.body = std::make_unique<std::byte[]>(records.size_bytes() + payload.size());
+  std::memcpy(in.body.get(), records.data(), records.size_bytes());
+  if (!payload.empty())
+    std::memcpy(in.body.get() + records.size_bytes(), payload.data(), payload.size());
+  in.records = {reinterpret_cast<Record*>(in.body.get()), records.size()};
+  in.payload = {in.body.get() + records.size_bytes(), payload.size()};
+  return in;
+}
+
+/// One write of `bytes`, numbered for its volume, and for its group if `group_seq` is given.
+inline Incoming one_write(std::uint64_t volume_seq, std::size_t bytes = 4096,
+                          std::uint64_t group_seq = 0, const Uuid& volume = volume_a,
+                          std::uint64_t sector = 0) {
+  const auto data = pattern(bytes, static_cast<unsigned>(volume_seq));
+  Record record = make_record(volume_seq, data, sector, volume);
+  if (group_seq > 0) set_group_seq(record, group_seq);
+  return incoming(std::span(&record, 1), data);
+}
+
+/// A journal that is open and running.
+struct RunningJournal {
+  RunningJournal(World& world, MemoryDisk& disk, bool hold = false,
+                 std::set<Uuid> volumes = {volume_a, volume_b}, std::uint64_t cache = 1 << 20)
+      : world_(world),
+        journal(world.executor, disk, world.clock, group, std::move(volumes), cache),
+        crew(world.executor) {
+    opened = world.get(journal.open(hold, [](const BatchInfo&) {}));
+    if (opened) crew.add(journal.run());
+  }
+
+  void put(std::uint64_t volume_seq, std::size_t bytes = 4096, const Uuid& volume = volume_a) {
+    journal.append(one_write(volume_seq, bytes, journal.next_seq(), volume));
+    world_.settle();
+  }
+  /// Everything before `seq` may go.
+  Result<void> checkpoint(std::uint64_t applied, std::uint64_t keep) {
+    return world_.get(journal.checkpoint(applied, keep));
+  }
+  Result<void> stop_in_order() {
+    journal.stop();
+    world_.settle();
+    return world_.get(journal.close());
+  }
+
+  World& world_;
+  Journal journal;
+  Crew crew;
+  Result<void> opened;
+};
+
+}  // namespace cascade::test

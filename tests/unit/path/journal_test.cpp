@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The writer of a journal: what "clean", "stored" and "free" mean after any end. I1, I3, I4, I8.
+#include "tests/unit/path/journal_rig.hpp"
+
+#include <gmock/gmock.h>
+
+namespace cascade::test {
+namespace {
+
+using testing::HasSubstr;
+
+class JournalWriter : public testing::Test {
+ protected:
+  void SetUp() override { format(disk); }
+
+  World world;
+  MemoryDisk disk{world.executor, "journal", journal_disk_bytes};
+};
+
+TEST_F(JournalWriter, IsCleanWhenAllThatWasReceivedIsStored) {
+  RunningJournal run(world, disk);
+  for (std::uint64_t i = 1; i <= 3; ++i) run.put(i);
+  EXPECT_FALSE(superblock_on(disk).clean);
+  ASSERT_TRUE(run.stop_in_order());
+  EXPECT_TRUE(superblock_on(disk).clean);
+  RunningJournal again(world, disk);
+  EXPECT_FALSE(again.journal.was_crashed());
+  EXPECT_EQ(again.journal.stored_seq(), 3u);
+  EXPECT_TRUE(again.stop_in_order());
+}
+
+// P4: acknowledged on receipt, dropped because there was no room: never "clean".
+TEST_F(JournalWriter, StoppedWhileFullIsNotClean) {
+  RunningJournal run(world, disk);
+  std::uint64_t seq = 0;
+  while (!run.journal.starved()) run.put(++seq, 256 * 1024);
+  run.put(++seq);
+  ASSERT_LT(run.journal.stored_seq(), run.journal.received_seq());
+  const auto stored = run.journal.stored_seq();
+  ASSERT_TRUE(run.stop_in_order());
+  EXPECT_FALSE(superblock_on(disk).clean);
+
+  RunningJournal again(world, disk, true);
+  EXPECT_TRUE(again.journal.was_crashed());
+  EXPECT_EQ(again.journal.stored_seq(), stored);
+  EXPECT_EQ(again.journal.limit_seq(), stored) << "what may be lost is held back";
+  EXPECT_TRUE(again.stop_in_order());
+}
+
+// P5: either copy of the superblock may be lost, at any time, without a stored write being lost.
+TEST_F(JournalWriter, LosesNothingWithEitherCopyOfItsSuperblock) {
+  for (const std::uint64_t lost : {0, 1})
+    for (const bool checkpointed : {false, true}) {
+      format(disk);
+      RunningJournal run(world, disk);
+      for (std::uint64_t i = 1; i <= 50; ++i) run.put(i);
+      if (checkpointed) {
+        ASSERT_TRUE(run.checkpoint(20, 10));
+      }
+      const auto image = disk.image();
+      run.journal.stop();
+      world.settle();
+      disk.image() = image;  // as if it had been killed
+      disk.image()[superblock_offset(lost) + 77] ^= std::byte{1};
+      RunningJournal again(world, disk);
+      ASSERT_TRUE(again.opened) << again.opened.error().text;
+      EXPECT_EQ(again.journal.stored_seq(), 50u) << "copy " << lost;
+      EXPECT_TRUE(again.stop_in_order());
+    }
+}
+
+TEST_F(JournalWriter, PutBackToAnEarlierSuperblockSaysSoAndChangesNothing) {
+  const auto both =
+      std::vector<std::byte>(disk.image().begin(), disk.image().begin() + 2 * superblock_bytes);
+  {
+    RunningJournal run(world, disk);
+    for (std::uint64_t i = 1; i <= 5; ++i) run.put(i);
+    ASSERT_TRUE(run.stop_in_order());
+  }
+  std::copy(both.begin(), both.end(), disk.image().begin());
+  const auto before = disk.image();
+  RunningJournal again(world, disk);
+  ASSERT_FALSE(again.opened);
+  EXPECT_EQ(again.opened.error().code, Errc::corrupt);
+  EXPECT_THAT(again.opened.error().text, HasSubstr("which its superblock does not know"));
+  EXPECT_EQ(disk.image(), before);
+}
+
+// P14: volumes come and go; the superblock keeps to those that matter.
+TEST_F(JournalWriter, ForgetsVolumesThatAreNeitherConfiguredNorInTheJournal) {
+  const Uuid gone = make_uuid();
+  {
+    RunningJournal run(world, disk, false, {volume_a, gone});
+    run.put(7, 4096, gone);
+    run.put(1);
+    ASSERT_TRUE(run.stop_in_order());
+  }
+  RunningJournal run(world, disk);
+  EXPECT_EQ(run.journal.stored_volume_seq(gone), 7u) << "it has a write in the journal";
+  run.put(2);
+  ASSERT_TRUE(run.checkpoint(3, 1));
+  EXPECT_EQ(run.journal.stored_volume_seq(gone), 7u);
+  for (std::uint64_t i = 3; i < 6; ++i) run.put(i, 256 * 1024);
+  ASSERT_TRUE(run.checkpoint(6, 6));
+  ASSERT_GT(run.journal.first_seq(), 1u);
+  EXPECT_EQ(run.journal.stored_volume_seq(gone), 0u);
+  EXPECT_EQ(superblock_on(disk).volumes.size(), 1u);
+  EXPECT_TRUE(run.stop_in_order());
+}
+
+TEST_F(JournalWriter, WithMoreVolumesThanItsSuperblockHoldsFailsInOneLine) {
+  std::set<Uuid> volumes;
+  while (volumes.size() <= superblock_volumes_max) volumes.insert(make_uuid());
+  MemoryDisk roomy(world.executor, "journal", 2 * journal_disk_bytes);
+  format(roomy);
+  RunningJournal run(world, roomy, false, volumes);
+  for (const Uuid& volume : volumes) run.put(1, 512, volume);
+  const auto done = run.checkpoint(1, 1);
+  ASSERT_FALSE(done);
+  EXPECT_THAT(done.error().text, HasSubstr("which has room for 2048"));
+}
+
+TEST_F(JournalWriter, StoresNothingAfterTheFirstErrorOfItsDisk) {
+  RunningJournal run(world, disk);
+  run.put(1);
+  disk.fail_after(0);
+  run.put(2);
+  ASSERT_TRUE(run.journal.failure());
+  disk.fail_after(MemoryDisk::never);
+  run.put(3);
+  EXPECT_EQ(run.journal.stored_seq(), 1u);
+  EXPECT_FALSE(run.stop_in_order());
+  EXPECT_FALSE(superblock_on(disk).clean);
+}
+
+TEST_F(JournalWriter, KeepsWhatWasStoredOverAPowerCut) {
+  for (std::uint64_t held = 0; held < 2; ++held) {
+    format(disk);
+    RunningJournal run(world, disk);
+    for (std::uint64_t i = 1; i <= 9; ++i) run.put(i);
+    disk.hold_writes(held == 1);
+    run.put(10);
+    const auto stored = run.journal.stored_seq();
+    EXPECT_EQ(stored, held == 1 ? 9u : 10u);
+    auto image = disk.image();
+    disk.hold_writes(false);
+    run.journal.stop();
+    world.settle();
+    disk.image() = std::move(image);
+    RunningJournal again(world, disk);
+    EXPECT_EQ(again.journal.stored_seq(), stored);
+    EXPECT_TRUE(again.stop_in_order());
+  }
+}
+
+}  // namespace
+}  // namespace cascade::test
