@@ -52,7 +52,7 @@ Task<> GroupNode::run() {
   }
   if (!failure_ && !stopping_) {
     if (is_hub()) start_hub();
-    if (is_remote()) ship_.reset(new ShipState{group_, *storage_->journal});
+    if (is_remote()) start_remote();
     if (!primary_volumes().empty()) start_primary();
     if (storage_ != nullptr) crew_.add(run_storage());
     ready_ = true;
@@ -158,6 +158,13 @@ void GroupNode::start_hub() {
       std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_, group_.uuid,
                              group_.name, *config_.node(group_.remote), *journal_feed_);
   crew_.add(ship_link_->run());
+}
+
+void GroupNode::start_remote() {
+  std::map<Uuid, std::uint64_t> copies;
+  for (const VolumeConfig& volume : group_.volumes)
+    copies[volume.uuid] = storage_->applier->copy_bytes(volume.uuid);
+  ship_.reset(new ShipState{group_, *storage_->journal, std::move(copies)});
 }
 
 Task<> GroupNode::keep_hold() {

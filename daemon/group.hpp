@@ -76,6 +76,7 @@ class GroupNode {
   Result<std::unique_ptr<Disk>> open_disk(const std::string& path);
   Result<Applier::Copies> open_copies();
   void start_hub();
+  void start_remote();
   void start_primary();
   Task<> run_storage();
   Task<> keep_hold();

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <mutex>
 #include <thread>
 
 namespace cascade {
@@ -21,8 +22,7 @@ namespace {
 
 using report::Level;
 
-// Connections that have not said hello yet: bounded in number and in time.
-constexpr std::size_t strangers_max = 64;
+// Connections that have not said hello yet: bounded in number (strangers.hpp) and in time.
 constexpr std::chrono::seconds hello_time_max{5};
 
 std::string rfc3339_now() {
@@ -30,6 +30,13 @@ std::string rfc3339_now() {
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
                      fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms.count() % 1000);
+}
+
+/// Hosts of the configured nodes; those given by name can't be told by a connection's address.
+std::set<std::string> literal_hosts(const Config& config) {
+  std::set<std::string> hosts;
+  for (const NodeConfig& node : config.nodes) hosts.insert(node.address.host);
+  return hosts;
 }
 
 }  // namespace
@@ -53,8 +60,43 @@ struct Site::Shard {
     node = std::make_unique<GroupNode>(seams, config_, group_, node_);
     crew.emplace(io.get_executor());
     crew->add(live());
-    thread = std::thread([this] { io.run(); });
+    thread = std::thread([this] { serve(); });
     return {};
+  }
+
+  /// An exception in a group is a bug, or memory that ran out: it ends this group, whose state
+  /// can't be trusted any more, and no other. Its journal is as after a crash.
+  void serve() {
+    try {
+      io.run();
+    } catch (const std::exception& error) {
+      fail(error.what());
+    }
+  }
+
+  void fail(const std::string& what) {
+    const std::lock_guard lock(mutex_);
+    failure_ =
+        Error{Errc::io, fmt::format("group {} was ended by an error inside this daemon ({}); "
+                                    "restart dmcascaded, and report it",
+                                    group_.name, what)};
+    report::log(Level::error, group_.name, failure_->text);
+  }
+
+  /// Set once the group's thread has gone.
+  std::optional<Error> failure() {
+    const std::lock_guard lock(mutex_);
+    return failure_;
+  }
+
+  api::Group status_of_failed() {
+    api::Group out;
+    out.name = group_.name;
+    out.uuid = to_text(group_.uuid);
+    out.journal.emplace();
+    out.journal->state = "failed";
+    out.journal->reason = failure()->text;
+    return out;
   }
 
   Task<> live() {
@@ -76,6 +118,8 @@ struct Site::Shard {
   const Config& config_;
   const GroupConfig& group_;
   const std::string& node_;
+  std::mutex mutex_;
+  std::optional<Error> failure_;
 };
 
 Site::Site(asio::io_context& io, const Config& config, std::string node)
@@ -83,7 +127,8 @@ Site::Site(asio::io_context& io, const Config& config, std::string node)
       config_(config),
       node_(std::move(node)),
       net_(io.get_executor()),
-      crew_(io.get_executor()) {}
+      crew_(io.get_executor()),
+      strangers_(literal_hosts(config)) {}
 
 Site::~Site() {
   for (auto& shard : shards_)
@@ -113,7 +158,12 @@ Result<void> Site::start() {
 Task<> Site::stop() {
   if (listener_) listener_->close();
   for (auto& shard : shards_) asio::post(shard->io, [node = shard->node.get()] { node->stop(); });
-  for (auto& shard : shards_) shard->thread.join();
+  for (auto& shard : shards_) {
+    shard->thread.join();
+    // What a failed group has left half done is nobody's to take apart.
+    if (shard->failure()) (void)shard.release();
+  }
+  std::erase(shards_, nullptr);
   co_await crew_.join();
 }
 
@@ -123,13 +173,13 @@ Task<> Site::accept_sessions() {
   for (;;) {
     auto stream = co_await listener_->accept();
     if (!stream) co_return;
-    if (strangers_ >= strangers_max) continue;
+    strangers_.make_room();
     crew_.add(introduce(std::move(*stream)));
   }
 }
 
 Task<> Site::introduce(std::unique_ptr<Stream> stream) {
-  ++strangers_;
+  const auto place = strangers_.enter(*stream);
   os::SystemClock clock(io_.get_executor());
   SilenceWatch watch(clock, *stream, hello_time_max);
   Crew crew(io_.get_executor());
@@ -137,22 +187,32 @@ Task<> Site::introduce(std::unique_ptr<Stream> stream) {
   auto hello = co_await read_hello(*stream);
   watch.stop();
   co_await crew.join();
-  --strangers_;
-  Shard* shard = hello ? find(hello->group) : nullptr;
-  if (shard == nullptr) {
-    const Error error = hello ? Error{Errc::refused, fmt::format("{} takes no part in group {}; "
-                                                                 "compare the configuration files",
-                                                                 node_, to_text(hello->group))}
-                              : hello.error();
-    report::log(Level::warning, stream->peer(), error.text);
-    if (error.code != Errc::closed) co_await turn_away(*stream, error);
+  strangers_.leave(place);
+  if (auto wanted = whose(hello); !wanted) {
+    report::log(Level::warning, stream->peer(), wanted.error().text);
+    if (wanted.error().code != Errc::closed) co_await turn_away(*stream, wanted.error());
     co_return;
   }
-  auto moved = shard->net.adopt(std::move(stream));
+  Shard* shard = find(hello->group);
+  auto adopted = shard->net.adopt(std::move(stream));
+  if (!adopted) co_return;  // it was closed while its hello arrived
+  auto moved = std::move(*adopted);
   asio::post(shard->io,
              [node = shard->node.get(), moved = std::move(moved), h = std::move(*hello)]() mutable {
                node->accept(std::move(moved), std::move(h));
              });
+}
+
+/// Whether there is a group here that wants this session.
+Result<void> Site::whose(const Result<Hello>& hello) {
+  if (!hello) return hello.error();
+  Shard* shard = find(hello->group);
+  if (shard == nullptr)
+    return Error{Errc::refused,
+                 fmt::format("{} takes no part in group {}; compare the configuration files", node_,
+                             to_text(hello->group))};
+  if (const auto failed = shard->failure()) return *failed;
+  return {};
 }
 
 Task<Result<Hello>> Site::read_hello(Stream& stream) {
@@ -185,6 +245,10 @@ Task<api::StatusReport> Site::status() {
   report.time = rfc3339_now();
   report.node = node_;
   for (auto& shard : shards_) {
+    if (shard->failure()) {
+      report.groups.push_back(shard->status_of_failed());
+      continue;
+    }
     GroupNode* node = shard->node.get();
     report.groups.push_back(co_await os::call_on<api::Group>(shard->io.get_executor(),
                                                              [node] { return node->status(); }));

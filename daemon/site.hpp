@@ -5,6 +5,7 @@
 #pragma once
 
 #include "daemon/os/net.hpp"
+#include "daemon/path/strangers.hpp"
 #include "lib/api/api.hpp"
 #include "lib/config/config.hpp"
 #include "lib/format/frame.hpp"
@@ -36,6 +37,7 @@ class Site {
   Task<> introduce(std::unique_ptr<Stream> stream);
   Task<Result<Hello>> read_hello(Stream& stream);
   Task<> turn_away(Stream& stream, const Error& error);
+  Result<void> whose(const Result<Hello>& hello);
   Shard* find(const Uuid& group);
 
   asio::io_context& io_;
@@ -45,7 +47,7 @@ class Site {
   std::unique_ptr<Listener> listener_;
   std::vector<std::unique_ptr<Shard>> shards_;
   Crew crew_;
-  std::size_t strangers_ = 0;
+  Strangers strangers_;
 };
 
 }  // namespace cascade

@@ -29,6 +29,8 @@ class Stream {
   virtual void close() = 0;
   /// "10.1.0.11:40312", for messages.
   virtual const std::string& peer() const = 0;
+  /// "10.1.0.11": who it is as far as limits go. Empty if not known.
+  virtual const std::string& peer_host() const = 0;
 };
 
 class Listener {
@@ -44,8 +46,9 @@ class Net {
   virtual Result<std::unique_ptr<Listener>> listen(const Address& address) = 0;
   virtual Task<Result<std::unique_ptr<Stream>>> connect(const Address& address,
                                                         std::chrono::milliseconds time_max) = 0;
-  /// Takes over a stream that another thread's Net accepted.
-  virtual std::unique_ptr<Stream> adopt(std::unique_ptr<Stream> stream) = 0;
+  /// Takes over a stream that another thread's Net accepted. Errc::closed if it was closed
+  /// meanwhile.
+  virtual Result<std::unique_ptr<Stream>> adopt(std::unique_ptr<Stream> stream) = 0;
 };
 
 }  // namespace cascade

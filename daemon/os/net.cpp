@@ -9,6 +9,7 @@
 
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 namespace cascade::os {
 namespace {
@@ -43,8 +44,8 @@ void tune(Socket& socket) {
 
 class TcpStream final : public Stream {
  public:
-  explicit TcpStream(Socket socket, std::string peer)
-      : socket_(std::move(socket)), peer_(std::move(peer)) {
+  TcpStream(Socket socket, std::string peer, std::string host)
+      : socket_(std::move(socket)), peer_(std::move(peer)), host_(std::move(host)) {
     tune(socket_);
   }
 
@@ -68,11 +69,13 @@ class TcpStream final : public Stream {
   }
 
   const std::string& peer() const override { return peer_; }
+  const std::string& peer_host() const override { return host_; }
   Socket& socket() { return socket_; }
 
  private:
   Socket socket_;
   std::string peer_;
+  std::string host_;
 };
 
 class TcpListener final : public Listener {
@@ -84,7 +87,9 @@ class TcpListener final : public Listener {
     if (ec) co_return closed(ec);
     boost::system::error_code gone;
     const auto remote = socket.remote_endpoint(gone);
-    co_return std::make_unique<TcpStream>(std::move(socket), gone ? "?" : text(remote));
+    if (gone) co_return std::make_unique<TcpStream>(std::move(socket), "?", "");
+    co_return std::make_unique<TcpStream>(std::move(socket), text(remote),
+                                          remote.address().to_string());
   }
 
   void close() override {
@@ -140,16 +145,23 @@ Task<Result<std::unique_ptr<Stream>>> TcpNet::connect(const Address& address,
     co_return Error{Errc::io,
                     fmt::format("{}: no answer in {} ms", text(address), time_max.count())};
   if (ec) co_return Error{Errc::io, fmt::format("{}: {}", text(address), ec.message())};
-  co_return std::make_unique<TcpStream>(std::move(socket), text(address));
+  co_return std::make_unique<TcpStream>(std::move(socket), text(address), address.host);
 }
 
-std::unique_ptr<Stream> TcpNet::adopt(std::unique_ptr<Stream> stream) {
+Result<std::unique_ptr<Stream>> TcpNet::adopt(std::unique_ptr<Stream> stream) {
   auto& from = static_cast<TcpStream&>(*stream);
-  boost::system::error_code gone;
-  const auto protocol = from.socket().local_endpoint(gone).protocol();
-  const std::string peer = from.peer();
-  const int fd = from.socket().release();
-  return std::make_unique<TcpStream>(Socket(executor_, gone ? Tcp::v4() : protocol, fd), peer);
+  boost::system::error_code ec;
+  const auto protocol = from.socket().local_endpoint(ec).protocol();
+  if (ec) return closed(ec);
+  const int fd = from.socket().release(ec);
+  if (ec) return closed(ec);
+  Socket socket(executor_);
+  socket.assign(protocol, fd, ec);
+  if (ec) {
+    ::close(fd);
+    return closed(ec);
+  }
+  return std::make_unique<TcpStream>(std::move(socket), from.peer(), from.peer_host());
 }
 
 }  // namespace cascade::os

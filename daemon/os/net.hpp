@@ -12,7 +12,7 @@ class TcpNet final : public Net {
   Result<std::unique_ptr<Listener>> listen(const Address& address) override;
   Task<Result<std::unique_ptr<Stream>>> connect(const Address& address,
                                                 std::chrono::milliseconds time_max) override;
-  std::unique_ptr<Stream> adopt(std::unique_ptr<Stream> stream) override;
+  Result<std::unique_ptr<Stream>> adopt(std::unique_ptr<Stream> stream) override;
 
  private:
   Executor executor_;

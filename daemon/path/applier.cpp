@@ -18,6 +18,13 @@ constexpr std::size_t burst_bytes_max = 8 * 1024 * 1024;
 // How much may have to be applied again after a crash, in time.
 constexpr std::chrono::milliseconds checkpoint_interval{1000};
 
+/// Intakes let nothing of the kind in; a copy may have been made smaller since.
+Error past_the_end(const Record& record, const Disk& disk) {
+  return Error{Errc::invalid, fmt::format("write {} goes past the end of {} ({} bytes); nothing "
+                                          "after it is applied; make the copy as large as it was",
+                                          group_seq_of(record), disk.path(), disk.bytes())};
+}
+
 }  // namespace
 
 /// Consecutive writes without overlap, and the batches that hold them.
@@ -146,6 +153,7 @@ Result<void> Applier::add(Burst& burst, const Record& record, std::span<const st
                                             "checksum; nothing after it is applied",
                                             group_seq_of(record))};
   Disk* disk = copy->second.get();
+  if (!inside(record, disk->bytes())) return past_the_end(record, *disk);
   const std::uint64_t begin = sector_of(record) * CASCADE_SECTOR_BYTES;
   const std::uint64_t end = begin + payload.size();
   if (burst.overlaps(disk, begin, end)) return {};
@@ -169,6 +177,7 @@ Task<Result<void>> Applier::zero(const Record& record) {
   if (copy == copies_.end())
     co_return Error{Errc::foreign,
                     fmt::format("write {} is for an unknown volume", group_seq_of(record))};
+  if (!inside(record, copy->second->bytes())) co_return past_the_end(record, *copy->second);
   co_return co_await copy->second->zero(sector_of(record) * CASCADE_SECTOR_BYTES, length_of(record),
                                         record.op == CASCADE_OP_DISCARD);
 }

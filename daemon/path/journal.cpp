@@ -15,8 +15,6 @@ namespace {
 // complete when the disk is ready for it.
 constexpr std::size_t pending_bytes_max = 2 * limits::batch_payload_bytes_max;
 
-std::size_t bytes_of(const Incoming& in) { return in.records.size_bytes() + in.payload.size(); }
-
 }  // namespace
 
 Journal::Journal(const Executor& executor, Disk& disk, Clock& clock, const Uuid& group,
@@ -120,7 +118,7 @@ bool Journal::crowded() const {
 
 void Journal::append(Incoming incoming) {
   received_seq_ += incoming.records.size();
-  pending_bytes_ += bytes_of(incoming);
+  pending_bytes_ += incoming.held_bytes();
   pending_.push_back(std::move(incoming));
   arrived_.notify();
   progress_.notify();
@@ -186,7 +184,7 @@ std::shared_ptr<Batch> Journal::seal(std::size_t frames) {
     if (!in.payload.empty()) std::memcpy(payload, in.payload.data(), in.payload.size());
     records += in.records.size_bytes();
     payload += in.payload.size();
-    pending_bytes_ -= bytes_of(in);
+    pending_bytes_ -= in.held_bytes();
     pending_.pop_front();
   }
   std::memset(records, 0, static_cast<std::size_t>(bytes.data() + head - records));

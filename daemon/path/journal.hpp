@@ -32,8 +32,12 @@ namespace cascade {
 /// Records that came in one frame, numbered, with the memory that holds them.
 struct Incoming {
   std::unique_ptr<std::byte[]> body;
-  std::span<Record> records;
-  std::span<const std::byte> payload;
+  std::size_t body_bytes = 0;
+  std::span<Record> records;           // in `body`
+  std::span<const std::byte> payload;  // in `body`
+
+  /// Memory that it holds, however little of the frame is wanted.
+  std::size_t held_bytes() const { return sizeof(Incoming) + body_bytes; }
 };
 
 class Journal {

@@ -28,9 +28,9 @@ std::vector<Hello::Stream> JournalFeed::streams() {
 }
 
 Result<void> JournalFeed::begin(const Welcome& welcome) {
-  const Ack& ack = welcome.streams.front();
-  if (welcome.streams.size() != 1 || ack.stream != group_.uuid)
+  if (welcome.streams.size() != 1 || welcome.streams.front().stream != group_.uuid)
     return Error{Errc::refused, "the remote answers for another group"};
+  const Ack& ack = welcome.streams.front();
   if (ack.received + 1 < journal_.first_seq() || ack.received > through())
     return Error{Errc::refused,
                  fmt::format("the remote wants to go on after write {}, our journal holds {} to {}",
@@ -81,9 +81,15 @@ void JournalFeed::stop() { wake(); }
 
 Result<void> JournalFeed::acked(std::span<const Ack> acks) {
   for (const Ack& ack : acks) {
-    if (ack.stream != group_.uuid) continue;
-    remote_received_ = std::min(ack.received, journal_.received_seq());
-    remote_stored_ = std::min(ack.stored, journal_.received_seq());
+    if (ack.stream != group_.uuid)
+      return Error{Errc::refused, "the remote acknowledges writes of another group"};
+    if (ack.received >= next_seq_)
+      return Error{Errc::refused,
+                   fmt::format("the remote acknowledges write {}, which was not sent: the last one "
+                               "was {}",
+                               ack.received, next_seq_ - 1)};
+    remote_received_ = ack.received;
+    remote_stored_ = ack.stored;
     const bool on_receipt = group_.remote_ack == AckWhen::memory_sync;
     backlog_.arrived(on_receipt ? remote_received_ : remote_stored_);
   }

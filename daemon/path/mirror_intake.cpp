@@ -147,13 +147,11 @@ Result<void> MirrorIntake::accept(const Record& record) {
   if (seq != volume->received + 1)
     return Error{Errc::refused, fmt::format("volume {}: write {} came after write {}",
                                             volume->config->name, seq, volume->received)};
-  const std::uint64_t sectors = volume->bytes / CASCADE_SECTOR_BYTES;
-  const std::uint64_t count = length_of(record) / CASCADE_SECTOR_BYTES;
-  if (sector_of(record) > sectors || count > sectors - sector_of(record))
+  if (!inside(record, volume->bytes))
     return Error{Errc::refused,
-                 fmt::format("volume {}: write {} ends at sector {}, but the hub's copy has {}; "
-                             "make the copy at least as large as the primary's",
-                             volume->config->name, seq, sector_of(record) + count, sectors)};
+                 fmt::format("volume {}: write {} at sector {} goes past the hub's copy of {} "
+                             "bytes; make the copy at least as large as the primary's",
+                             volume->config->name, seq, sector_of(record), volume->bytes)};
   volume->received = seq;
   return {};
 }

@@ -78,8 +78,10 @@ Task<> Receiver::read_frames() {
     const auto outcome = co_await read_frame();
     if (outcome) continue;
     // A bad frame gets an answer; a lost connection has nobody to answer to.
-    if (outcome.error().code != Errc::closed && !ended_) co_await refuse(outcome.error());
-    end(outcome.error().text);
+    if (outcome.error().code == Errc::closed) end(outcome.error().text);
+    if (!ended_) refusal_ = outcome.error();
+    journal_.progress().notify();
+    co_return;
   }
 }
 
@@ -108,6 +110,7 @@ Task<Result<void>> Receiver::read_data(const FrameHeader& header) {
   if (journal_.failure()) co_return *journal_.failure();
   Incoming incoming;
   incoming.body = std::make_unique_for_overwrite<std::byte[]>(header.length);
+  incoming.body_bytes = header.length;
   const std::span body(incoming.body.get(), header.length);
   if (auto got = co_await reader_.body(body); !got) co_return got.error();
   watch_.heard();
@@ -132,11 +135,13 @@ bool Receiver::acks_changed() {
   return false;
 }
 
+/// The one writer of the session: nobody else writes to the stream while it runs.
 Task<> Receiver::write_acks() {
   while (!ended_) {
-    if (journal_.failure()) {
-      co_await refuse(*journal_.failure());
-      end(journal_.failure()->text);
+    if (journal_.failure()) refusal_ = *journal_.failure();
+    if (refusal_) {
+      co_await refuse(*refusal_);
+      end(refusal_->text);
       co_return;
     }
     if (!acks_changed() && !beat_due_) {

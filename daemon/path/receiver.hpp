@@ -9,6 +9,7 @@
 #include "daemon/path/session.hpp"
 
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace cascade {
@@ -51,6 +52,7 @@ class Receiver {
   std::vector<Ack> acks_;
   std::vector<Ack> acks_sent_;
   Bytes ack_frame_;
+  std::optional<Error> refusal_;  // to be sent, and then the session ends
   bool beat_due_ = false;
   bool ended_ = false;
 };

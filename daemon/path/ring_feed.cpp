@@ -224,7 +224,15 @@ Task<> RingFeed::wait() {
 Result<void> RingFeed::acked(std::span<const Ack> acks) {
   for (const Ack& ack : acks) {
     Volume* volume = in_session(ack.stream);
-    if (volume == nullptr || volume->lost) continue;
+    if (volume == nullptr)
+      return Error{Errc::refused, "the hub acknowledges writes of a volume that we did not name"};
+    if (volume->lost) continue;
+    if (ack.received > volume->ring->view().taken())
+      return Error{
+          Errc::refused,
+          fmt::format("the hub acknowledges write {} of volume {}, which was not sent: the "
+                      "last one was {}",
+                      ack.received, volume->config.name, volume->ring->view().taken())};
     if (!volume->ring->view().acknowledge(ack.received, ack.stored)) continue;
     if (auto rung = volume->ring->doorbell(); !rung) return rung;
   }

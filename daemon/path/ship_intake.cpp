@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace cascade {
 namespace {
 
@@ -48,27 +50,56 @@ void ShipIntake::close() {
   state_.superseded = nullptr;
 }
 
+/// The group_seq of the first record, if all of them follow it without a gap.
+Result<std::uint64_t> ShipIntake::first_of_run(const Incoming& incoming) const {
+  const std::uint64_t first = group_seq_of(incoming.records.front());
+  std::uint64_t next = first;
+  for (const Record& record : incoming.records) {
+    if (group_seq_of(record) != next || next == 0)
+      return Error{Errc::refused,
+                   fmt::format("group {}: a frame has write {} where write {} belongs",
+                               state_.group.name, group_seq_of(record), next)};
+    ++next;
+  }
+  return first;
+}
+
+/// Whether this node has a copy that the write fits into.
+Result<void> ShipIntake::check(const Record& record) const {
+  const auto copy = state_.copies.find(volume_of(record));
+  if (copy == state_.copies.end())
+    return Error{Errc::refused,
+                 fmt::format("group {}: write {} is for volume {}, which the configuration of the "
+                             "remote does not have; give it the hub's file",
+                             state_.group.name, group_seq_of(record), to_text(volume_of(record)))};
+  if (!inside(record, copy->second))
+    return Error{Errc::refused,
+                 fmt::format("group {}: write {} of volume {} goes past the remote's copy of {} "
+                             "bytes; make the copy at least as large as the primary's",
+                             state_.group.name, group_seq_of(record), to_text(volume_of(record)),
+                             copy->second)};
+  return {};
+}
+
 Result<void> ShipIntake::take(Incoming incoming) {
   if (state_.owner != this)
     return Error{Errc::refused, "a newer session of the hub has taken over"};
-  std::uint64_t expected = state_.received_seq() + 1;
-  std::size_t skip = 0, skip_bytes = 0;
-  for (const Record& record : incoming.records) {
-    if (group_seq_of(record) < expected) {
-      ++skip;
-      skip_bytes += payload_bytes_of(record);
-      continue;
-    }
-    if (group_seq_of(record) != expected)
-      return Error{Errc::refused,
-                   fmt::format("group {}: write {} came after write {}", state_.group.name,
-                               group_seq_of(record), expected - 1)};
-    ++expected;
-  }
+  const auto first = first_of_run(incoming);
+  if (!first) return first.error();
+  const std::uint64_t expected = state_.received_seq() + 1;
+  if (*first > expected)
+    return Error{Errc::refused, fmt::format("group {}: write {} came after write {}",
+                                            state_.group.name, *first, expected - 1)};
+  // A resumed session may begin with writes that are already here.
+  const std::size_t skip = std::min<std::uint64_t>(expected - *first, incoming.records.size());
+  std::size_t skip_bytes = 0;
+  for (const Record& record : incoming.records.first(skip)) skip_bytes += payload_bytes_of(record);
   incoming.records = incoming.records.subspan(skip);
   incoming.payload = incoming.payload.subspan(skip_bytes);
   if (incoming.records.empty()) return {};
-  state_.held_bytes += incoming.records.size_bytes() + incoming.payload.size();
+  for (const Record& record : incoming.records)
+    if (auto ok = check(record); !ok) return ok;
+  state_.held_bytes += incoming.held_bytes();
   state_.held_seq = last_seq(incoming);
   state_.held.push_back(std::move(incoming));
   release_held();
@@ -88,7 +119,7 @@ void ShipIntake::upstream_stored(std::uint64_t group_seq) {
 void ShipIntake::release_held() {
   while (!state_.held.empty() && last_seq(state_.held.front()) <= state_.upstream_stored) {
     Incoming& in = state_.held.front();
-    state_.held_bytes -= in.records.size_bytes() + in.payload.size();
+    state_.held_bytes -= in.held_bytes();
     state_.journal.append(std::move(in));
     state_.held.pop_front();
   }

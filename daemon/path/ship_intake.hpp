@@ -10,6 +10,7 @@
 #include "lib/config/config.hpp"
 
 #include <deque>
+#include <map>
 
 namespace cascade {
 
@@ -17,6 +18,7 @@ namespace cascade {
 struct ShipState {
   const GroupConfig& group;
   Journal& journal;
+  std::map<Uuid, std::uint64_t> copies;  // volume and bytes of this node's copy of it
   std::uint64_t upstream_stored = 0;
   std::deque<Incoming> held = {};  // received, not yet stable at the hub
   std::size_t held_bytes = 0;
@@ -40,6 +42,8 @@ class ShipIntake final : public Intake {
   bool acks_receipt() const override;
 
  private:
+  Result<std::uint64_t> first_of_run(const Incoming& incoming) const;
+  Result<void> check(const Record& record) const;
   void release_held();
 
   ShipState& state_;

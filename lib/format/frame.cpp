@@ -299,9 +299,9 @@ Error decode_refusal(const FrameHeader& header, std::span<const std::byte> body)
   if (body.size() < sizeof(RefuseBody)) return corrupt("a refusal is too short");
   const auto head = take<RefuseBody>(body);
   std::string text(reinterpret_cast<const char*>(body.data()), body.size());
-  // It goes to logs and terminals.
+  // It goes to logs, terminals and JSON: nothing but plain characters.
   for (char& c : text)
-    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
+    if (c < ' ' || c > '~') c = '?';
   return Error{static_cast<Errc>(le32toh(head.code)), std::move(text)};
 }
 

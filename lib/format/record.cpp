@@ -69,6 +69,11 @@ Result<void> check_record(const Record& r) {
   return check_range(r);
 }
 
+bool inside(const Record& r, std::uint64_t bytes) {
+  const std::uint64_t sectors = bytes / CASCADE_SECTOR_BYTES;
+  return sector_of(r) <= sectors && length_of(r) / CASCADE_SECTOR_BYTES <= sectors - sector_of(r);
+}
+
 bool payload_matches(const Record& r, std::span<const std::byte> payload) {
   if (payload.size() != payload_bytes_of(r)) return false;
   return payload.empty() ? r.payload_crc == 0 : le32toh(r.payload_crc) == crc32c(payload);

@@ -46,6 +46,9 @@ inline std::size_t payload_bytes_of(const Record& r) {
   return r.op == CASCADE_OP_WRITE ? length_of(r) : 0;
 }
 
+/// Whether the record's range lies inside a device of `bytes`; never wraps.
+bool inside(const Record& r, std::uint64_t bytes);
+
 /// Everything that can be wrong with a record by itself: checksum, version, operation, flags,
 /// reserved byte, length, sequence. Errc::corrupt or Errc::version; the text names got and wanted.
 Result<void> check_record(const Record& r);

@@ -68,7 +68,8 @@ inline Superblock superblock_on(MemoryDisk& disk) {
 /// Records with their payloads, as a Receiver hands them on.
 inline Incoming incoming(std::span<const Record> records, std::span<const std::byte> payload) {
   Incoming in;
-  in.body = std::make_unique<std::byte[]>(records.size_bytes() + payload.size());
+  in.body_bytes = records.size_bytes() + payload.size();
+  in.body = std::make_unique<std::byte[]>(in.body_bytes);
   std::memcpy(in.body.get(), records.data(), records.size_bytes());
   if (!payload.empty())
     std::memcpy(in.body.get() + records.size_bytes(), payload.data(), payload.size());

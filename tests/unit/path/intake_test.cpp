@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What hub and remote take in, and what they refuse of a peer that is wrong or hostile. I3, I9.
+#include "daemon/path/mirror_intake.hpp"
+#include "daemon/path/ship_intake.hpp"
+#include "tests/unit/path/journal_rig.hpp"
+
+#include <gmock/gmock.h>
+
+namespace cascade::test {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr std::uint64_t copy_bytes = 1 << 20;
+
+GroupConfig make_group() {
+  GroupConfig g;
+  g.name = "shop";
+  g.uuid = group;
+  g.hub = "h";
+  g.remote = "r";
+  g.volumes.push_back({"orders", volume_a, "p1", {}, 1 << 20});
+  g.volumes.push_back({"ledger", volume_b, "p2", {}, 1 << 20});
+  return g;
+}
+
+/// Frames of several records without payload, numbered as told.
+Incoming discards(const std::vector<std::uint64_t>& group_seqs) {
+  std::vector<Record> records;
+  for (const std::uint64_t seq : group_seqs) {
+    records.push_back(make_record(seq + 1, {}, 0, volume_a, CASCADE_OP_DISCARD, 4096));
+    set_group_seq(records.back(), seq);
+  }
+  return incoming(records, {});
+}
+
+class RemoteIntake : public testing::Test {
+ protected:
+  void SetUp() override {
+    format(disk);
+    run.emplace(world, disk);
+    state.reset(new ShipState{config, run->journal, {{volume_a, copy_bytes}}});
+    intake.emplace(*state);
+    ASSERT_TRUE(intake->open(hello(), [] {}));
+    intake->upstream_stored(1'000'000);
+  }
+  static Hello hello() {
+    Hello hello{group, "h", SessionKind::ship, {}};
+    hello.streams.push_back({group, 1, 100, false});
+    return hello;
+  }
+  std::string refusal(Incoming in) {
+    const auto received = state->received_seq();
+    const auto taken = intake->take(std::move(in));
+    EXPECT_FALSE(taken);
+    EXPECT_EQ(state->received_seq(), received) << "refused, and taken in part";
+    return taken ? "taken" : taken.error().text;
+  }
+
+  World world;
+  MemoryDisk disk{world.executor, "journal", journal_disk_bytes};
+  GroupConfig config = make_group();
+  std::optional<RunningJournal> run;
+  std::unique_ptr<ShipState> state;
+  std::optional<ShipIntake> intake;
+};
+
+TEST_F(RemoteIntake, TakesTheHubsOrder) {
+  ASSERT_TRUE(intake->take(discards({1, 2, 3})));
+  ASSERT_TRUE(intake->take(discards({2, 3, 4}))) << "a resumed session may repeat";
+  ASSERT_TRUE(intake->take(discards({1, 2})));
+  EXPECT_EQ(state->received_seq(), 4u);
+}
+
+// H1
+TEST_F(RemoteIntake, RefusesAVolumeThatItDoesNotHave) {
+  EXPECT_THAT(refusal(one_write(1, 512, 1, make_uuid())), HasSubstr("give it the hub's file"));
+}
+
+// H2: the second would have been dropped for the first, and the journal have had a zero inside.
+TEST_F(RemoteIntake, RefusesNumbersThatDoNotFollowEachOther) {
+  for (const auto& seqs : std::vector<std::vector<std::uint64_t>>{
+           {1, 0}, {0, 1}, {0}, {1, 1}, {1, 3}, {2, 1}, {1, 2, 2}})
+    EXPECT_THAT(refusal(discards(seqs)), HasSubstr("belongs"));
+  EXPECT_THAT(refusal(discards({2})), HasSubstr("write 2 came after write 0"));
+}
+
+// H3
+TEST_F(RemoteIntake, RefusesWritesPastTheEndOfItsCopy) {
+  const std::uint64_t end = copy_bytes / CASCADE_SECTOR_BYTES;
+  for (const std::uint64_t sector : std::initializer_list<std::uint64_t>{
+           end, end - 7, 1ULL << 55, (1ULL << 55) + 8, (1ULL << 62) - 1})
+    EXPECT_THAT(refusal(one_write(1, 4096, 1, volume_a, sector)), HasSubstr("goes past"));
+  EXPECT_TRUE(intake->take(one_write(1, 4096, 1, volume_a, end - 8)));
+}
+
+// H6: what is held back counts with all of its memory.
+TEST_F(RemoteIntake, CountsTheMemoryThatItHolds) {
+  state->upstream_stored = 0;
+  Result<void> taken;
+  std::size_t frames = 0;
+  for (; taken && frames < 2000; ++frames) {
+    auto in = one_write(frames + 1, 512, frames + 1);
+    in.body_bytes = 1 << 20;
+    taken = intake->take(std::move(in));
+  }
+  EXPECT_FALSE(taken);
+  EXPECT_LT(frames, 40u);
+}
+
+class HubIntake : public testing::Test {
+ protected:
+  void SetUp() override {
+    format(disk);
+    run.emplace(world, disk);
+    volumes.emplace(config, run->journal);
+    volumes->load([](const Uuid&) { return copy_bytes; });
+  }
+  static Hello hello(bool fresh, std::uint64_t first = 0, std::uint64_t last = 0) {
+    Hello hello{group, "p1", SessionKind::mirror, {}};
+    hello.streams.push_back({volume_a, first, last, fresh});
+    return hello;
+  }
+
+  World world;
+  MemoryDisk disk{world.executor, "journal", journal_disk_bytes};
+  GroupConfig config = make_group();
+  std::optional<RunningJournal> run;
+  std::optional<MirrorVolumes> volumes;
+};
+
+// P6: numbered from "received", the new ring would have gone on behind writes that a crash loses.
+TEST_F(HubIntake, NumbersAFreshRingFromWhatIsStored) {
+  MirrorIntake old(*volumes);
+  ASSERT_TRUE(old.open(hello(true), [] {}));
+  disk.hold_writes(true);
+  ASSERT_TRUE(old.take(one_write(1)));
+  world.settle();
+
+  MirrorIntake fresh(*volumes);
+  const auto early = fresh.open(hello(true), [] {});
+  ASSERT_FALSE(early);
+  EXPECT_THAT(early.error().text, HasSubstr("still storing writes 1 to 1"));
+  EXPECT_FALSE(old.take(one_write(2))) << "the older session must not go on meanwhile";
+
+  disk.hold_writes(false);
+  world.settle();
+  const auto welcome = fresh.open(hello(true), [] {});
+  ASSERT_TRUE(welcome);
+  EXPECT_EQ(welcome->streams[0].received, 1u);
+  EXPECT_EQ(welcome->streams[0].stored, 1u);
+}
+
+TEST_F(HubIntake, RefusesWritesPastTheEndOfItsCopy) {
+  MirrorIntake intake(*volumes);
+  ASSERT_TRUE(intake.open(hello(true), [] {}));
+  const auto taken = intake.take(one_write(1, 4096, 0, volume_a, (std::uint64_t{1} << 55) + 8));
+  ASSERT_FALSE(taken);
+  EXPECT_THAT(taken.error().text, HasSubstr("goes past the hub's copy"));
+}
+
+TEST_F(HubIntake, RefusesVolumesThatTheSessionDidNotName) {
+  MirrorIntake intake(*volumes);
+  ASSERT_TRUE(intake.open(hello(true), [] {}));
+  EXPECT_FALSE(intake.take(one_write(1, 512, 0, volume_b)));
+  EXPECT_FALSE(intake.take(one_write(2, 512))) << "a gap";
+  EXPECT_TRUE(intake.take(one_write(1, 512)));
+}
+
+}  // namespace
+}  // namespace cascade::test

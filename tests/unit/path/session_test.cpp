@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Sessions over a stream in memory: what a receiver answers, what a feed believes of
+// acknowledgements, who gets in. I9.
+#include "daemon/path/journal_feed.hpp"
+#include "daemon/path/receiver.hpp"
+#include "daemon/path/strangers.hpp"
+#include "tests/double/memory_stream.hpp"
+#include "tests/unit/path/journal_rig.hpp"
+
+#include <gmock/gmock.h>
+
+namespace cascade::test {
+namespace {
+
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+/// Takes everything, and acknowledges what the journal has.
+class AnyIntake final : public Intake {
+ public:
+  explicit AnyIntake(Journal& journal) : journal_(journal) {}
+  Result<Welcome> open(const Hello&, std::function<void()>) override {
+    return Welcome{"", {{volume_a, 0, 0}}};
+  }
+  void close() override {}
+  Result<void> take(Incoming in) override {
+    for (Record& record : in.records) set_group_seq(record, journal_.next_seq());
+    journal_.append(std::move(in));
+    return {};
+  }
+  void upstream_stored(std::uint64_t) override {}
+  void acks(std::vector<Ack>& out) const override {
+    out.assign(1, {volume_a, journal_.received_seq(), journal_.stored_seq()});
+  }
+  bool acks_receipt() const override { return true; }
+
+ private:
+  Journal& journal_;
+};
+
+Bytes data_frame(std::uint64_t volume_seq, bool damaged = false) {
+  const auto payload = pattern(4096, 1);
+  const Record record = make_record(volume_seq, payload);
+  const auto records = std::as_bytes(std::span(&record, 1));
+  const FrameHeader header =
+      make_header(FrameType::data, static_cast<std::uint32_t>(records.size() + payload.size()), 1,
+                  0, crc32c(records) + (damaged ? 1 : 0));
+  Bytes out;
+  for (const auto part :
+       {std::as_bytes(std::span(&header, 1)), records, std::span<const std::byte>(payload)})
+    out.insert(out.end(), part.begin(), part.end());
+  return out;
+}
+
+class ReceiverSession : public testing::Test {
+ protected:
+  void SetUp() override {
+    format(disk);
+    run.emplace(world, disk);
+    auto [ours, theirs] = MemoryStream::pair(world.executor);
+    peer = std::move(theirs);
+    link.peer = "p1";
+    receiver.emplace(
+        world.executor, world.clock, SessionTimes{seconds(1), seconds(10), seconds(1), seconds(1)},
+        "h", run->journal, std::move(ours), std::make_unique<AnyIntake>(run->journal), link);
+    crew.emplace(world.executor);
+    crew->add(receiver->run(Hello{group, "p1", SessionKind::mirror, {}}));
+    world.settle();
+  }
+  void TearDown() override {
+    receiver->stop("the test is over");
+    disk.hold_writes(false);
+    (void)run->stop_in_order();
+    EXPECT_EQ(crew->running(), 0u);
+  }
+  void send(const Bytes& frame) {
+    auto& pipe = peer->out();
+    pipe.bytes.insert(pipe.bytes.end(), frame.begin(), frame.end());
+    pipe.moved.notify();
+    world.settle();
+  }
+  /// The frames that have arrived at the peer, by type.
+  std::vector<FrameType> answers() {
+    std::vector<FrameType> out;
+    std::span<const std::byte> bytes(peer->in().bytes);
+    while (bytes.size() >= sizeof(FrameHeader)) {
+      const auto header = check_header(bytes.first<sizeof(FrameHeader)>());
+      EXPECT_TRUE(header);
+      out.push_back(static_cast<FrameType>(header->type));
+      bytes = bytes.subspan(sizeof(FrameHeader) + header->length);
+    }
+    EXPECT_TRUE(bytes.empty());
+    return out;
+  }
+
+  World world;
+  MemoryDisk disk{world.executor, "journal", journal_disk_bytes};
+  std::optional<RunningJournal> run;
+  std::unique_ptr<MemoryStream> peer;
+  LinkStatus link;
+  std::optional<Receiver> receiver;
+  std::optional<Crew> crew;
+};
+
+TEST_F(ReceiverSession, AcknowledgesWhatIsStored) {
+  send(data_frame(1));
+  EXPECT_EQ(run->journal.stored_seq(), 1u);
+  EXPECT_EQ(answers().front(), FrameType::welcome);
+  EXPECT_EQ(answers().back(), FrameType::ack);
+}
+
+TEST_F(ReceiverSession, SaysWhatIsWrongWithAFrameAndEnds) {
+  send(data_frame(1, true));
+  EXPECT_EQ(answers().back(), FrameType::refuse);
+  EXPECT_TRUE(peer->closed());
+  EXPECT_THAT(link.reason, HasSubstr("checksum"));
+}
+
+// H8: the stream in memory throws at a second writer.
+TEST_F(ReceiverSession, RefusesOnlyAfterTheAcknowledgementThatIsOnItsWay) {
+  peer->in().room = 1;  // full with the welcome: the acknowledgement has to wait
+  send(data_frame(1));
+  send(data_frame(2, true));
+  EXPECT_FALSE(peer->closed());
+  peer->in().room = MemoryDisk::never;
+  peer->in().moved.notify();
+  world.settle();
+  EXPECT_EQ(answers().back(), FrameType::refuse);
+  EXPECT_TRUE(peer->closed());
+}
+
+TEST_F(ReceiverSession, EndsWhereverTheStreamEnds) {
+  const Bytes frame = data_frame(1);
+  send(Bytes(frame.begin(), frame.begin() + 100));
+  peer->close();
+  world.settle();
+  EXPECT_EQ(crew->running(), 0u);
+  EXPECT_EQ(run->journal.received_seq(), 0u);
+}
+
+TEST_F(ReceiverSession, EndsWhenThePeerIsSilent) {
+  for (int i = 0; i < 12; ++i) {
+    world.clock.advance(seconds(1));
+    world.settle();
+  }
+  EXPECT_EQ(crew->running(), 0u);
+  EXPECT_THAT(link.reason, HasSubstr("silent"));
+}
+
+class ShipFeed : public testing::Test {
+ protected:
+  void SetUp() override {
+    format(disk);
+    config.uuid = group;
+    run.emplace(world, disk);
+    feed.emplace(config, run->journal);
+    for (std::uint64_t i = 1; i <= 5; ++i) run->put(i);
+    ASSERT_TRUE(feed->begin(Welcome{"r", {{group, 0, 0}}}));
+  }
+  std::string answer(const Ack& ack) {
+    const auto done = feed->acked(std::span(&ack, 1));
+    return done ? "believed" : done.error().text;
+  }
+
+  World world;
+  MemoryDisk disk{world.executor, "journal", journal_disk_bytes};
+  GroupConfig config;
+  std::optional<RunningJournal> run;
+  std::optional<JournalFeed> feed;
+};
+
+// H4: believed, it would make the hub trim its journal past its own cursor.
+TEST_F(ShipFeed, DoesNotBelieveAcknowledgementsOfWhatWasNotSent) {
+  EXPECT_THAT(answer({group, 1, 1}), HasSubstr("was not sent"));
+  ASSERT_TRUE(world.get(feed->next()));
+  EXPECT_EQ(answer({group, 1, 1}), "believed");
+  EXPECT_THAT(answer({group, 6, 0}), HasSubstr("was not sent"));
+  EXPECT_THAT(answer({volume_a, 1, 1}), HasSubstr("another group"));
+  EXPECT_EQ(feed->remote_stored(), 1u);
+}
+
+TEST_F(ShipFeed, RefusesToGoOnWhereItsJournalHasNothing) {
+  EXPECT_FALSE(feed->begin(Welcome{"r", {{group, 6, 6}}}));
+  EXPECT_FALSE(feed->begin(Welcome{"r", {{volume_a, 0, 0}}}));
+  EXPECT_FALSE(feed->begin(Welcome{"r", {}}));
+}
+
+// H7
+TEST(StrangersAtTheDoor, NeverKeepAKnownNodeOut) {
+  World world;
+  std::vector<std::unique_ptr<MemoryStream>> streams;
+  Strangers strangers({"10.0.0.1"});
+  const auto arrive = [&](const std::string& host) {
+    auto one = std::make_shared<MemoryStream::Pipe>(world.executor);
+    auto two = std::make_shared<MemoryStream::Pipe>(world.executor);
+    streams.push_back(std::make_unique<MemoryStream>(world.executor, one, two, host));
+    strangers.make_room();
+    strangers.enter(*streams.back());
+  };
+  arrive("10.0.0.1");
+  for (int i = 0; i < 500; ++i) arrive(i % 3 == 0 ? "10.9.9.8" : "10.9.9.9");
+  arrive("10.0.0.1");
+  EXPECT_EQ(strangers.size(), Strangers::connections_max);
+  EXPECT_FALSE(streams.front()->closed());
+  EXPECT_FALSE(streams.back()->closed());
+  arrive("10.9.9.7");
+  EXPECT_FALSE(streams.back()->closed()) << "the one with many makes room for the one with few";
+}
+
+}  // namespace
+}  // namespace cascade::test
