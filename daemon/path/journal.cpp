@@ -56,6 +56,7 @@ Task<Result<void>> Journal::open(bool hold_after_crash,
 
   free_before_ = superblock_.tail_position;
   received_seq_ = sealed_seq_ = stored_seq_ = head_.seq - 1;
+  received_history_ = head_.history;
   superblock_.epoch += 1;
   if (was_crashed_ && hold_after_crash)
     superblock_.limit_seq = std::min(superblock_.limit_seq, received_seq_);
@@ -80,6 +81,12 @@ Task<Result<void>> Journal::walk(const std::function<void(const BatchInfo&)>& on
     }
   }
   head_ = recovery.head();
+  if (superblock_.clean && head_.seq - 1 != superblock_.stored_seq)
+    co_return Error{Errc::corrupt,
+                    fmt::format("{}: the journal was closed in order after write {}, but ends with "
+                                "write {}; nothing was changed; take a copy of the device, then "
+                                "fetch what is missing from upstream or format it anew",
+                                disk_.path(), superblock_.stored_seq, head_.seq - 1)};
   stored_volumes_ = recovery.volumes();
   co_return Result<void>{};
 }
@@ -88,10 +95,11 @@ Task<Result<void>> Journal::write_superblock() {
   superblock_.generation += 1;
   // What is stored by now can't be a torn tail any more.
   superblock_.epoch_number = head_.number;
+  superblock_.stored_seq = head_.seq - 1;
   forget_volumes();
   superblock_.volumes.clear();
   for (const auto& [uuid, place] : stored_volumes_)
-    superblock_.volumes.push_back({uuid, place.volume_seq});
+    superblock_.volumes.push_back({uuid, place.volume_seq, place.incarnation});
   if (superblock_.volumes.size() > superblock_volumes_max)
     co_return Error{Errc::full,
                     fmt::format("{}: writes of {} volumes are in the journal, which has "
@@ -118,6 +126,9 @@ bool Journal::crowded() const {
 
 void Journal::append(Incoming incoming) {
   received_seq_ += incoming.records.size();
+  incoming.history = received_history_;
+  for (const Record& record : incoming.records)
+    received_history_ = history_after(received_history_, record);
   pending_bytes_ += incoming.held_bytes();
   pending_.push_back(std::move(incoming));
   arrived_.notify();
@@ -167,6 +178,7 @@ std::shared_ptr<Batch> Journal::seal(std::size_t frames) {
   BatchInfo info;
   info.first_seq = sealed_seq_ + 1;
   info.append_time_ns = clock_.realtime_ns();
+  info.history = pending_.front().history;
   for (std::size_t i = 0; i < frames; ++i) {
     info.records += static_cast<std::uint32_t>(pending_[i].records.size());
     info.payload_bytes += static_cast<std::uint32_t>(pending_[i].payload.size());
@@ -237,6 +249,7 @@ Task<bool> Journal::skip_to_start_if_needed(std::uint64_t bytes) {
   info.durable_number = head_.number - 1;
   info.append_time_ns = clock_.realtime_ns();
   info.previous_crc = head_.previous_crc;
+  info.history = head_.history;
   AlignedBuffer buffer(journal_block);
   std::memset(buffer.span().data(), 0, journal_block);
   info.header_crc = seal_batch(info, superblock_.journal, buffer.span());
@@ -268,8 +281,9 @@ void Journal::advance_head(const BatchInfo& info) {
 void Journal::note_stored(const Batch& batch) {
   stored_seq_ = batch.last_seq();
   head_.seq = stored_seq_ + 1;
+  head_.history = pending_.empty() ? received_history_ : pending_.front().history;
   const auto note = [this](const Record& record) {
-    stored_volumes_[volume_of(record)] = {volume_seq_of(record), group_seq_of(record)};
+    stored_volumes_[volume_of(record)].moved_to(record);
   };
   const Record* last = nullptr;
   for (const Record& record : batch.records()) {
@@ -340,6 +354,18 @@ Task<Result<BatchPtr>> Journal::read_from_disk(std::uint64_t seq) {
   }
 }
 
+Task<Result<History>> Journal::history_at(std::uint64_t seq) {
+  if (seq + 1 == superblock_.tail_seq) co_return superblock_.tail_history;
+  if (seq == received_seq_) co_return received_history_;
+  if (seq == sealed_seq_ && !pending_.empty()) co_return pending_.front().history;
+  const auto batch = co_await read(seq);
+  if (!batch) co_return batch.error();
+  History history = (*batch)->info.history;
+  for (const Record& record : (*batch)->records())
+    if (group_seq_of(record) <= seq) history = history_after(history, record);
+  co_return history;
+}
+
 std::uint64_t Journal::offset_of(std::uint64_t position) const {
   return superblock_.data_offset + position % superblock_.data_bytes;
 }
@@ -355,6 +381,7 @@ Task<Result<void>> Journal::checkpoint(std::uint64_t applied_seq, std::uint64_t 
     sb.tail_number = entry->number;
     sb.tail_seq = entry->first_seq;
     sb.tail_previous_crc = entry->previous_crc;
+    sb.tail_history = entry->history;
   }
   const std::uint64_t tail = sb.tail_position;
   auto written = co_await write_superblock();

@@ -35,6 +35,7 @@ struct Incoming {
   std::size_t body_bytes = 0;
   std::span<Record> records;           // in `body`
   std::span<const std::byte> payload;  // in `body`
+  History history = 0;                 // before its first record; filled by append()
 
   /// Memory that it holds, however little of the frame is wanted.
   std::size_t held_bytes() const { return sizeof(Incoming) + body_bytes; }
@@ -71,6 +72,15 @@ class Journal {
   std::uint64_t stored_seq() const { return stored_seq_; }
   /// Nothing past this may be applied or shipped.
   std::uint64_t limit_seq() const { return superblock_.limit_seq; }
+  /// The history hash through received_seq().
+  History received_history() const { return received_history_; }
+  /// The history hash through `seq`, first_seq() - 1 <= seq <= sealed_seq().
+  Task<Result<History>> history_at(std::uint64_t seq);
+  const Uuid& id() const { return superblock_.journal; }
+  /// Id of the journal of the remote that follows this one; nil as long as none has. Takes effect
+  /// at once, on disk with the next checkpoint, and so before anything is given up for its sake.
+  const Uuid& follower() const { return superblock_.follower; }
+  void set_follower(const Uuid& journal) { superblock_.follower = journal; }
   /// Last volume_seq of each volume that is on stable storage.
   std::uint64_t stored_volume_seq(const Uuid& volume) const;
   /// Notified when any of the numbers above changes, or failure() is set.
@@ -137,6 +147,7 @@ class Journal {
   std::uint64_t received_seq_ = 0;
   std::uint64_t sealed_seq_ = 0;
   std::uint64_t stored_seq_ = 0;
+  History received_history_ = 0;
   bool stopping_ = false;
   bool starved_ = false;
   bool was_crashed_ = false;

@@ -18,6 +18,7 @@ class JournalIndex {
     std::uint64_t position;
     std::uint64_t number;
     std::uint32_t previous_crc;
+    History history;  // before first_seq
   };
 
   /// `data_bytes`: size of the circle; sets how far entries are apart.

@@ -35,6 +35,23 @@ std::uint32_t head_crc(std::span<const std::byte> header_and_records) {
   return crc32c(header_and_records.subspan(at + sizeof zero), crc);
 }
 
+Result<void> check_version(const SuperblockDisk& disk) {
+  if (le16toh(disk.major) != journal_major)
+    return Error{Errc::version,
+                 fmt::format("superblock: version is {}.{}, this program reads {}.x; run the "
+                             "version of dm-cascade that made it, or format the journal anew",
+                             le16toh(disk.major), le16toh(disk.minor), journal_major)};
+  if (const auto unknown = le64toh(disk.required) & ~journal_required_known; unknown != 0)
+    return Error{Errc::version,
+                 fmt::format("superblock: capabilities {:#x} are required, which this version does "
+                             "not know; run a newer version of dm-cascade",
+                             unknown)};
+  if (le32toh(disk.entry_bytes) != sizeof(VolumeEntry))
+    return corrupt(fmt::format("superblock: entries of {} bytes, wanted {}",
+                               le32toh(disk.entry_bytes), sizeof(VolumeEntry)));
+  return {};
+}
+
 Result<void> check_geometry(const Superblock& sb) {
   if (sb.data_offset != journal_data_offset || sb.data_bytes % journal_block != 0 ||
       sb.data_bytes < journal_data_bytes_min)
@@ -60,6 +77,7 @@ Result<Superblock> format_superblock(const Uuid& group, std::uint64_t device_byt
   sb.group = group;
   sb.journal = make_uuid();
   sb.generation = 1;
+  sb.tail_history = history_begin(group);
   sb.data_bytes = (device_bytes - journal_data_offset) / journal_block * journal_block;
   return sb;
 }
@@ -68,7 +86,12 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   std::fill(out.begin(), out.end(), std::byte{0});
   SuperblockDisk disk{};
   disk.magic = htole64(superblock_magic);
-  disk.version = htole32(journal_version);
+  disk.major = htole16(journal_major);
+  disk.minor = htole16(journal_minor);
+  disk.entry_bytes = htole32(sizeof(VolumeEntry));
+  disk.stored_seq = htole64(sb.stored_seq);
+  disk.tail_history = htole64(sb.tail_history);
+  std::memcpy(disk.follower, sb.follower.data, 16);
   std::memcpy(disk.group, sb.group.data, 16);
   std::memcpy(disk.journal, sb.journal.data, 16);
   disk.generation = htole64(sb.generation);
@@ -89,6 +112,7 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
     VolumeEntry entry{};
     std::memcpy(entry.volume, volume.uuid.data, 16);
     entry.volume_seq = htole64(volume.volume_seq);
+    std::memcpy(entry.incarnation, volume.incarnation.data, 16);
     std::memcpy(at, &entry, sizeof entry);
     at += sizeof entry;
   }
@@ -105,9 +129,7 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
   if (const auto wanted = superblock_crc(in); le32toh(disk.crc) != wanted)
     return corrupt(fmt::format("superblock: checksum is {:#010x}, wanted {:#010x}",
                                le32toh(disk.crc), wanted));
-  if (le32toh(disk.version) != journal_version)
-    return Error{Errc::version, fmt::format("superblock: version is {}, this program reads {}",
-                                            le32toh(disk.version), journal_version)};
+  if (auto ok = check_version(disk); !ok) return ok.error();
   const std::size_t volumes = le32toh(disk.volumes);
   if (volumes > superblock_volumes_max)
     return corrupt(fmt::format("superblock: {} volumes, at most {} are allowed", volumes,
@@ -127,11 +149,16 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
   sb.limit_seq = le64toh(disk.limit_seq);
   sb.tail_previous_crc = le32toh(disk.tail_previous_crc);
   sb.clean = le32toh(disk.clean) != 0;
+  sb.optional = le64toh(disk.optional);
+  sb.stored_seq = le64toh(disk.stored_seq);
+  sb.tail_history = le64toh(disk.tail_history);
+  sb.follower = get_uuid(disk.follower);
   const std::byte* at = in.data() + sizeof disk;
   for (std::size_t i = 0; i < volumes; ++i, at += sizeof(VolumeEntry)) {
     VolumeEntry entry;
     std::memcpy(&entry, at, sizeof entry);
-    sb.volumes.push_back({get_uuid(entry.volume), le64toh(entry.volume_seq)});
+    sb.volumes.push_back(
+        {get_uuid(entry.volume), le64toh(entry.volume_seq), get_uuid(entry.incarnation)});
   }
   if (auto ok = check_geometry(sb); !ok) return ok.error();
   return sb;
@@ -174,7 +201,7 @@ Result<Superblock> choose_superblock(const Result<Superblock>& a, const Result<S
 std::uint32_t seal_batch(const BatchInfo& info, const Uuid& journal, std::span<std::byte> head) {
   BatchHeader h{};
   h.magic = htole32(batch_magic);
-  h.version = htole16(journal_version);
+  h.major = htole16(journal_major);
   h.kind = htole16(static_cast<std::uint16_t>(info.kind));
   h.records = htole32(info.records);
   h.payload_bytes = htole32(info.payload_bytes);
@@ -187,6 +214,7 @@ std::uint32_t seal_batch(const BatchInfo& info, const Uuid& journal, std::span<s
   h.durable_number = htole64(info.durable_number);
   h.append_time_ns = htole64(info.append_time_ns);
   h.previous_crc = htole32(info.previous_crc);
+  h.history = htole64(info.history);
   std::memcpy(head.data(), &h, sizeof h);
   const std::uint32_t crc = head_crc(head.first(sizeof h + info.records * sizeof(Record)));
   h.header_crc = htole32(crc);
@@ -201,9 +229,8 @@ Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journ
   if (le32toh(h.magic) != batch_magic)
     return corrupt(
         fmt::format("batch: magic is {:#010x}, wanted {:#010x}", le32toh(h.magic), batch_magic));
-  if (le16toh(h.version) != journal_version)
-    return corrupt(
-        fmt::format("batch: version is {}, wanted {}", le16toh(h.version), journal_version));
+  if (le16toh(h.major) != journal_major)
+    return corrupt(fmt::format("batch: version is {}, wanted {}", le16toh(h.major), journal_major));
   if (get_uuid(h.journal) != journal) return corrupt("batch: of another journal");
   BatchInfo info;
   info.kind = static_cast<BatchKind>(le16toh(h.kind));
@@ -217,6 +244,7 @@ Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journ
   info.durable_number = le64toh(h.durable_number);
   info.append_time_ns = le64toh(h.append_time_ns);
   info.previous_crc = le32toh(h.previous_crc);
+  info.history = le64toh(h.history);
   info.header_crc = le32toh(h.header_crc);
   if (info.kind == BatchKind::skip) {
     if (info.records == 0 && info.payload_bytes == 0 && info.bytes > 0) return info;

@@ -2,7 +2,7 @@
 //
 // The journal on a device or file: two superblocks, then a circle of batches.
 //
-//   0         64 KiB    128 KiB      1 MiB                                    data_offset +
+//   0         256 KiB   512 KiB      1 MiB                                    data_offset +
 //   data_bytes | super A | super B | zero       | batch | batch | ... | skip |           |
 //
 //   batch := BatchHeader (128 bytes) Record* pad-to-4096 payload* pad-to-4096
@@ -27,6 +27,7 @@
 #include "lib/base/limits.hpp"
 #include "lib/base/result.hpp"
 #include "lib/base/uuid.hpp"
+#include "lib/format/history.hpp"
 #include "lib/format/record.hpp"
 
 #include <cstddef>
@@ -37,18 +38,24 @@
 namespace cascade {
 
 inline constexpr std::size_t journal_block = 4096;
-inline constexpr std::size_t superblock_bytes = 64 * 1024;
+inline constexpr std::size_t superblock_bytes = 256 * 1024;
 inline constexpr std::uint64_t journal_data_offset = 1024 * 1024;
 inline constexpr std::uint64_t journal_data_bytes_min = 16 * 1024 * 1024;
 inline constexpr std::uint64_t superblock_magic = 0x4c4e524a43534143;  // "CASCJRNL"
 inline constexpr std::uint32_t batch_magic = 0x42435343;               // "CSCB"
-inline constexpr std::uint32_t journal_version = 1;
+/// Another major version is another format. A higher minor one may use reserved room and optional
+/// capabilities; whoever does not know them ignores them. Nobody opens a journal with a required
+/// capability that he does not know.
+inline constexpr std::uint16_t journal_major = 2;
+inline constexpr std::uint16_t journal_minor = 0;
+inline constexpr std::uint64_t journal_required_known = 0;
 
-/// First 256 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
+/// First 512 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
 /// generation wins if both are valid; they are written in turn, never both at once.
 struct SuperblockDisk {
   std::uint64_t magic;          // superblock_magic
-  std::uint32_t version;        // journal_version
+  std::uint16_t major;          // journal_major
+  std::uint16_t minor;          // journal_minor
   std::uint32_t crc;            // CRC-32C of all superblock_bytes with this field zero
   std::uint8_t group[16];       // UUID of the consistency group
   std::uint8_t journal[16];     // UUID of this journal, new at each format
@@ -66,17 +73,26 @@ struct SuperblockDisk {
   std::uint32_t tail_previous_crc;  // header_crc of the batch before the tail; 0 for the first
   std::uint32_t clean;              // 1: closed in order, the circle ends where the superblock says
   std::uint32_t volumes;            // VolumeEntry that follow
-  std::uint8_t reserved[116];       // zero
+  std::uint32_t entry_bytes;        // size of a VolumeEntry
+  std::uint64_t required;           // capability bits without which this journal can't be read
+  std::uint64_t optional;           // capability bits that are in use and may be ignored
+  std::uint64_t stored_seq;         // last group_seq on stable storage when this was written
+  std::uint64_t tail_history;       // history hash before tail_seq
+  std::uint8_t follower[16];        // hub: id of the remote's journal; zero: none has followed yet
+  std::uint8_t reserved[320];       // zero; ignored by readers of this minor version
 };
-static_assert(sizeof(SuperblockDisk) == 256 && offsetof(SuperblockDisk, generation) == 48 &&
-              offsetof(SuperblockDisk, reserved) == 140);
+static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generation) == 48 &&
+              offsetof(SuperblockDisk, required) == 144 &&
+              offsetof(SuperblockDisk, reserved) == 192);
 
-/// Last volume_seq of a volume before the tail. 24 bytes.
+/// How far a volume was when the superblock was written. 64 bytes.
 struct VolumeEntry {
   std::uint8_t volume[16];
-  std::uint64_t volume_seq;
+  std::uint64_t volume_seq;      // its last write on stable storage
+  std::uint8_t incarnation[16];  // of the ring that this came from; zero: not known
+  std::uint8_t reserved[24];     // zero; ignored by readers of this minor version
 };
-static_assert(sizeof(VolumeEntry) == 24);
+static_assert(sizeof(VolumeEntry) == 64);
 
 /// The volumes of a full configuration, and as many that were taken out of it and still have writes
 /// in the journal.
@@ -87,7 +103,7 @@ static_assert(sizeof(SuperblockDisk) + superblock_volumes_max * sizeof(VolumeEnt
 /// Opens a batch. 128 bytes, records follow at once.
 struct BatchHeader {
   std::uint32_t magic;           // batch_magic
-  std::uint16_t version;         // journal_version
+  std::uint16_t major;           // journal_major
   std::uint16_t kind;            // BatchKind
   std::uint32_t header_crc;      // CRC-32C of header (this field zero) and records
   std::uint32_t records;         // number of records; zero for a skip
@@ -101,10 +117,12 @@ struct BatchHeader {
   std::uint64_t durable_number;  // batches through this number were stable when it was written
   std::uint64_t append_time_ns;  // CLOCK_REALTIME of this node, for lag and for rewind by time
   std::uint32_t previous_crc;    // header_crc of batch number - 1; 0 for the first
-  std::uint8_t reserved[36];     // zero
+  std::uint32_t reserved0;       // zero
+  std::uint64_t history;         // history hash before its first record; for a skip: of the next
+  std::uint8_t reserved[24];     // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(BatchHeader) == 128 && offsetof(BatchHeader, journal) == 24 &&
-              offsetof(BatchHeader, epoch) == 40 && offsetof(BatchHeader, reserved) == 92);
+              offsetof(BatchHeader, epoch) == 40 && offsetof(BatchHeader, history) == 96);
 
 enum class BatchKind : std::uint16_t { data = 1, skip = 2 };
 
@@ -124,9 +142,14 @@ struct Superblock {
   std::uint64_t limit_seq = ~std::uint64_t{0};
   std::uint32_t tail_previous_crc = 0;
   bool clean = true;
+  std::uint64_t optional = 0;  // as read; a journal is written with what this program knows
+  std::uint64_t stored_seq = 0;
+  History tail_history = 0;
+  Uuid follower{};
   struct Volume {
     Uuid uuid;
     std::uint64_t volume_seq = 0;
+    Uuid incarnation{};
   };
   std::vector<Volume> volumes;
 };
@@ -176,6 +199,7 @@ struct BatchInfo {
   std::uint64_t durable_number = 0;
   std::uint64_t append_time_ns = 0;
   std::uint32_t previous_crc = 0;
+  History history = 0;           // before the first record
   std::uint32_t header_crc = 0;  // set by encode and decode
 };
 

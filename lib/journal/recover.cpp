@@ -21,7 +21,9 @@ Recovery::Recovery(const Superblock& superblock) : superblock_(superblock) {
   head_.number = superblock.tail_number;
   head_.seq = superblock.tail_seq;
   head_.previous_crc = superblock.tail_previous_crc;
-  for (const auto& volume : superblock.volumes) volumes_[volume.uuid] = {volume.volume_seq, 0};
+  head_.history = superblock.tail_history;
+  for (const auto& volume : superblock.volumes)
+    volumes_[volume.uuid] = {volume.volume_seq, 0, volume.incarnation};
 }
 
 std::uint64_t Recovery::offset_of(std::uint64_t position) const {
@@ -74,6 +76,7 @@ Result<void> Recovery::follows(const BatchInfo& info) const {
   if (info.first_seq != head_.seq) return wrong("first write", info.first_seq, head_.seq);
   if (info.previous_crc != head_.previous_crc)
     return wrong("predecessor's checksum", info.previous_crc, head_.previous_crc);
+  if (info.history != head_.history) return wrong("history", info.history, head_.history);
   if (info.number >= superblock_.epoch_number && info.epoch != superblock_.epoch)
     return wrong("epoch", info.epoch, superblock_.epoch);
   if (info.epoch < last_epoch_ || info.epoch > superblock_.epoch)
@@ -112,8 +115,8 @@ Result<std::optional<BatchInfo>> Recovery::feed_batch(std::span<const std::byte>
 }
 
 std::optional<BatchInfo> Recovery::accept(const BatchInfo& info, std::span<const Record> records) {
-  for (const Record& record : records)
-    volumes_[volume_of(record)] = {volume_seq_of(record), group_seq_of(record)};
+  for (const Record& record : records) volumes_[volume_of(record)].moved_to(record);
+  for (const Record& record : records) head_.history = history_after(head_.history, record);
   head_.position = info.position + info.bytes;
   head_.number = info.number + 1;
   head_.seq = info.first_seq + info.records;

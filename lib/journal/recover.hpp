@@ -19,6 +19,12 @@ namespace cascade {
 struct VolumePlace {
   std::uint64_t volume_seq = 0;  // of its last write
   std::uint64_t group_seq = 0;   // of the same, if that was seen in the journal; else zero
+  Uuid incarnation{};            // of the ring that it came from; nil: not known
+
+  void moved_to(const Record& record) {
+    volume_seq = volume_seq_of(record);
+    group_seq = group_seq_of(record);
+  }
   auto operator<=>(const VolumePlace&) const = default;
 };
 
@@ -35,7 +41,8 @@ class Recovery {
     std::uint64_t number = 0;  // of the next batch
     std::uint64_t seq = 0;     // of the next record
     std::uint32_t previous_crc = 0;
-    bool torn = false;  // something unfinished stood behind the last whole batch; it is discarded
+    History history = 0;  // through the record before `seq`
+    bool torn = false;    // something unfinished stood behind the last whole batch; it is discarded
   };
 
   explicit Recovery(const Superblock& superblock);

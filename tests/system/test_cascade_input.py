@@ -75,7 +75,7 @@ def test_bad_journals_are_refused_and_left_as_they_are(cascade):
     guest.run(f"sed -i 's/{GROUP}/{GROUP[:-1]}9/' {CONFIG}")
     group_reason(cascade, "H", "is the journal of group")
     cascade.configure()
-    for offset in (0, 65536):
+    for offset in (0, 262144):
         guest.run(f"dd if=/dev/urandom of={disk} bs=1 seek={offset + 100} count=8 conv=notrunc")
     before = guest.run(f"md5sum {disk}").out
     group_reason(cascade, "H", "superblock are unusable")

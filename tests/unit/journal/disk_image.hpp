@@ -22,7 +22,7 @@ struct Image {
       : sb(*format_superblock(group, device_bytes)), bytes(device_bytes) {
     sb.epoch = 1;
     sb.clean = false;
-    head = {sb.tail_position, sb.tail_number, sb.tail_seq, 0, false};
+    head = {sb.tail_position, sb.tail_number, sb.tail_seq, 0, sb.tail_history, false};
   }
 
   std::size_t offset(std::uint64_t position) const {
@@ -36,6 +36,7 @@ struct Image {
     info.first_seq = head.seq;
     info.durable_number = head.number - std::min(lag, head.number);
     info.previous_crc = head.previous_crc;
+    info.history = head.history;
     const std::size_t head_bytes =
         info.kind == BatchKind::skip ? journal_block : batch_head_bytes(info.records);
     head.previous_crc = seal_batch(info, sb.journal, std::span(batch).first(head_bytes));
@@ -69,7 +70,14 @@ struct Image {
     info.payload_bytes = static_cast<std::uint32_t>(records * payload);
     info.bytes = size;
     const auto position = head.position;
+    History history = head.history;
+    for (std::size_t i = 0; i < records; ++i) {
+      Record r;
+      std::memcpy(&r, batch.data() + sizeof(BatchHeader) + i * sizeof r, sizeof r);
+      history = history_after(history, r);
+    }
     put(info, std::move(batch));
+    head.history = history;
     return position;
   }
 

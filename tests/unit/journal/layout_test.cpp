@@ -25,7 +25,10 @@ Superblock a_superblock(std::uint64_t generation = 5) {
   sb.limit_seq = 1400;
   sb.tail_previous_crc = 0xabcdef01;
   sb.clean = false;
-  sb.volumes = {{volume_a, 700}, {volume_b, 600}};
+  sb.stored_seq = 1350;
+  sb.tail_history = 0x1122334455667788;
+  sb.follower = volume_b;
+  sb.volumes = {{volume_a, 700, {}}, {volume_b, 600, group}};
   return sb;
 }
 
@@ -53,6 +56,43 @@ TEST(SuperblockFormat, ComesBackAsItWas) {
   EXPECT_FALSE(back->clean);
   ASSERT_EQ(back->volumes.size(), 2u);
   EXPECT_EQ(back->volumes[1].volume_seq, 600u);
+  EXPECT_EQ(back->volumes[1].incarnation, group);
+  EXPECT_EQ(back->stored_seq, 1350u);
+  EXPECT_EQ(back->tail_history, 0x1122334455667788u);
+  EXPECT_EQ(back->follower, volume_b);
+}
+
+/// A superblock of another version, whole by its checksum.
+Result<Superblock> of_version(void (*change)(SuperblockDisk&)) {
+  auto bytes = encoded(a_superblock());
+  SuperblockDisk disk;
+  std::memcpy(&disk, bytes.data(), sizeof disk);
+  change(disk);
+  disk.crc = 0;
+  std::memcpy(bytes.data(), &disk, sizeof disk);
+  disk.crc = htole32(crc32c(bytes));
+  std::memcpy(bytes.data(), &disk, sizeof disk);
+  return decoded(bytes);
+}
+
+TEST(SuperblockFormat, IgnoresWhatANewerMinorVersionAdds) {
+  const auto sb = of_version([](SuperblockDisk& d) {
+    d.minor = htole16(9);
+    d.optional = htole64(0x40);
+    d.reserved[7] = 1;
+  });
+  ASSERT_TRUE(sb) << sb.error().text;
+  EXPECT_EQ(sb->optional, 0x40u);
+}
+
+TEST(SuperblockFormat, NamesTheVersionAndTheCapabilitiesThatItCannotRead) {
+  const auto major = of_version([](SuperblockDisk& d) { d.major = htole16(3); });
+  ASSERT_FALSE(major);
+  EXPECT_EQ(major.error().code, Errc::version);
+  EXPECT_THAT(major.error().text, HasSubstr("version is 3.0, this program reads 2.x"));
+  const auto required = of_version([](SuperblockDisk& d) { d.required = htole64(0x20); });
+  ASSERT_FALSE(required);
+  EXPECT_THAT(required.error().text, HasSubstr("capabilities 0x20 are required"));
 }
 
 TEST(SuperblockFormat, BeginsWithItsName) {

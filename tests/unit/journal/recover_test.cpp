@@ -56,6 +56,7 @@ Image image_with_last(const Shape& shape, Under under, std::uint64_t& place) {
     image.sb.tail_number = image.head.number;
     image.sb.tail_seq = image.head.seq;
     image.sb.tail_previous_crc = image.head.previous_crc;
+    image.sb.tail_history = image.head.history;
     image.sb.epoch_number = image.head.number;
   } else if (under == Under::garbage) {
     const auto noise = pattern(4 * 1024 * 1024, 99);
@@ -75,6 +76,7 @@ Image image_with_last(const Shape& shape, Under under, std::uint64_t& place) {
     BatchHeader tail;
     std::memcpy(&tail, image.bytes.data() + image.offset(image.sb.tail_position), sizeof tail);
     image.sb.tail_previous_crc = tail.previous_crc;
+    image.sb.tail_history = le64toh(tail.history);
   }
   place = image.append(shape.records, shape.payload);
   return image;
@@ -103,7 +105,7 @@ class TornBatch : public testing::TestWithParam<std::tuple<int, Under>> {
     // The batch of the lap before: same shape, older numbers, whole by itself.
     Image old;
     old.sb = image.sb;
-    old.head = {place - image.sb.data_bytes, 1, 1, 0, false};
+    old.head = {place - image.sb.data_bytes, 1, 1, 0, 0, false};
     old.append(shape().records, shape().payload);
     const std::byte* at = old.bytes.data() + old.offset(place);
     return {at, at + size};
@@ -302,6 +304,31 @@ TEST(Damage, BatchesBehindTheEndOfAJournalThatWasClosedInOrderAreFound) {
   EXPECT_THAT(found.error->text, HasSubstr("superblock does not know"));
 }
 
+// The same numbers, another write: the hash knows.
+TEST(Recovery, CarriesTheHistory) {
+  Image one, two;
+  two.sb.journal = one.sb.journal;
+  one.append(3, 512);
+  two.volume_seq = 7;
+  two.append(3, 512);
+  ASSERT_FALSE(one.recover().error);
+  EXPECT_EQ(one.recover().head.history, one.head.history);
+  EXPECT_EQ(one.recover().head.seq, two.recover().head.seq);
+  EXPECT_NE(one.recover().head.history, two.recover().head.history);
+}
+
+TEST(Damage, ABatchOfAnotherHistoryDoesNotFollow) {
+  Image image;
+  image.append(1, 512);
+  image.head.history ^= 1;
+  const auto place = image.append(1, 512);
+  image.sb.epoch_number = image.head.number;
+  const auto found = image.recover();
+  ASSERT_TRUE(found.error);
+  EXPECT_THAT(found.error->text, HasSubstr("history is"));
+  EXPECT_GT(place, 0u);
+}
+
 TEST(Recovery, GoesRoundManyTimes) {
   Image image;
   std::mt19937 lots(7);
@@ -313,6 +340,7 @@ TEST(Recovery, GoesRoundManyTimes) {
     image.sb.tail_number = begin.number;
     image.sb.tail_seq = begin.seq;
     image.sb.tail_previous_crc = begin.previous_crc;
+    image.sb.tail_history = begin.history;
     const auto found = image.recover();
     ASSERT_FALSE(found.error) << found.error->text;
     ASSERT_EQ(found.head.position, image.head.position);

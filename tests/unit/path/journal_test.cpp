@@ -121,6 +121,32 @@ TEST_F(JournalWriter, WithMoreVolumesThanItsSuperblockHoldsFailsInOneLine) {
   EXPECT_THAT(done.error().text, HasSubstr("which has room for 2048"));
 }
 
+TEST_F(JournalWriter, KnowsItsHistoryAtEveryWriteThatItHolds) {
+  RunningJournal run(world, disk, false, {volume_a}, 0);
+  std::vector<History> after{history_begin(group)};
+  const auto expect_all = [&](Journal& journal, std::uint64_t from) {
+    for (std::uint64_t seq = from; seq < after.size(); ++seq) {
+      const auto history = world.get(journal.history_at(seq));
+      ASSERT_TRUE(history) << history.error().text;
+      EXPECT_EQ(*history, after[seq]) << "through write " << seq;
+    }
+  };
+  for (std::uint64_t i = 1; i <= 12; ++i) {
+    run.put(i, 128 * 1024);
+    after.push_back(run.journal.received_history());
+  }
+  expect_all(run.journal, 0);
+  ASSERT_TRUE(run.checkpoint(9, 8));
+  ASSERT_GT(run.journal.first_seq(), 1u);
+  expect_all(run.journal, run.journal.first_seq() - 1);
+  ASSERT_TRUE(run.stop_in_order());
+  RunningJournal again(world, disk);
+  ASSERT_TRUE(again.opened);
+  EXPECT_EQ(again.journal.received_history(), after.back());
+  expect_all(again.journal, again.journal.first_seq() - 1);
+  EXPECT_TRUE(again.stop_in_order());
+}
+
 TEST_F(JournalWriter, StoresNothingAfterTheFirstErrorOfItsDisk) {
   RunningJournal run(world, disk);
   run.put(1);
