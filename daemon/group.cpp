@@ -148,12 +148,14 @@ Task<> GroupNode::run_storage() {
 void GroupNode::start_hub() {
   Journal& journal = *storage_->journal;
   mirror_ = std::make_unique<MirrorVolumes>(group_, journal);
-  mirror_->load([this](const Uuid& uuid) { return storage_->applier->copy_bytes(uuid); });
+  mirror_->load([this](const Uuid& uuid) { return storage_->applier->copy_shape(uuid); });
   if (journal.limit_seq() != std::numeric_limits<std::uint64_t>::max()) {
     mirror_->hold_until_resent();
     crew_.add(keep_hold());
   }
   if (!journal_feed_) return;
+  journal_feed_->describe_with([this] { return mirror_->describe(); });
+  mirror_->on_sizes_changed([this] { journal_feed_->renew(); });
   ship_link_ =
       std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_, group_.uuid,
                              group_.name, *config_.node(group_.remote), *journal_feed_);
@@ -161,9 +163,9 @@ void GroupNode::start_hub() {
 }
 
 void GroupNode::start_remote() {
-  std::map<Uuid, std::uint64_t> copies;
+  std::map<Uuid, CopyShape> copies;
   for (const VolumeConfig& volume : group_.volumes)
-    copies[volume.uuid] = storage_->applier->copy_bytes(volume.uuid);
+    copies[volume.uuid] = storage_->applier->copy_shape(volume.uuid);
   ship_.reset(new ShipState{group_, *storage_->journal, std::move(copies)});
 }
 
@@ -176,7 +178,7 @@ Task<> GroupNode::keep_hold() {
 
 void GroupNode::start_primary() {
   ring_feed_ = std::make_unique<RingFeed>(seams_.executor, seams_.clock, seams_.rings, group_.name,
-                                          primary_volumes());
+                                          group_.hub_ack, primary_volumes());
   link_ = std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_,
                                  group_.uuid, group_.name, *config_.node(group_.hub), *ring_feed_);
   crew_.add(ring_feed_->run());
@@ -191,8 +193,9 @@ LinkStatus& GroupNode::upstream_status(const std::string& peer) {
   return status;
 }
 
-std::unique_ptr<Intake> GroupNode::make_intake(const Hello& hello) {
-  if (hello.kind == SessionKind::mirror && mirror_) return std::make_unique<MirrorIntake>(*mirror_);
+std::unique_ptr<Intake> GroupNode::make_intake(const Hello& hello, const std::string& host) {
+  if (hello.kind == SessionKind::mirror && mirror_)
+    return std::make_unique<MirrorIntake>(*mirror_, host);
   if (hello.kind == SessionKind::ship && ship_) return std::make_unique<ShipIntake>(*ship_);
   return nullptr;
 }
@@ -207,7 +210,7 @@ void GroupNode::accept(std::unique_ptr<Stream> stream, Hello hello) {
                   hello.kind == SessionKind::mirror ? "hub" : "remote", group_.name)};
   if (failure_ || !ready_)
     sessions_.add(refuse(std::move(stream), failure_ ? *failure_ : starting));
-  else if (config_.node(hello.node) == nullptr || !make_intake(hello))
+  else if (config_.node(hello.node) == nullptr || !make_intake(hello, stream->peer_host()))
     sessions_.add(refuse(std::move(stream), role));
   else
     sessions_.add(serve(std::move(stream), std::move(hello)));
@@ -215,7 +218,7 @@ void GroupNode::accept(std::unique_ptr<Stream> stream, Hello hello) {
 
 Task<> GroupNode::serve(std::unique_ptr<Stream> stream, Hello hello) {
   LinkStatus& status = upstream_status(hello.node);
-  auto intake = make_intake(hello);
+  auto intake = make_intake(hello, stream->peer_host());
   Receiver receiver(seams_.executor, seams_.clock, times_, node_, *storage_->journal,
                     std::move(stream), std::move(intake), status);
   const auto place = receivers_.insert(receivers_.end(), &receiver);

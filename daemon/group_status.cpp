@@ -83,8 +83,9 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
   if (volume.attached) {
     out.ring =
         api::Ring{"attached", volume.published, volume.received, volume.stored, volume.released};
-    out.state = link_->status().connected ? "replicating" : "waiting";
-    out.reason = link_->status().connected ? "" : link_->status().reason;
+    const bool connected = link_->status().connected;
+    out.state = !connected ? "waiting" : volume.refused ? "refused" : "replicating";
+    out.reason = connected ? volume.reason : link_->status().reason;
   } else {
     out.state = "not-created";
     out.reason = volume.reason;
@@ -98,7 +99,7 @@ api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
   out.uuid = to_text(volume.uuid);
   out.primary = volume.primary;
   out.role = is_hub() ? "hub" : "remote";
-  if (storage_ != nullptr) out.size_bytes = storage_->applier->copy_bytes(volume.uuid);
+  if (storage_ != nullptr) out.size_bytes = storage_->applier->copy_shape(volume.uuid).bytes;
   const auto& upstream = upstream_[is_hub() ? volume.primary : group_.hub];
   if (auto failed = storage_failure()) {
     out.state = "failed";
@@ -111,6 +112,10 @@ api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
   }
   if (mirror_) {
     const auto* state = mirror_->find(volume.uuid);
+    if (!state->refusal.empty() && state->owner == nullptr && out.state != "failed") {
+      out.state = "refused";
+      out.reason = state->refusal;
+    }
     out.received_seq = state->received;
     out.stored_seq = storage_->journal->stored_volume_seq(volume.uuid);
     if (mirror_->holding() && out.state == "replicating")

@@ -27,6 +27,8 @@ class Disk {
 
   virtual const std::string& path() const = 0;
   virtual std::uint64_t bytes() const = 0;
+  /// The smallest unit that it writes: offsets and sizes are multiples of it. In bytes.
+  virtual std::uint32_t block() const = 0;
 
   virtual Task<Result<void>> read(std::uint64_t offset, std::span<std::byte> out) = 0;
 

@@ -58,12 +58,13 @@ class Aio;
 
 class AioDisk final : public Disk {
  public:
-  AioDisk(Aio& aio, int fd, std::string path, std::uint64_t bytes)
-      : aio_(aio), fd_(fd), path_(std::move(path)), bytes_(bytes) {}
+  AioDisk(Aio& aio, int fd, std::string path, std::uint64_t bytes, std::uint32_t block)
+      : aio_(aio), fd_(fd), path_(std::move(path)), bytes_(bytes), block_(block) {}
   ~AioDisk() override { ::close(fd_); }
 
   const std::string& path() const override { return path_; }
   std::uint64_t bytes() const override { return bytes_; }
+  std::uint32_t block() const override { return block_; }
   Task<Result<void>> read(std::uint64_t offset, std::span<std::byte> out) override;
   Task<Result<void>> write(std::span<const DiskWrite> writes) override;
   Task<Result<void>> write_durable(std::uint64_t offset, std::span<const std::byte> data) override;
@@ -77,6 +78,7 @@ class AioDisk final : public Disk {
   int fd_;
   std::string path_;
   std::uint64_t bytes_;
+  std::uint32_t block_;
 };
 
 class Aio final : public AioContext {
@@ -203,6 +205,17 @@ Result<std::uint64_t> size_of(int fd, const std::string& path) {
   return bytes;
 }
 
+/// Of a block device its logical block; of a file what its file system wants for direct I/O.
+std::uint32_t block_of(int fd) {
+  int bytes = 0;
+  if (::ioctl(fd, BLKSSZGET, &bytes) == 0 && bytes > 0) return static_cast<std::uint32_t>(bytes);
+  struct statx st;
+  if (::statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) == 0 &&
+      (st.stx_mask & STATX_DIOALIGN) != 0 && st.stx_dio_offset_align > 0)
+    return st.stx_dio_offset_align;
+  return 512;
+}
+
 bool is_block_device(const std::string& path) {
   struct stat st;
   return ::stat(path.c_str(), &st) == 0 && S_ISBLK(st.st_mode);
@@ -228,7 +241,7 @@ Result<std::unique_ptr<Disk>> Aio::open(const std::string& path, bool exclusive)
     ::close(fd);
     return bytes.error();
   }
-  return std::make_unique<AioDisk>(*this, fd, path, *bytes);
+  return std::make_unique<AioDisk>(*this, fd, path, *bytes, block_of(fd));
 }
 
 Result<void> AioDisk::outcome(const char* what, std::uint64_t offset, int error) const {

@@ -72,9 +72,20 @@ void Applier::stop() {
   journal_.progress().notify();
 }
 
-std::uint64_t Applier::copy_bytes(const Uuid& volume) const {
+CopyShape Applier::copy_shape(const Uuid& volume) const {
   const auto found = copies_.find(volume);
-  return found == copies_.end() ? 0 : found->second->bytes();
+  if (found == copies_.end()) return {};
+  return {found->second->bytes(), found->second->block()};
+}
+
+/// Intakes let in writes of configured volumes only: this one was taken out of the configuration
+/// afterwards, and what is left of it in the journal goes nowhere.
+void Applier::note_dropped(const Record& record) {
+  if (!dropped_.insert(volume_of(record)).second) return;
+  report::log(report::Level::warning, subject_,
+              fmt::format("volume {} is not in the configuration any more: its writes from {} on "
+                          "are dropped",
+                          to_text(volume_of(record)), group_seq_of(record)));
 }
 
 void Applier::fail(Error error) {
@@ -117,6 +128,11 @@ Task<Result<void>> Applier::apply_some() {
       payload_at += bytes;
       if (group_seq_of(record) <= seq) continue;
       if (group_seq_of(record) > last || burst.full()) break;
+      if (!copies_.contains(volume_of(record))) {
+        note_dropped(record);
+        seq = group_seq_of(record);
+        continue;
+      }
       if (record.op != CASCADE_OP_WRITE) {
         zeroing = &record;
         break;
@@ -144,10 +160,6 @@ Task<Result<void>> Applier::apply_some() {
 /// Adds the write unless it overlaps one that is already there.
 Result<void> Applier::add(Burst& burst, const Record& record, std::span<const std::byte> payload) {
   const auto copy = copies_.find(volume_of(record));
-  if (copy == copies_.end())
-    return Error{Errc::foreign, fmt::format("write {} is for volume {}, which the configuration "
-                                            "does not have; nothing after it is applied",
-                                            group_seq_of(record), to_text(volume_of(record)))};
   if (!payload_matches(record, payload))
     return Error{Errc::corrupt, fmt::format("write {} is damaged: its payload does not match its "
                                             "checksum; nothing after it is applied",
@@ -174,9 +186,6 @@ Task<Result<void>> Applier::zero(const Record& record) {
   if (record.op != CASCADE_OP_WRITE_ZEROES && record.op != CASCADE_OP_DISCARD)
     co_return Result<void>{};
   const auto copy = copies_.find(volume_of(record));
-  if (copy == copies_.end())
-    co_return Error{Errc::foreign,
-                    fmt::format("write {} is for an unknown volume", group_seq_of(record))};
   if (!inside(record, copy->second->bytes())) co_return past_the_end(record, *copy->second);
   co_return co_await copy->second->zero(sector_of(record) * CASCADE_SECTOR_BYTES, length_of(record),
                                         record.op == CASCADE_OP_DISCARD);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "daemon/io/clock.hpp"
+#include "daemon/path/intake.hpp"
 #include "daemon/path/journal.hpp"
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace cascade {
@@ -33,7 +35,7 @@ class Applier {
 
   std::uint64_t applied_seq() const { return applied_seq_; }
   const std::optional<Error>& failure() const { return failure_; }
-  std::uint64_t copy_bytes(const Uuid& volume) const;
+  CopyShape copy_shape(const Uuid& volume) const;
 
  private:
   struct Burst;
@@ -43,6 +45,7 @@ class Applier {
   Task<> hurry_when_starved();
   Task<Result<void>> apply_some();
   std::uint64_t through() const;
+  void note_dropped(const Record& record);
   Result<void> add(Burst& burst, const Record& record, std::span<const std::byte> payload);
   Task<Result<void>> write_out(Burst& burst);
   Task<Result<void>> zero(const Record& record);
@@ -59,6 +62,7 @@ class Applier {
   std::unique_ptr<Timer> timer_;
   std::uint64_t applied_seq_ = 0;
   std::uint64_t kept_from_ = 0;  // of the last checkpoint
+  std::set<Uuid> dropped_;       // volumes whose writes have no copy any more
   std::optional<Error> failure_;
   bool stopping_ = false;
 };

@@ -30,8 +30,11 @@ class Feed {
   virtual Task<> wait_for_streams() = 0;
   /// What to offer; empty: nothing to connect for.
   virtual std::vector<Hello::Stream> streams() = 0;
-  /// The peer has answered: go on where it says. Errc::refused if that cannot be.
-  virtual Result<void> begin(const Welcome& welcome) = 0;
+  /// Id of the journal that the streams come from; nil on a primary.
+  virtual Uuid journal() const = 0;
+  /// The peer has answered: go on where it says, without the streams that it refused. An error if
+  /// that cannot be; Errc::closed if a new session has to begin.
+  virtual Task<Result<void>> begin(const Welcome& welcome) = 0;
   /// The session is over; nothing of an Outgoing is used any more.
   virtual void end() = 0;
 

@@ -14,6 +14,12 @@
 
 namespace cascade {
 
+/// What is known of a copy on this node.
+struct CopyShape {
+  std::uint64_t bytes = 0;  // 0: there is none
+  std::uint32_t block = 0;  // in bytes
+};
+
 class Intake {
  public:
   virtual ~Intake() = default;

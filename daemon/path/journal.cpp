@@ -111,6 +111,13 @@ Task<Result<void>> Journal::write_superblock() {
   co_return co_await disk_.write_durable(superblock_offset(superblock_.generation), buffer.span());
 }
 
+std::vector<Uuid> Journal::leaving_volumes() const {
+  std::vector<Uuid> out;
+  for (const auto& [uuid, place] : stored_volumes_)
+    if (!volumes_.contains(uuid)) out.push_back(uuid);
+  return out;
+}
+
 /// Volumes that are neither configured nor have a write at or behind the tail.
 void Journal::forget_volumes() {
   std::erase_if(stored_volumes_, [this](const auto& entry) {

@@ -83,6 +83,8 @@ class Journal {
   void set_follower(const Uuid& journal) { superblock_.follower = journal; }
   /// Last volume_seq of each volume that is on stable storage.
   std::uint64_t stored_volume_seq(const Uuid& volume) const;
+  /// Volumes that are not configured and have writes in the journal.
+  std::vector<Uuid> leaving_volumes() const;
   /// Notified when any of the numbers above changes, or failure() is set.
   Signal& progress() { return progress_; }
   const std::optional<Error>& failure() const { return failure_; }

@@ -24,24 +24,60 @@ std::uint64_t JournalFeed::stored_through() const {
 
 std::vector<Hello::Stream> JournalFeed::streams() {
   if (journal_.failure()) return {};
-  return {{group_.uuid, journal_.first_seq(), through(), false}};
+  renew_ = false;
+  std::vector<Hello::Stream> out{{group_.uuid, journal_.first_seq(), through()}};
+  const auto volumes = describe_ ? describe_() : std::vector<Hello::Stream>{};
+  out.insert(out.end(), volumes.begin(), volumes.end());
+  return out;
 }
 
-Result<void> JournalFeed::begin(const Welcome& welcome) {
-  if (welcome.streams.size() != 1 || welcome.streams.front().stream != group_.uuid)
-    return Error{Errc::refused, "the remote answers for another group"};
-  const Ack& ack = welcome.streams.front();
+void JournalFeed::renew() {
+  renew_ = true;
+  wake();
+}
+
+Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
+  if (welcome.streams.empty() || welcome.streams.front().ack.stream != group_.uuid)
+    co_return Error{Errc::refused, "the remote answers for another group"};
+  for (const Answer& answer : welcome.streams)
+    if (answer.refusal) co_return *answer.refusal;
+  const Ack ack = welcome.streams.front().ack;
   if (ack.received + 1 < journal_.first_seq() || ack.received > through())
-    return Error{Errc::refused,
-                 fmt::format("the remote wants to go on after write {}, our journal holds {} to {}",
-                             ack.received, journal_.first_seq(), through())};
+    co_return Error{Errc::refused,
+                    fmt::format("the remote wants to go on after write {}, our journal holds {} to "
+                                "{}",
+                                ack.received, journal_.first_seq(), through())};
+  if (auto same = co_await same_history(welcome); !same) co_return same;
   next_seq_ = ack.received + 1;
   current_.reset();
-  return acked(welcome.streams);
+  co_return acked(std::span(&ack, 1));
+}
+
+/// I5, P7: the remote goes on only if it holds what we hold, not merely as much.
+Task<Result<void>> JournalFeed::same_history(const Welcome& welcome) {
+  const Answer& answer = welcome.streams.front();
+  const Uuid nobody{};
+  if (journal_.follower() != nobody && journal_.follower() != welcome.journal)
+    co_return Error{
+        Errc::refused,
+        fmt::format("{}'s journal {} is not the {} that followed this hub: it was made "
+                    "anew or exchanged; see BEGINNING ANEW in dmcascade(8)",
+                    welcome.node, short_text(welcome.journal), short_text(journal_.follower()))};
+  const auto ours = co_await journal_.history_at(answer.ack.received);
+  if (!ours) co_return ours.error();
+  if (*ours != answer.history)
+    co_return Error{
+        Errc::refused,
+        fmt::format("{} holds another history: at write {} its hash is {:016x}, ours {:016x}; one "
+                    "journal was restored or made anew; see BEGINNING ANEW in dmcascade(8)",
+                    welcome.node, answer.ack.received, answer.history, *ours)};
+  journal_.set_follower(welcome.journal);
+  co_return Result<void>{};
 }
 
 Task<Result<std::optional<Outgoing>>> JournalFeed::next() {
   using Answer = Result<std::optional<Outgoing>>;
+  if (renew_) co_return Error{Errc::closed, "the volumes have changed"};
   if (next_seq_ > through()) co_return Answer(std::nullopt);
   if (!current_ || next_seq_ > current_->last_seq()) {
     auto batch = co_await journal_.read(next_seq_);

@@ -8,6 +8,8 @@
 #include "daemon/path/journal.hpp"
 #include "lib/config/config.hpp"
 
+#include <functional>
+
 namespace cascade {
 
 class JournalFeed final : public Feed {
@@ -16,6 +18,13 @@ class JournalFeed final : public Feed {
 
   /// Batches found at opening; those sealed later are noticed by themselves.
   void recovered(const BatchInfo& batch) { backlog_.add(batch); }
+
+  /// Gives what a hello says of the group's volumes; asked for each session.
+  void describe_with(std::function<std::vector<Hello::Stream>()> describe) {
+    describe_ = std::move(describe);
+  }
+  /// What `describe` says has changed: begin a new session.
+  void renew();
 
   /// What the remote has, by its last word, on stable storage; the journal is kept from there on.
   std::uint64_t remote_stored() const { return remote_stored_; }
@@ -27,7 +36,8 @@ class JournalFeed final : public Feed {
   SessionKind kind() const override { return SessionKind::ship; }
   Task<> wait_for_streams() override { return wait(); }
   std::vector<Hello::Stream> streams() override;
-  Result<void> begin(const Welcome& welcome) override;
+  Uuid journal() const override { return journal_.id(); }
+  Task<Result<void>> begin(const Welcome& welcome) override;
   void end() override { current_.reset(); }
   Task<Result<std::optional<Outgoing>>> next() override;
   Task<> wait() override;
@@ -38,6 +48,7 @@ class JournalFeed final : public Feed {
 
  private:
   std::uint64_t through() const;
+  Task<Result<void>> same_history(const Welcome& welcome);
   Outgoing slice(const BatchPtr& batch);
 
   const GroupConfig& group_;
@@ -48,7 +59,8 @@ class JournalFeed final : public Feed {
   // Where next_seq_ is in current_.
   std::size_t record_ = 0;
   std::size_t payload_ = 0;
-  std::uint64_t noticed_seq_ = 0;
+  std::function<std::vector<Hello::Stream>()> describe_;
+  bool renew_ = false;
   std::uint64_t remote_received_ = 0;
   std::uint64_t remote_stored_ = 0;
 };

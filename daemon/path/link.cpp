@@ -120,7 +120,7 @@ void Link::end(Session& s, Error why) {
 // ---- hello
 
 Task<Result<void>> Link::shake_hands(Session& s) {
-  const Hello hello{group_, node_, feed_.kind(), feed_.streams()};
+  const Hello hello{group_, node_, feed_.kind(), feed_.streams(), feed_.journal()};
   const Bytes frame = encode_hello(hello, feed_.stored_through());
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   if (auto sent = co_await s.stream->write(buffers); !sent) co_return sent.error();
@@ -130,7 +130,16 @@ Task<Result<void>> Link::shake_hands(Session& s) {
     co_return Error{Errc::refused, fmt::format("{} answers as node {}; compare the configuration "
                                                "files",
                                                s.stream->peer(), welcome->node)};
-  co_return feed_.begin(*welcome);
+  auto begun = co_await feed_.begin(*welcome);
+  // The peer would only see the connection close.
+  if (!begun && begun.error().code != Errc::closed) co_await send_refusal(s, begun.error());
+  co_return begun;
+}
+
+Task<> Link::send_refusal(Session& s, const Error& error) {
+  const Bytes frame = encode_refusal(error.code, error.text);
+  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
+  (void)co_await s.stream->write(buffers);
 }
 
 Task<Result<Welcome>> Link::read_welcome(Session& s) {

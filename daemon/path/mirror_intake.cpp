@@ -20,9 +20,11 @@ MirrorVolumes::MirrorVolumes(const GroupConfig& group, Journal& journal)
   for (const VolumeConfig& volume : group.volumes) volumes_[volume.uuid].config = &volume;
 }
 
-void MirrorVolumes::load(const std::function<std::uint64_t(const Uuid&)>& bytes_of) {
+void MirrorVolumes::load(const std::function<CopyShape(const Uuid&)>& copy_of) {
   for (auto& [uuid, volume] : volumes_) {
-    volume.bytes = bytes_of(uuid);
+    const CopyShape copy = copy_of(uuid);
+    volume.bytes = copy.bytes;
+    volume.block = copy.block;
     volume.received = journal_.stored_volume_seq(uuid);
   }
 }
@@ -30,6 +32,27 @@ void MirrorVolumes::load(const std::function<std::uint64_t(const Uuid&)>& bytes_
 MirrorVolumes::Volume* MirrorVolumes::find(const Uuid& uuid) {
   const auto found = volumes_.find(uuid);
   return found == volumes_.end() ? nullptr : &found->second;
+}
+
+void MirrorVolumes::learn_size(Volume& volume, std::uint64_t bytes) {
+  if (volume.primary_bytes == bytes) return;
+  volume.primary_bytes = bytes;
+  if (sizes_changed_) sizes_changed_();
+}
+
+std::vector<Hello::Stream> MirrorVolumes::describe() const {
+  std::vector<Hello::Stream> out;
+  for (const auto& [uuid, volume] : volumes_) {
+    Hello::Stream stream{uuid};
+    stream.bytes = volume.primary_bytes;
+    out.push_back(stream);
+  }
+  for (const Uuid& uuid : journal_.leaving_volumes()) {
+    Hello::Stream stream{uuid};
+    stream.leaving = true;
+    out.push_back(stream);
+  }
+  return out;
 }
 
 void MirrorVolumes::hold_until_resent() {
@@ -58,27 +81,62 @@ Result<MirrorVolumes::Volume*> MirrorIntake::entitled(const Hello& hello,
                                                       const Hello::Stream& stream) {
   auto* volume = volumes_.find(stream.uuid);
   if (volume == nullptr)
-    return Error{Errc::refused,
-                 fmt::format("group {} has no volume {} here; compare the configuration files of "
-                             "{} and its hub",
-                             volumes_.group().name, to_text(stream.uuid), hello.node)};
+    return Error{Errc::refused, fmt::format("the hub's file has no volume {} in group {}; give "
+                                            "both nodes the same file",
+                                            to_text(stream.uuid), volumes_.group().name)};
   if (volume->config->primary != hello.node)
     return Error{Errc::refused,
-                 fmt::format("volume {} belongs to primary {}, not to {}; compare the "
-                             "configuration files",
-                             volume->config->name, volume->config->primary, hello.node)};
-  if (!stream.fresh && volume->received > stream.last)
-    return Error{Errc::refused,
-                 fmt::format("volume {}: the hub holds writes through {}, but the ring of {} ends "
-                             "at {}; the hub's journal is of another history",
-                             volume->config->name, volume->received, hello.node, stream.last)};
-  if (!stream.fresh && volume->received + 1 < stream.first)
-    return Error{
-        Errc::refused,
-        fmt::format("volume {}: the hub holds writes through {}, but the ring of {} begins "
-                    "at {}; the hub has lost writes it had acknowledged",
-                    volume->config->name, volume->received, hello.node, stream.first)};
+                 fmt::format("it belongs to primary {} by the hub's file, not to {}; "
+                             "give both nodes the same file",
+                             volume->config->primary, hello.node)};
+  if (auto ok = volumes_.fits(*volume, stream); !ok) return ok.error();
+  if (auto ok = continues(*volume, stream); !ok) return ok.error();
   return volume;
+}
+
+/// Sizes, blocks and settings of both sides, before a write finds out.
+Result<void> MirrorVolumes::fits(const Volume& volume, const Hello::Stream& stream) const {
+  if (stream.bytes > volume.bytes)
+    return Error{Errc::refused,
+                 fmt::format("it has {} bytes, the hub's copy only {}; make the copy "
+                             "at least as large, then restart dmcascaded there",
+                             stream.bytes, volume.bytes)};
+  if (stream.block != 0 && stream.block < volume.block)
+    return Error{Errc::refused,
+                 fmt::format("its blocks are of {} bytes, those of the hub's copy of "
+                             "{}; use a device with blocks as small",
+                             stream.block, volume.block)};
+  const std::uint8_t ours =
+      group_.hub_ack == AckWhen::sync ? CASCADE_ACK_SYNC : CASCADE_ACK_MEMORY_SYNC;
+  if (stream.hub_ack != 0 && stream.hub_ack != ours)
+    return Error{Errc::refused,
+                 fmt::format("its primary has hub-ack {}, the hub {}; give both nodes the same "
+                             "file, and create the volume anew",
+                             stream.hub_ack == CASCADE_ACK_SYNC ? "sync" : "memory-sync",
+                             group_.hub_ack == AckWhen::sync ? "sync" : "memory-sync")};
+  return {};
+}
+
+/// Whether the stream goes on from what the hub holds, and comes from where its session does.
+Result<void> MirrorIntake::continues(const MirrorVolumes::Volume& volume,
+                                     const Hello::Stream& stream) const {
+  if (volume.owner != nullptr && volume.owner != this && volume.owner_host != host_)
+    return Error{Errc::refused,
+                 fmt::format("it is in a session from {}; if {} is not a second machine that takes "
+                             "itself for {}, it is taken when that one has ended",
+                             volume.owner_host, host_, volume.config->primary)};
+  if (stream.fresh) return {};
+  if (volume.received > stream.last)
+    return Error{Errc::refused,
+                 fmt::format("the hub holds its writes through {}, but the ring ends at {}; one of "
+                             "them is of another history",
+                             volume.received, stream.last)};
+  if (volume.received + 1 < stream.first)
+    return Error{Errc::refused,
+                 fmt::format("the hub holds its writes through {}, but the ring begins at {}; the "
+                             "hub has lost writes: its journal was restored or made anew",
+                             volume.received, stream.first)};
+  return {};
 }
 
 /// A fresh ring goes on behind what is stored: what is only received would be lost with this
@@ -90,35 +148,46 @@ Result<void> MirrorIntake::settle(MirrorVolumes::Volume& volume) {
   volume.superseded = nullptr;
   const std::uint64_t stored = volumes_.journal().stored_volume_seq(volume.config->uuid);
   if (stored == volume.received) return {};
-  return Error{Errc::refused,
-               fmt::format("volume {}: the hub is still storing writes {} to {} of its earlier "
-                           "ring, and takes the new one after that",
-                           volume.config->name, stored + 1, volume.received)};
+  return Error{Errc::refused, fmt::format("the hub is still storing writes {} to {} of its earlier "
+                                          "ring, and takes the new one after that",
+                                          stored + 1, volume.received)};
+}
+
+/// Takes the stream over from an older session, or says why not.
+Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
+                                                       const Hello::Stream& stream,
+                                                       const std::function<void()>& superseded) {
+  auto found = entitled(hello, stream);
+  if (!found) return found;
+  auto* volume = *found;
+  if (stream.fresh)
+    if (auto settled = settle(*volume); !settled) return settled.error();
+  // What an older session still holds on its way in is dropped: the ring sends it again.
+  if (volume->superseded && volume->owner != this) volume->superseded();
+  volume->owner = this;
+  volume->owner_host = host_;
+  volume->superseded = superseded;
+  volumes_.learn_size(*volume, stream.bytes);
+  volumes_.expect(stream.uuid, stream.fresh ? 0 : stream.last);
+  return volume;
 }
 
 Result<Welcome> MirrorIntake::open(const Hello& hello, std::function<void()> superseded) {
-  std::vector<MirrorVolumes::Volume*> streams;
-  for (const auto& stream : hello.streams) {
-    auto volume = entitled(hello, stream);
-    if (!volume) return volume.error();
-    streams.push_back(*volume);
-  }
-  for (std::size_t i = 0; i < streams.size(); ++i)
-    if (hello.streams[i].fresh)
-      if (auto settled = settle(*streams[i]); !settled) return settled.error();
   Welcome welcome;
-  for (std::size_t i = 0; i < streams.size(); ++i) {
-    auto* volume = streams[i];
-    // What an older session still holds on its way in is dropped: the ring sends it again.
-    if (volume->superseded && volume->owner != this) volume->superseded();
-    volume->owner = this;
-    volume->owner_peer = hello.node;
-    volume->superseded = superseded;
-    const Uuid& uuid = volume->config->uuid;
-    volumes_.expect(uuid, hello.streams[i].fresh ? 0 : hello.streams[i].last);
-    welcome.streams.push_back({uuid, volume->received, volumes_.journal().stored_volume_seq(uuid)});
+  for (const auto& stream : hello.streams) {
+    auto taken = take_over(hello, stream, superseded);
+    Answer answer{{stream.uuid, 0, 0}, 0, {}};
+    if (taken) {
+      streams_.push_back(*taken);
+      (*taken)->refusal.clear();
+      answer.ack.received = (*taken)->received;
+      answer.ack.stored = volumes_.journal().stored_volume_seq(stream.uuid);
+    } else {
+      if (auto* volume = volumes_.find(stream.uuid)) volume->refusal = taken.error().text;
+      answer.refusal = taken.error();
+    }
+    welcome.streams.push_back(std::move(answer));
   }
-  streams_ = std::move(streams);
   volumes_.check_hold();
   return welcome;
 }

@@ -19,16 +19,25 @@ class MirrorVolumes {
   struct Volume {
     const VolumeConfig* config = nullptr;
     std::uint64_t bytes = 0;           // size of the hub's copy
+    std::uint32_t block = 0;           // its block
+    std::uint64_t primary_bytes = 0;   // size of the volume, as its primary last said; 0: not known
     std::uint64_t received = 0;        // volume_seq
     std::function<void()> superseded;  // of the session that has it; empty: none
     const void* owner = nullptr;
-    std::string owner_peer;
+    std::string owner_host;
+    std::string refusal;  // why its last offer was refused; empty if it was not
   };
 
   MirrorVolumes(const GroupConfig& group, Journal& journal);
 
-  /// After the journal is open: what it holds. `bytes_of` gives the size of the hub's copies.
-  void load(const std::function<std::uint64_t(const Uuid&)>& bytes_of);
+  /// After the journal is open: what it holds. `copy_of` tells of the hub's copies.
+  void load(const std::function<CopyShape(const Uuid&)>& copy_of);
+  /// `told` is called when a volume turns out to have another size than was known.
+  void on_sizes_changed(std::function<void()> told) { sizes_changed_ = std::move(told); }
+  void learn_size(Volume& volume, std::uint64_t bytes);
+  Result<void> fits(const Volume& volume, const Hello::Stream& stream) const;
+  /// What the remote is told of the volumes: an entry each, which offers nothing.
+  std::vector<Hello::Stream> describe() const;
 
   const GroupConfig& group() const { return group_; }
   Journal& journal() { return journal_; }
@@ -51,13 +60,16 @@ class MirrorVolumes {
   const GroupConfig& group_;
   Journal& journal_;
   std::map<Uuid, Volume> volumes_;
+  std::function<void()> sizes_changed_;
   // Volume and the volume_seq to wait for; "not known yet" until its primary is back.
   std::map<Uuid, std::uint64_t> awaited_;
 };
 
 class MirrorIntake final : public Intake {
  public:
-  explicit MirrorIntake(MirrorVolumes& volumes) : volumes_(volumes) {}
+  /// `host`: where the session comes from.
+  MirrorIntake(MirrorVolumes& volumes, std::string host)
+      : volumes_(volumes), host_(std::move(host)) {}
   ~MirrorIntake() override { close(); }
 
   Result<Welcome> open(const Hello& hello, std::function<void()> superseded) override;
@@ -69,12 +81,16 @@ class MirrorIntake final : public Intake {
 
  private:
   Result<MirrorVolumes::Volume*> entitled(const Hello& hello, const Hello::Stream& stream);
+  Result<void> continues(const MirrorVolumes::Volume& volume, const Hello::Stream& stream) const;
+  Result<MirrorVolumes::Volume*> take_over(const Hello& hello, const Hello::Stream& stream,
+                                           const std::function<void()>& superseded);
   Result<void> settle(MirrorVolumes::Volume& volume);
   void drop_known(Incoming& incoming);
   Result<void> accept(const Record& record);
   MirrorVolumes::Volume* mine(const Uuid& uuid);
 
   MirrorVolumes& volumes_;
+  std::string host_;
   std::vector<MirrorVolumes::Volume*> streams_;
 };
 

@@ -60,6 +60,7 @@ Task<Result<void>> Receiver::welcome(const Hello& hello) {
   auto terms = intake_->open(hello, [this] { end("a newer session has taken over"); });
   if (!terms) co_return terms.error();
   terms->node = node_;
+  terms->journal = journal_.id();
   const Bytes frame = encode_welcome(*terms);
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   co_return co_await stream_->write(buffers);
@@ -96,10 +97,19 @@ Task<Result<void>> Receiver::read_frame() {
       co_return co_await read_data(*header);
     case FrameType::heartbeat:
       co_return Result<void>{};
+    case FrameType::refuse:
+      co_return co_await read_refusal(*header);
     default:
       co_return Error{Errc::invalid,
                       fmt::format("a frame of type {} does not belong here", header->type)};
   }
+}
+
+/// The sender does not go on from where we are: its reason is ours.
+Task<Result<void>> Receiver::read_refusal(const FrameHeader& header) {
+  Bytes body(header.length);
+  if (auto got = co_await reader_.body(body); !got) co_return got.error();
+  co_return Error{Errc::closed, decode_refusal(header, body).text};
 }
 
 Task<Result<void>> Receiver::read_data(const FrameHeader& header) {

@@ -32,6 +32,7 @@ class Receiver {
   Task<> refuse(const Error& error);
   Task<> read_frames();
   Task<Result<void>> read_frame();
+  Task<Result<void>> read_refusal(const FrameHeader& header);
   Task<Result<void>> read_data(const FrameHeader& header);
   Task<> write_acks();
   Task<> beat();

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace cascade {
 namespace {
 
@@ -12,6 +14,10 @@ using report::Level;
 
 // How long a new target waits for its daemon at the most.
 constexpr std::chrono::milliseconds attach_interval{200};
+
+// A volume that the hub refuses is offered again after 0.2, 0.4, ... 6.4 s.
+constexpr std::chrono::milliseconds ask_interval_min{100};
+constexpr int ask_doublings_max = 6;
 
 }  // namespace
 
@@ -28,16 +34,19 @@ struct RingFeed::Volume {
   bool sleeping = false;
   bool named = false;  // the session under way has this ring
   bool lost = false;
+  bool refused = false;  // by the hub, in the session under way; `reason` says why
 };
 
 RingFeed::RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
-                   std::vector<const VolumeConfig*> volumes)
+                   AckWhen hub_ack, std::vector<const VolumeConfig*> volumes)
     : clock_(clock),
       host_(host),
       subject_(std::move(subject)),
       crew_(executor),
       work_(executor),
-      let_go_(executor) {
+      let_go_(executor),
+      ask_timer_(clock.timer()),
+      hub_ack_(hub_ack) {
   for (const VolumeConfig* volume : volumes)
     volumes_.push_back(std::make_unique<Volume>(executor, clock, *volume));
 }
@@ -48,6 +57,7 @@ RingFeed::~RingFeed() = default;
 
 Task<> RingFeed::run() {
   for (auto& volume : volumes_) crew_.add(serve(*volume));
+  crew_.add(ask_again());
   co_await crew_.join();
 }
 
@@ -58,6 +68,7 @@ void RingFeed::stop() {
     volume->armed.notify();
     if (volume->ring) volume->ring->close();
   }
+  ask_timer_->cancel();
   work_.notify();
   let_go_.notify();
 }
@@ -125,6 +136,7 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() const {
   std::vector<VolumeStatus> out;
   for (const auto& volume : volumes_) {
     VolumeStatus s{&volume->config, volume->ring && !volume->lost, volume->reason};
+    s.refused = volume->refused;
     if (volume->ring) {
       const RingView& view = volume->ring->view();
       s.sectors = volume->ring->sectors();
@@ -142,6 +154,7 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() const {
 
 std::vector<Hello::Stream> RingFeed::streams() {
   changed_ = false;
+  ask_at_.reset();
   std::vector<Hello::Stream> out;
   for (auto& volume : volumes_) {
     volume->named = volume->ring && !volume->lost;
@@ -149,33 +162,68 @@ std::vector<Hello::Stream> RingFeed::streams() {
     const bool fresh = !volume->ring->started();
     RingView& view = volume->ring->view();
     (void)view.has_records();  // looks at the kernel's count once more
-    out.push_back({volume->config.uuid, fresh ? 0 : view.released() + 1,
-                   fresh ? 0 : view.published(), fresh});
+    Hello::Stream stream{volume->config.uuid, fresh ? 0 : view.released() + 1,
+                         fresh ? 0 : view.published(), fresh};
+    stream.bytes = volume->ring->sectors() * CASCADE_SECTOR_BYTES;
+    stream.hub_ack = hub_ack_ == AckWhen::sync ? CASCADE_ACK_SYNC : CASCADE_ACK_MEMORY_SYNC;
+    out.push_back(stream);
   }
   return out;
 }
 
-Result<void> RingFeed::begin(const Welcome& welcome) {
-  for (const Ack& ack : welcome.streams) {
-    Volume* volume = in_session(ack.stream);
+Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
+  std::vector<Ack> acks;
+  bool refused = false;
+  for (const Answer& answer : welcome.streams) {
+    Volume* volume = in_session(answer.ack.stream);
     if (volume == nullptr)
-      return Error{Errc::refused, "the hub answers for a volume that we did not name"};
-    Ring& ring = *volume->ring;
-    auto ready = ring.started() ? ring.view().rewind_to(ack.received) : ring.start(ack.received);
+      co_return Error{Errc::refused, "the hub answers for a volume that we did not name"};
+    auto ready = answer.refusal ? *answer.refusal : go_on(*volume, answer.ack);
+    volume->refused = !ready;
     if (!ready) {
       report(*volume, ready.error().text);
-      return ready.error();
+      volume->named = false;
+      refused = true;
+      continue;
     }
     volume->reason.clear();
+    acks.push_back(answer.ack);
   }
+  refusals_ = refused ? std::min(refusals_ + 1, ask_doublings_max) : 0;
+  if (refused)
+    ask_at_ = clock_.now() + ask_interval_min * (1 << refusals_);
+  else
+    ask_at_.reset();
+  ask_timer_->cancel();
+  let_go_.notify();
   in_session_ = true;
-  return acked(welcome.streams);
+  co_return acked(acks);
+}
+
+Result<void> RingFeed::go_on(Volume& volume, const Ack& ack) {
+  Ring& ring = *volume.ring;
+  return ring.started() ? ring.view().rewind_to(ack.received) : ring.start(ack.received);
+}
+
+/// What was refused may be mended by now: a new session asks again, for all volumes.
+Task<> RingFeed::ask_again() {
+  while (!stopping_) {
+    const TimePoint now = clock_.now();
+    if (!ask_at_ || now < *ask_at_) {
+      co_await ask_timer_->sleep(ask_at_ ? *ask_at_ - now : Duration(std::chrono::hours(1)));
+      continue;
+    }
+    ask_at_.reset();
+    changed_ = true;
+    work_.notify();
+  }
 }
 
 void RingFeed::end() {
   in_session_ = false;
   taken_count_ = 0;
   for (auto& volume : volumes_) volume->named = false;
+  ask_at_.reset();
   let_go_.notify();
 }
 

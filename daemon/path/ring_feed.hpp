@@ -20,13 +20,14 @@ class RingFeed final : public Feed {
   struct VolumeStatus {
     const VolumeConfig* config;
     bool attached;
-    std::string reason;  // why not attached, or why it cannot replicate
+    std::string reason;    // why not attached, or why it cannot replicate
+    bool refused = false;  // by the hub
     std::uint64_t sectors = 0;
     std::uint64_t published = 0, received = 0, stored = 0, released = 0;
   };
 
   RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
-           std::vector<const VolumeConfig*> volumes);
+           AckWhen hub_ack, std::vector<const VolumeConfig*> volumes);
   ~RingFeed() override;
 
   /// Attaches to rings as they appear, watches them, lets go of lost ones; until stop().
@@ -37,7 +38,8 @@ class RingFeed final : public Feed {
   SessionKind kind() const override { return SessionKind::mirror; }
   Task<> wait_for_streams() override { return wait(); }
   std::vector<Hello::Stream> streams() override;
-  Result<void> begin(const Welcome& welcome) override;
+  Uuid journal() const override { return {}; }
+  Task<Result<void>> begin(const Welcome& welcome) override;
   void end() override;
   Task<Result<std::optional<Outgoing>>> next() override;
   Task<> wait() override;
@@ -52,6 +54,8 @@ class RingFeed final : public Feed {
   Task<> serve(Volume& volume);
   Task<> watch_readable(Volume& volume);
   Task<> attach(Volume& volume);
+  Task<> ask_again();
+  Result<void> go_on(Volume& volume, const Ack& ack);
   void report(Volume& volume, const std::string& reason);
   Volume* in_session(const Uuid& uuid);
 
@@ -62,6 +66,10 @@ class RingFeed final : public Feed {
   Crew crew_;
   Signal work_;    // next() may have something, or the session should look up
   Signal let_go_;  // a session has ended
+  std::unique_ptr<Timer> ask_timer_;
+  std::optional<TimePoint> ask_at_;  // when to offer refused volumes again
+  int refusals_ = 0;                 // sessions in a row with a refused volume
+  AckWhen hub_ack_;
   std::size_t turn_ = 0;
   std::size_t taken_from_ = 0;   // volume of the last Outgoing
   std::size_t taken_count_ = 0;  // its records

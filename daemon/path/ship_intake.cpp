@@ -18,6 +18,9 @@ std::uint64_t last_seq(const Incoming& in) { return group_seq_of(in.records.back
 
 Result<Welcome> ShipIntake::open(const Hello& hello, std::function<void()> superseded) {
   const auto& stream = hello.streams.front();
+  if (stream.uuid != state_.group.uuid)
+    return Error{Errc::refused,
+                 fmt::format("group {}: the hub offers another group's writes", state_.group.name)};
   const std::uint64_t here = state_.journal.received_seq();
   if (hello.node != state_.group.hub)
     return Error{Errc::refused, fmt::format("group {}: the hub is {}, not {}; compare the "
@@ -33,6 +36,12 @@ Result<Welcome> ShipIntake::open(const Hello& hello, std::function<void()> super
                  fmt::format("group {}: the remote holds writes through {}, but the hub's journal "
                              "begins at {}; the remote's journal is new or too far behind",
                              state_.group.name, here, stream.first)};
+  std::set<Uuid> leaving;
+  for (const auto& volume : std::span(hello.streams).subspan(1)) {
+    if (auto ok = fits(volume); !ok) return ok.error();
+    if (volume.leaving) leaving.insert(volume.uuid);
+  }
+  state_.leaving = std::move(leaving);
   if (state_.superseded && state_.owner != this) state_.superseded();
   state_.owner = this;
   state_.superseded = std::move(superseded);
@@ -40,7 +49,11 @@ Result<Welcome> ShipIntake::open(const Hello& hello, std::function<void()> super
   state_.held.clear();
   state_.held_bytes = 0;
   Welcome welcome;
-  welcome.streams.push_back({state_.group.uuid, here, state_.journal.stored_seq()});
+  welcome.streams.push_back({{state_.group.uuid, here, state_.journal.stored_seq()},
+                             state_.journal.received_history(),
+                             {}});
+  for (const auto& volume : std::span(hello.streams).subspan(1))
+    welcome.streams.push_back({{volume.uuid, 0, 0}, 0, {}});
   return welcome;
 }
 
@@ -48,6 +61,24 @@ void ShipIntake::close() {
   if (state_.owner != this) return;
   state_.owner = nullptr;
   state_.superseded = nullptr;
+}
+
+/// Whether this node can follow what the hub says of a volume. One that it can't follow holds up
+/// the group: its writes have their places in the group's order.
+Result<void> ShipIntake::fits(const Hello::Stream& volume) const {
+  const auto copy = state_.copies.find(volume.uuid);
+  if (copy == state_.copies.end() && !volume.leaving)
+    return Error{Errc::refused,
+                 fmt::format("group {}: the remote's file has no volume {}; give all "
+                             "nodes the same file",
+                             state_.group.name, to_text(volume.uuid))};
+  if (copy != state_.copies.end() && volume.bytes > copy->second.bytes)
+    return Error{
+        Errc::refused,
+        fmt::format("group {}: volume {} has {} bytes, the remote's copy only {}; make the "
+                    "copy at least as large, then restart dmcascaded there",
+                    state_.group.name, to_text(volume.uuid), volume.bytes, copy->second.bytes)};
+  return {};
 }
 
 /// The group_seq of the first record, if all of them follow it without a gap.
@@ -67,17 +98,18 @@ Result<std::uint64_t> ShipIntake::first_of_run(const Incoming& incoming) const {
 /// Whether this node has a copy that the write fits into.
 Result<void> ShipIntake::check(const Record& record) const {
   const auto copy = state_.copies.find(volume_of(record));
+  if (copy == state_.copies.end() && state_.leaving.contains(volume_of(record))) return {};
   if (copy == state_.copies.end())
     return Error{Errc::refused,
                  fmt::format("group {}: write {} is for volume {}, which the configuration of the "
                              "remote does not have; give it the hub's file",
                              state_.group.name, group_seq_of(record), to_text(volume_of(record)))};
-  if (!inside(record, copy->second))
+  if (!inside(record, copy->second.bytes))
     return Error{Errc::refused,
                  fmt::format("group {}: write {} of volume {} goes past the remote's copy of {} "
                              "bytes; make the copy at least as large as the primary's",
                              state_.group.name, group_seq_of(record), to_text(volume_of(record)),
-                             copy->second)};
+                             copy->second.bytes)};
   return {};
 }
 

@@ -11,6 +11,8 @@
 
 #include <deque>
 #include <map>
+#include <set>
+#include <string>
 
 namespace cascade {
 
@@ -18,11 +20,13 @@ namespace cascade {
 struct ShipState {
   const GroupConfig& group;
   Journal& journal;
-  std::map<Uuid, std::uint64_t> copies;  // volume and bytes of this node's copy of it
+  std::map<Uuid, CopyShape> copies;  // of this node, by volume
+  std::set<Uuid> leaving = {};       // volumes without a copy whose last writes the hub may send
   std::uint64_t upstream_stored = 0;
   std::deque<Incoming> held = {};  // received, not yet stable at the hub
   std::size_t held_bytes = 0;
   std::uint64_t held_seq = 0;  // last group_seq held; 0: none
+  std::string refusal = {};    // why the last session was refused; empty if it was not
   std::function<void()> superseded = {};
   const void* owner = nullptr;
 
@@ -42,6 +46,7 @@ class ShipIntake final : public Intake {
   bool acks_receipt() const override;
 
  private:
+  Result<void> fits(const Hello::Stream& volume) const;
   Result<std::uint64_t> first_of_run(const Incoming& incoming) const;
   Result<void> check(const Record& record) const;
   void release_held();

@@ -50,9 +50,9 @@ struct Volume {
   std::string uuid;
   std::string primary;  // node name
   std::string role;     // of this node: "primary" | "hub" | "remote"
-  std::string
-      state;  // "replicating" | "waiting" (no session) | "not-created" (no target) | "failed"
-  std::string reason;  // why not replicating, and what to do; empty otherwise
+  std::string state;    // "replicating" | "waiting" (no session) | "refused" (by the hub) |
+                        // "not-created" (no target) | "failed"
+  std::string reason;   // why not replicating, and what to do; empty otherwise
   std::uint64_t size_bytes = 0;
   std::optional<Ring> ring;
   // Hub: volume_seq taken into the journal, and stable in it. Null on other nodes.

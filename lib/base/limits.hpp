@@ -27,6 +27,9 @@ inline constexpr std::size_t node_name_max = 31;
 // Volumes of one group: what a journal superblock has room for.
 inline constexpr std::size_t group_volumes_max = 1024;
 
+// Streams of one session: the group, its volumes, and as many that are leaving it.
+inline constexpr std::size_t session_streams_max = 1 + 2 * group_volumes_max;
+
 // One journal batch: what one group commit may hold.
 inline constexpr std::size_t batch_records_max = 4096;
 inline constexpr std::size_t batch_payload_bytes_max = 4 * 1024 * 1024;

@@ -27,6 +27,8 @@ bool well_formed(std::string_view text) {
 
 std::string to_text(const Uuid& uuid) { return boost::uuids::to_string(uuid); }
 
+std::string short_text(const Uuid& uuid) { return to_text(uuid).substr(0, 8); }
+
 Result<Uuid> parse_uuid(std::string_view text) {
   if (!well_formed(text))
     return Error{Errc::invalid, "'" + std::string(text) +

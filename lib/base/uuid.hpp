@@ -18,6 +18,9 @@ using Uuid = boost::uuids::uuid;
 /// "6b6f0c1e-0000-4000-8000-000000000001": 36 lower-case characters.
 std::string to_text(const Uuid& uuid);
 
+/// The first eight of them, for people who compare two.
+std::string short_text(const Uuid& uuid);
+
 /// Accepts exactly the 36-character form, either case. Errc::invalid otherwise.
 Result<Uuid> parse_uuid(std::string_view text);
 

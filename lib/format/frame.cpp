@@ -12,7 +12,9 @@ namespace cascade {
 namespace {
 
 // A group's volumes bound the streams of one session.
-constexpr std::size_t streams_max = limits::group_volumes_max;
+constexpr std::size_t streams_max = limits::session_streams_max;
+// Room for what a later minor version may add to a head or an entry.
+constexpr std::size_t added_max = 256;
 
 Error corrupt(std::string what) { return Error{Errc::corrupt, "frame: " + std::move(what)}; }
 
@@ -82,24 +84,112 @@ AckEntry ack_entry(const Ack& ack) {
   return entry;
 }
 
+Result<void> check_ack(const Ack& ack) {
+  if (ack.received < CASCADE_SEQ_MAX && ack.stored <= ack.received) return {};
+  return corrupt(fmt::format("acknowledgement of {} received and {} stored makes no sense",
+                             ack.received, ack.stored));
+}
+
 Result<Ack> get_ack(std::span<const std::byte>& in) {
   const auto entry = take<AckEntry>(in);
   Ack ack{get_uuid(entry.stream), le64toh(entry.received), le64toh(entry.stored)};
-  if (ack.received >= CASCADE_SEQ_MAX || ack.stored > ack.received)
-    return corrupt(fmt::format("acknowledgement of {} received and {} stored makes no sense",
-                               ack.received, ack.stored));
+  if (auto ok = check_ack(ack); !ok) return ok.error();
   return ack;
 }
 
-Result<Hello::Stream> get_stream(std::span<const std::byte>& in) {
-  const auto entry = take<HelloEntry>(in);
-  if (le32toh(entry.fresh) > 1 || entry.reserved != 0)
-    return corrupt("a hello has reserved fields that are not zero");
-  Hello::Stream stream{get_uuid(entry.stream), le64toh(entry.first), le64toh(entry.last),
-                       le32toh(entry.fresh) == 1};
+/// The front of `in` as a T that may be longer than the one known here: `bytes` of it are taken.
+template <class T>
+T take_known(std::span<const std::byte>& in, std::size_t bytes) {
+  auto known = in.first(sizeof(T));
+  in = in.subspan(bytes);
+  return take<T>(known);
+}
+
+Result<void> check_shape(const char* what, std::size_t body, std::size_t entries,
+                         std::size_t head_bytes, std::size_t head_known, std::size_t entry_bytes,
+                         std::size_t entry_known) {
+  if (head_bytes < head_known || entry_bytes < entry_known || head_bytes > head_known + added_max ||
+      entry_bytes > entry_known + added_max)
+    return corrupt(fmt::format("a {} has a head of {} and entries of {} bytes", what, head_bytes,
+                               entry_bytes));
+  if (entries == 0 || entries > streams_max || body != head_bytes + entries * entry_bytes)
+    return corrupt(fmt::format("a {} names {} streams in {} bytes", what, entries, body));
+  return {};
+}
+
+Result<void> check_required(const std::string& node, std::uint64_t required) {
+  const std::uint64_t unknown = required & ~required_known;
+  if (unknown == 0) return {};
+  return Error{Errc::version, fmt::format("{} requires capabilities {:#x}, which this version does "
+                                          "not know; upgrade the other node first",
+                                          node, unknown)};
+}
+
+Result<Hello::Stream> get_stream(std::span<const std::byte>& in, std::size_t bytes) {
+  const auto entry = take_known<HelloEntry>(in, bytes);
+  Hello::Stream stream;
+  stream.uuid = get_uuid(entry.stream);
+  stream.first = le64toh(entry.first);
+  stream.last = le64toh(entry.last);
+  stream.fresh = (le32toh(entry.flags) & hello_fresh) != 0;
+  stream.leaving = (le32toh(entry.flags) & hello_leaving) != 0;
+  stream.block = le32toh(entry.block);
+  stream.bytes = le64toh(entry.bytes);
+  stream.generation = get_uuid(entry.generation);
+  stream.incarnation = get_uuid(entry.incarnation);
+  stream.history = le64toh(entry.history);
+  stream.hub_ack = entry.hub_ack;
   if (stream.last >= CASCADE_SEQ_MAX || stream.first > stream.last + 1)
     return corrupt(fmt::format("a hello offers {} to {}", stream.first, stream.last));
   return stream;
+}
+
+HelloEntry hello_entry(const Hello::Stream& stream) {
+  HelloEntry entry{};
+  put_uuid(entry.stream, stream.uuid);
+  entry.first = htole64(stream.first);
+  entry.last = htole64(stream.last);
+  entry.flags = htole32((stream.fresh ? hello_fresh : 0) | (stream.leaving ? hello_leaving : 0));
+  entry.block = htole32(stream.block);
+  entry.bytes = htole64(stream.bytes);
+  put_uuid(entry.generation, stream.generation);
+  put_uuid(entry.incarnation, stream.incarnation);
+  entry.history = htole64(stream.history);
+  entry.hub_ack = stream.hub_ack;
+  return entry;
+}
+
+std::string plain(std::string text) {
+  // It goes to logs, terminals and JSON: nothing but plain characters.
+  for (char& c : text)
+    if (c < ' ' || c > '~') c = '?';
+  return text;
+}
+
+Result<Answer> get_answer(std::span<const std::byte>& in, std::size_t bytes) {
+  const auto entry = take_known<AnswerEntry>(in, bytes);
+  Answer answer;
+  answer.ack = {get_uuid(entry.stream), le64toh(entry.received), le64toh(entry.stored)};
+  answer.history = le64toh(entry.history);
+  if (auto ok = check_ack(answer.ack); !ok) return ok.error();
+  if (const std::uint32_t code = le32toh(entry.code); code != 0)
+    answer.refusal = Error{static_cast<Errc>(code),
+                           plain({entry.reason, ::strnlen(entry.reason, sizeof entry.reason)})};
+  return answer;
+}
+
+AnswerEntry answer_entry(const Answer& answer) {
+  AnswerEntry entry{};
+  put_uuid(entry.stream, answer.ack.stream);
+  entry.received = htole64(answer.ack.received);
+  entry.stored = htole64(answer.ack.stored);
+  entry.history = htole64(answer.history);
+  if (answer.refusal) {
+    const std::string& text = answer.refusal->text;
+    entry.code = htole32(static_cast<std::uint32_t>(answer.refusal->code));
+    std::memcpy(entry.reason, text.data(), std::min(text.size(), sizeof entry.reason - 1));
+  }
+  return entry;
 }
 
 }  // namespace
@@ -107,9 +197,9 @@ Result<Hello::Stream> get_stream(std::span<const std::byte>& in) {
 std::size_t body_bytes_max(FrameType type) {
   switch (type) {
     case FrameType::hello:
-      return sizeof(HelloBody) + streams_max * sizeof(HelloEntry);
+      return sizeof(HelloBody) + added_max + streams_max * (sizeof(HelloEntry) + added_max);
     case FrameType::welcome:
-      return sizeof(WelcomeBody) + streams_max * sizeof(AckEntry);
+      return sizeof(WelcomeBody) + added_max + streams_max * (sizeof(AnswerEntry) + added_max);
     case FrameType::data:
       return limits::frame_records_max * sizeof(Record) + limits::frame_payload_bytes_max;
     case FrameType::ack:
@@ -126,7 +216,8 @@ FrameHeader make_header(FrameType type, std::uint32_t length, std::uint32_t reco
                         std::uint64_t stored_through, std::uint32_t body_crc) {
   FrameHeader h{};
   h.magic = htole32(frame_magic);
-  h.version = htole16(frame_version);
+  h.major = frame_major;
+  h.minor = frame_minor;
   h.type = htole16(static_cast<std::uint16_t>(type));
   h.length = htole32(length);
   h.records = htole32(records);
@@ -167,11 +258,10 @@ Result<FrameHeader> check_header(std::span<const std::byte, sizeof(FrameHeader)>
   if (le32toh(h.header_crc) != wanted)
     return corrupt(
         fmt::format("header checksum is {:#010x}, wanted {:#010x}", le32toh(h.header_crc), wanted));
-  if (le16toh(h.version) != frame_version)
-    return Error{Errc::version, fmt::format("frame: version is {}, this program speaks {}",
-                                            le16toh(h.version), frame_version)};
+  if (h.major != frame_major)
+    return Error{Errc::version, fmt::format("frame: version is {}.{}, this program speaks {}.{}",
+                                            h.major, h.minor, frame_major, frame_minor)};
   h.magic = frame_magic;
-  h.version = frame_version;
   h.type = le16toh(h.type);
   h.length = le32toh(h.length);
   h.records = le32toh(h.records);
@@ -191,15 +281,11 @@ Bytes encode_hello(const Hello& hello, std::uint64_t stored_through) {
   put_name(head.node, hello.node);
   head.kind = htole32(static_cast<std::uint32_t>(hello.kind));
   head.entries = htole32(static_cast<std::uint32_t>(hello.streams.size()));
+  head.head_bytes = htole16(sizeof head);
+  head.entry_bytes = htole16(sizeof(HelloEntry));
+  put_uuid(head.journal, hello.journal);
   append(body, head);
-  for (const auto& stream : hello.streams) {
-    HelloEntry entry{};
-    put_uuid(entry.stream, stream.uuid);
-    entry.first = htole64(stream.first);
-    entry.last = htole64(stream.last);
-    entry.fresh = htole32(stream.fresh ? 1 : 0);
-    append(body, entry);
-  }
+  for (const auto& stream : hello.streams) append(body, hello_entry(stream));
   return frame_of(FrameType::hello, body, stored_through);
 }
 
@@ -208,8 +294,11 @@ Bytes encode_welcome(const Welcome& welcome) {
   WelcomeBody head{};
   put_name(head.node, welcome.node);
   head.entries = htole32(static_cast<std::uint32_t>(welcome.streams.size()));
+  head.head_bytes = htole16(sizeof head);
+  head.entry_bytes = htole16(sizeof(AnswerEntry));
+  put_uuid(head.journal, welcome.journal);
   append(body, head);
-  for (const Ack& ack : welcome.streams) append(body, ack_entry(ack));
+  for (const Answer& answer : welcome.streams) append(body, answer_entry(answer));
   return frame_of(FrameType::welcome, body, 0);
 }
 
@@ -239,23 +328,27 @@ void encode_acks(std::span<const Ack> acks, Bytes& out) {
 Result<Hello> decode_hello(const FrameHeader& header, std::span<const std::byte> body) {
   if (auto ok = check_body(header, body); !ok) return ok.error();
   if (body.size() < sizeof(HelloBody)) return corrupt("a hello is too short");
-  const auto head = take<HelloBody>(body);
+  const std::size_t size = body.size();
+  auto peeked = body;
+  const auto head = take<HelloBody>(peeked);
   const std::size_t entries = le32toh(head.entries);
+  const std::size_t entry_bytes = le16toh(head.entry_bytes);
+  if (auto ok = check_shape("hello", size, entries, le16toh(head.head_bytes), sizeof head,
+                            entry_bytes, sizeof(HelloEntry));
+      !ok)
+    return ok.error();
+  auto node = get_name(head.node);
+  if (!node) return node.error();
+  if (auto ok = check_required(*node, le64toh(head.required)); !ok) return ok.error();
   const std::uint32_t kind = le32toh(head.kind);
-  if (head.reserved[0] != 0 || head.reserved[1] != 0)
-    return corrupt("a hello has reserved fields that are not zero");
   if (kind != static_cast<std::uint32_t>(SessionKind::mirror) &&
       kind != static_cast<std::uint32_t>(SessionKind::ship))
     return corrupt(fmt::format("a hello is of kind {}, wanted 1 or 2", kind));
-  const bool ship = kind == static_cast<std::uint32_t>(SessionKind::ship);
-  if (entries == 0 || entries > streams_max || body.size() != entries * sizeof(HelloEntry) ||
-      (ship && entries != 1))
-    return corrupt(fmt::format("a hello names {} streams in {} bytes", entries, body.size()));
-  auto node = get_name(head.node);
-  if (!node) return node.error();
-  Hello hello{get_uuid(head.group), *node, static_cast<SessionKind>(kind), {}};
+  Hello hello{
+      get_uuid(head.group), *node, static_cast<SessionKind>(kind), {}, get_uuid(head.journal)};
+  body = body.subspan(le16toh(head.head_bytes));
   while (!body.empty()) {
-    auto stream = get_stream(body);
+    auto stream = get_stream(body, entry_bytes);
     if (!stream) return stream.error();
     hello.streams.push_back(*stream);
   }
@@ -265,17 +358,22 @@ Result<Hello> decode_hello(const FrameHeader& header, std::span<const std::byte>
 Result<Welcome> decode_welcome(const FrameHeader& header, std::span<const std::byte> body) {
   if (auto ok = check_body(header, body); !ok) return ok.error();
   if (body.size() < sizeof(WelcomeBody)) return corrupt("a welcome is too short");
-  const auto head = take<WelcomeBody>(body);
-  const std::size_t entries = le32toh(head.entries);
-  if (head.reserved != 0 || entries == 0 || body.size() != entries * sizeof(AckEntry))
-    return corrupt(fmt::format("a welcome names {} streams in {} bytes", entries, body.size()));
+  auto peeked = body;
+  const auto head = take<WelcomeBody>(peeked);
+  const std::size_t entry_bytes = le16toh(head.entry_bytes);
+  if (auto ok = check_shape("welcome", body.size(), le32toh(head.entries), le16toh(head.head_bytes),
+                            sizeof head, entry_bytes, sizeof(AnswerEntry));
+      !ok)
+    return ok.error();
   auto node = get_name(head.node);
   if (!node) return node.error();
-  Welcome welcome{*node, {}};
+  if (auto ok = check_required(*node, le64toh(head.required)); !ok) return ok.error();
+  Welcome welcome{*node, {}, get_uuid(head.journal)};
+  body = body.subspan(le16toh(head.head_bytes));
   while (!body.empty()) {
-    auto ack = get_ack(body);
-    if (!ack) return ack.error();
-    welcome.streams.push_back(*ack);
+    auto answer = get_answer(body, entry_bytes);
+    if (!answer) return answer.error();
+    welcome.streams.push_back(std::move(*answer));
   }
   return welcome;
 }
@@ -298,11 +396,8 @@ Error decode_refusal(const FrameHeader& header, std::span<const std::byte> body)
   if (auto ok = check_body(header, body); !ok) return ok.error();
   if (body.size() < sizeof(RefuseBody)) return corrupt("a refusal is too short");
   const auto head = take<RefuseBody>(body);
-  std::string text(reinterpret_cast<const char*>(body.data()), body.size());
-  // It goes to logs, terminals and JSON: nothing but plain characters.
-  for (char& c : text)
-    if (c < ' ' || c > '~') c = '?';
-  return Error{static_cast<Errc>(le32toh(head.code)), std::move(text)};
+  return Error{static_cast<Errc>(le32toh(head.code)),
+               plain({reinterpret_cast<const char*>(body.data()), body.size()})};
 }
 
 Result<DataView> decode_data(const FrameHeader& header, std::span<const std::byte> body) {

@@ -6,13 +6,19 @@
 //   frame   := FrameHeader (32 bytes) body (FrameHeader.length bytes)
 //
 //   HELLO   body := HelloBody HelloEntry*      "this is what I can send, from where on"
-//   WELCOME body := WelcomeBody AckEntry*      "this is what I have; go on after it"
+//   WELCOME body := WelcomeBody AnswerEntry*   "this is what I have; go on after it, or why not"
 //   DATA    body := Record* payload*           payloads in the order of their records, no gaps
 //   ACK     body := AckEntry*                  cumulative
 //   HEARTBEAT    := empty
-//   REFUSE  body := RefuseBody text            then the sender closes
+//   REFUSE  body := RefuseBody text            from either side; then the sender closes
 //
 // All little endian. A length is checked against limits.hpp before a byte of the body is read.
+// FORMAT.md shows worked bytes.
+//
+// Versions. Another major version is another protocol. A higher minor one may add optional
+// capabilities, use reserved room, and lengthen the heads and entries of hello and welcome, which
+// carry their own sizes: a reader takes the part that it knows. A required capability that it does
+// not know makes it refuse the session, by number.
 #pragma once
 
 #include "lib/base/limits.hpp"
@@ -22,6 +28,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,7 +37,10 @@
 namespace cascade {
 
 inline constexpr std::uint32_t frame_magic = 0x46435343;  // "CSCF" as bytes on the wire
-inline constexpr std::uint16_t frame_version = 1;
+inline constexpr std::uint8_t frame_major = 2;
+inline constexpr std::uint8_t frame_minor = 0;
+/// Capability bits that this program knows: none is defined yet.
+inline constexpr std::uint64_t required_known = 0;
 
 enum class FrameType : std::uint16_t {
   hello = 1,
@@ -44,7 +54,8 @@ enum class FrameType : std::uint16_t {
 /// Opens every frame. 32 bytes.
 struct FrameHeader {
   std::uint32_t magic;    // frame_magic
-  std::uint16_t version;  // frame_version
+  std::uint8_t major;     // frame_major
+  std::uint8_t minor;     // frame_minor, or a higher one
   std::uint16_t type;     // FrameType
   std::uint32_t length;   // bytes of body
   std::uint32_t records;  // DATA: records in the body; otherwise zero
@@ -56,38 +67,77 @@ struct FrameHeader {
 static_assert(sizeof(FrameHeader) == 32 && offsetof(FrameHeader, stored_through) == 16 &&
               offsetof(FrameHeader, header_crc) == 28);
 
-/// Who opens a session and for which group. 72 bytes, entries follow.
+enum class SessionKind : std::uint32_t {
+  mirror = 1,  // primary to hub: an entry a volume, numbers are volume_seq
+  ship = 2,    // hub to remote: the group's entry, numbers are group_seq; then one a volume, which
+               // tells of it and offers nothing
+};
+
+/// Who opens a session and for which group. 128 bytes, entries follow.
 struct HelloBody {
   std::uint8_t group[16];     // UUID of the consistency group
   char node[32];              // name of the sender in the configuration, NUL padded
   std::uint32_t kind;         // SessionKind
   std::uint32_t entries;      // HelloEntry that follow
-  std::uint64_t reserved[2];  // zero
+  std::uint16_t head_bytes;   // size of this head
+  std::uint16_t entry_bytes;  // size of each entry
+  std::uint32_t reserved0;    // zero
+  std::uint64_t required;     // capabilities that the receiver must know
+  std::uint64_t optional;     // capabilities that the sender knows
+  std::uint8_t journal[16];   // ship: id of the sender's journal; mirror: zero
+  std::uint8_t reserved[32];  // zero; ignored by readers of this minor version
 };
-static_assert(sizeof(HelloBody) == 72);
+static_assert(sizeof(HelloBody) == 128 && offsetof(HelloBody, required) == 64 &&
+              offsetof(HelloBody, journal) == 80);
 
-enum class SessionKind : std::uint32_t {
-  mirror = 1,  // primary to hub: an entry a volume, numbers are volume_seq
-  ship = 2,    // hub to remote: one entry, the group, numbers are group_seq
-};
-
-/// What the sender can send of one stream. 40 bytes.
+/// What the sender can send of one stream, and what it knows of it. 128 bytes.
 struct HelloEntry {
-  std::uint8_t stream[16];  // UUID of the volume (mirror) or of the group (ship)
+  std::uint8_t stream[16];  // UUID of the volume, or of the group
   std::uint64_t first;      // first number that it can still send
   std::uint64_t last;       // last number that it has now; first - 1 when it has none
-  std::uint32_t fresh;  // mirror: 1 = the ring has not been numbered yet, first and last are zero
-  std::uint32_t reserved;  // zero
+  std::uint32_t flags;      // hello_fresh, hello_leaving
+  std::uint32_t block;      // volume: logical block of the primary's device in bytes; 0: not known
+  std::uint64_t bytes;      // volume: its size; 0: not known
+  std::uint8_t generation[16];   // volume: which history of it; zero: not known
+  std::uint8_t incarnation[16];  // mirror: of the ring; zero: not known
+  std::uint64_t history;         // ship: history hash through `last`; mirror: zero
+  std::uint8_t hub_ack;          // mirror: 1 sync, 2 memory-sync: what completes a write there
+  std::uint8_t reserved[39];     // zero; ignored by readers of this minor version
 };
-static_assert(sizeof(HelloEntry) == 40);
+static_assert(sizeof(HelloEntry) == 128 && offsetof(HelloEntry, bytes) == 40 &&
+              offsetof(HelloEntry, history) == 80 && offsetof(HelloEntry, hub_ack) == 88);
 
-/// The receiver's answer. 40 bytes, entries follow.
+/// Bits of HelloEntry.flags; unknown ones are ignored.
+/// mirror: the ring has not been numbered yet, first and last are zero.
+inline constexpr std::uint32_t hello_fresh = 1;
+/// ship: the volume is not configured any more, its last writes may still come.
+inline constexpr std::uint32_t hello_leaving = 2;
+
+/// The receiver's answer. 96 bytes, entries follow.
 struct WelcomeBody {
-  char node[32];           // name of the receiver, NUL padded
-  std::uint32_t entries;   // AckEntry that follow, one for each HelloEntry, same order
-  std::uint32_t reserved;  // zero
+  char node[32];              // name of the receiver, NUL padded
+  std::uint32_t entries;      // AnswerEntry that follow, one for each HelloEntry, same order
+  std::uint16_t head_bytes;   // size of this head
+  std::uint16_t entry_bytes;  // size of each entry
+  std::uint64_t required;     // capabilities that the sender of the hello must know
+  std::uint64_t optional;     // capabilities that the receiver knows
+  std::uint8_t journal[16];   // id of the receiver's journal
+  std::uint8_t reserved[24];  // zero; ignored by readers of this minor version
 };
-static_assert(sizeof(WelcomeBody) == 40);
+static_assert(sizeof(WelcomeBody) == 96 && offsetof(WelcomeBody, journal) == 56);
+
+/// The answer for one stream: go on behind `received`, or why not. 256 bytes.
+struct AnswerEntry {
+  std::uint8_t stream[16];
+  std::uint64_t received;     // as AckEntry
+  std::uint64_t stored;       // as AckEntry
+  std::uint64_t history;      // ship, the group's stream: history hash through `received`
+  std::uint32_t code;         // 0: go on; else Errc: this stream is refused, the others are not
+  std::uint32_t reserved0;    // zero
+  char reason[192];           // of a refusal: one line, NUL padded
+  std::uint8_t reserved[16];  // zero; ignored by readers of this minor version
+};
+static_assert(sizeof(AnswerEntry) == 256 && offsetof(AnswerEntry, reason) == 48);
 
 /// How far the receiver is with one stream. 32 bytes.
 struct AckEntry {
@@ -115,8 +165,16 @@ struct Hello {
     std::uint64_t first = 0;
     std::uint64_t last = 0;
     bool fresh = false;
+    bool leaving = false;
+    std::uint32_t block = 0;
+    std::uint64_t bytes = 0;
+    Uuid generation{};
+    Uuid incarnation{};
+    std::uint64_t history = 0;
+    std::uint8_t hub_ack = 0;
   };
   std::vector<Stream> streams;
+  Uuid journal{};
 };
 
 struct Ack {
@@ -125,9 +183,16 @@ struct Ack {
   std::uint64_t stored = 0;
 };
 
+struct Answer {
+  Ack ack;
+  std::uint64_t history = 0;
+  std::optional<Error> refusal = {};
+};
+
 struct Welcome {
   std::string node;
-  std::vector<Ack> streams;
+  std::vector<Answer> streams;
+  Uuid journal{};
 };
 
 using Bytes = std::vector<std::byte>;

@@ -39,6 +39,8 @@ class MemoryDisk final : public Disk {
     undo_.clear();
   }
 
+  void set_block(std::uint32_t bytes) { block_ = bytes; }
+
   std::vector<std::byte>& image() { return image_; }
   std::uint64_t writes() const { return writes_; }
 
@@ -46,6 +48,7 @@ class MemoryDisk final : public Disk {
 
   const std::string& path() const override { return path_; }
   std::uint64_t bytes() const override { return image_.size(); }
+  std::uint32_t block() const override { return block_; }
 
   Task<Result<void>> read(std::uint64_t offset, std::span<std::byte> out) override {
     co_await asio::post(executor_, use_task);
@@ -109,6 +112,7 @@ class MemoryDisk final : public Disk {
   Signal moved_;
   std::uint64_t writes_left_ = never;
   std::uint64_t writes_ = 0;
+  std::uint32_t block_ = 512;
   bool holding_ = false;
 };
 

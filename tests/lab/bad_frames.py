@@ -8,8 +8,8 @@ import struct
 import sys
 import uuid
 
-MAGIC, VERSION = 0x46435343, 1
-HELLO, DATA, REFUSE = 1, 3, 6
+MAGIC, VERSION = 0x46435343, 2
+HELLO, WELCOME, DATA, REFUSE = 1, 2, 3, 6
 
 
 def _table():
@@ -39,8 +39,8 @@ def frame(kind, body, magic=MAGIC, version=VERSION, length=None, records=0, body
 
 
 def hello(group, node=b"p1", kind=1, stream=None, first=1, last=0, entries=1):
-    body = struct.pack("<16s32sII16x", group, node, kind, entries)
-    return body + struct.pack("<16sQQII", stream or bytes(16), first, last, 0, 0)
+    body = struct.pack("<16s32sIIHH68x", group, node, kind, entries, 128, 128)
+    return body + struct.pack("<16sQQ96x", stream or bytes(16), first, last)
 
 
 def cases(group):
@@ -79,6 +79,10 @@ def answer(host, port, data):
     if len(got) < 40:
         return "closed"
     kind, length = struct.unpack_from("<HI", got, 6)
+    if kind == WELCOME:  # an answer for each stream
+        code, = struct.unpack_from("<I", got, 32 + 96 + 40)
+        reason = got[32 + 96 + 48:32 + 96 + 240].rstrip(b"\0").decode(errors="replace")
+        return f"refused: {reason}" if code else "welcomed"
     if kind != REFUSE:
         return f"answered with a frame of type {kind}"
     return "refused: " + got[40:32 + length].decode(errors="replace")

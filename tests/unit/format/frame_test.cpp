@@ -25,7 +25,7 @@ Hello a_hello() {
 TEST(Frame, HeaderHasTheseBytes) {
   const FrameHeader h =
       make_header(FrameType::data, 0x01020304, 0x11, 0x2122232425262728, 0x31323334);
-  const unsigned char golden[28] = {'C',  'S',  'C',  'F',  1,    0,    3,    0,    4,    3,
+  const unsigned char golden[28] = {'C',  'S',  'C',  'F',  2,    0,    3,    0,    4,    3,
                                     2,    1,    0x11, 0,    0,    0,    0x28, 0x27, 0x26, 0x25,
                                     0x24, 0x23, 0x22, 0x21, 0x34, 0x33, 0x32, 0x31};
   EXPECT_EQ(std::memcmp(&h, golden, sizeof golden), 0);
@@ -47,15 +47,98 @@ TEST(Frame, HelloComesBackAsItWas) {
   EXPECT_TRUE(hello->streams[1].fresh);
 }
 
+TEST(Frame, HelloCarriesWhatIdentifiesAStream) {
+  Hello hello{group, "h", SessionKind::ship, {{group, 5, 9}, {volume_a}}, volume_b};
+  hello.streams[0].history = 0x0102030405060708;
+  hello.streams[1].leaving = true;
+  hello.streams[1].block = 4096;
+  hello.streams[1].bytes = 1 << 30;
+  hello.streams[1].generation = volume_b;
+  hello.streams[1].incarnation = group;
+  hello.streams[1].hub_ack = 2;
+  const Bytes frame = encode_hello(hello, 0);
+  const auto back = decode_hello(*check_header(head_of(frame)), body_of(frame));
+  ASSERT_TRUE(back) << back.error().text;
+  EXPECT_EQ(back->journal, volume_b);
+  EXPECT_EQ(back->streams[0].history, 0x0102030405060708u);
+  const auto& volume = back->streams[1];
+  EXPECT_TRUE(volume.leaving && !volume.fresh);
+  EXPECT_EQ(volume.block, 4096u);
+  EXPECT_EQ(volume.bytes, 1u << 30);
+  EXPECT_EQ(volume.generation, volume_b);
+  EXPECT_EQ(volume.incarnation, group);
+  EXPECT_EQ(volume.hub_ack, 2);
+}
+
+/// A hello of a later minor version: changed head, `added` bytes more at head and entries.
+Result<Hello> of_later_version(std::size_t added, void (*change)(HelloBody&)) {
+  const Bytes frame = encode_hello(a_hello(), 0);
+  const auto body = body_of(frame);
+  HelloBody head;
+  std::memcpy(&head, body.data(), sizeof head);
+  head.head_bytes = htole16(static_cast<std::uint16_t>(sizeof head + added));
+  head.entry_bytes = htole16(static_cast<std::uint16_t>(sizeof(HelloEntry) + added));
+  change(head);
+  Bytes longer(sizeof head);
+  std::memcpy(longer.data(), &head, sizeof head);
+  longer.resize(longer.size() + added, std::byte{0x5a});
+  for (std::size_t at = sizeof head; at < body.size(); at += sizeof(HelloEntry)) {
+    longer.insert(longer.end(), body.begin() + static_cast<std::ptrdiff_t>(at),
+                  body.begin() + static_cast<std::ptrdiff_t>(at + sizeof(HelloEntry)));
+    longer.resize(longer.size() + added, std::byte{0x5a});
+  }
+  FrameHeader h = make_header(FrameType::hello, static_cast<std::uint32_t>(longer.size()), 0, 0,
+                              crc32c(longer));
+  h.minor = 7;
+  h.header_crc = htole32(crc32c(std::as_bytes(std::span(&h, 1)).first(28)));
+  const auto checked = check_header(std::as_bytes(std::span<const FrameHeader, 1>(&h, 1)));
+  if (!checked) return checked.error();
+  return decode_hello(*checked, longer);
+}
+
+TEST(Frame, HelloOfALaterMinorVersionIsTakenAsFarAsItIsKnown) {
+  const auto hello = of_later_version(24, [](HelloBody& h) {
+    h.optional = ~0ull;
+    h.reserved[3] = 9;
+  });
+  ASSERT_TRUE(hello) << hello.error().text;
+  ASSERT_EQ(hello->streams.size(), 2u);
+  EXPECT_EQ(hello->streams[1].uuid, volume_b);
+  EXPECT_TRUE(hello->streams[1].fresh);
+}
+
+TEST(Frame, HelloThatRequiresWhatIsNotKnownIsRefusedByName) {
+  const auto hello = of_later_version(0, [](HelloBody& h) { h.required = htole64(0x20); });
+  ASSERT_FALSE(hello);
+  EXPECT_EQ(hello.error().code, Errc::version);
+  EXPECT_THAT(hello.error().text, HasSubstr("p1 requires capabilities 0x20"));
+}
+
+TEST(Frame, HelloWhoseSizesMakeNoSenseIsRefused) {
+  EXPECT_FALSE(of_later_version(0, [](HelloBody& h) { h.head_bytes = htole16(127); }));
+  EXPECT_FALSE(of_later_version(0, [](HelloBody& h) { h.entry_bytes = 0; }));
+  EXPECT_FALSE(of_later_version(0, [](HelloBody& h) { h.entry_bytes = htole16(0xffff); }));
+  EXPECT_FALSE(of_later_version(0, [](HelloBody& h) { h.entries = htole32(~0u); }));
+  EXPECT_FALSE(of_later_version(0, [](HelloBody& h) { h.kind = htole32(3); }));
+}
+
 TEST(Frame, WelcomeAcksAndRefusalComeBack) {
-  const Bytes welcome = encode_welcome({"h", {{volume_a, 9, 8}}});
+  const Error no{Errc::refused, "too\tsmall"};
+  const Bytes welcome = encode_welcome(
+      {"h", {Answer{{volume_a, 9, 8}, 77, {}}, Answer{{volume_b, 0, 0}, 0, no}}, group});
   auto header = check_header(head_of(welcome));
   ASSERT_TRUE(header);
   const auto w = decode_welcome(*header, body_of(welcome));
   ASSERT_TRUE(w);
   EXPECT_EQ(w->node, "h");
-  EXPECT_EQ(w->streams[0].received, 9u);
-  EXPECT_EQ(w->streams[0].stored, 8u);
+  EXPECT_EQ(w->journal, group);
+  EXPECT_EQ(w->streams[0].ack.received, 9u);
+  EXPECT_EQ(w->streams[0].ack.stored, 8u);
+  EXPECT_EQ(w->streams[0].history, 77u);
+  EXPECT_FALSE(w->streams[0].refusal);
+  ASSERT_TRUE(w->streams[1].refusal);
+  EXPECT_EQ(w->streams[1].refusal->code, Errc::refused);
+  EXPECT_EQ(w->streams[1].refusal->text, "too?small");
 
   Bytes frame;
   const Ack acks[] = {{volume_a, 3, 2}, {volume_b, 1, 1}};
@@ -91,7 +174,7 @@ TEST(Frame, WrongHeadersAreNamed) {
   const WrongHeader table[] = {
       {"magic is", changed([](FrameHeader& h) { h.magic = 1; })},
       {"header checksum", flipped},
-      {"version is 2", changed([](FrameHeader& h) { h.version = htole16(2); })},
+      {"version is 3.0, this program speaks 2.0", changed([](FrameHeader& h) { h.major = 3; })},
       {"type 0 is not known", changed([](FrameHeader& h) { h.type = 0; })},
       {"type 7 is not known", changed([](FrameHeader& h) { h.type = htole16(7); })},
       {"claims a body of 4294967295", changed([](FrameHeader& h) { h.length = ~0u; })},

@@ -40,7 +40,7 @@ class RemoteIntake : public testing::Test {
   void SetUp() override {
     format(disk);
     run.emplace(world, disk);
-    state.reset(new ShipState{config, run->journal, {{volume_a, copy_bytes}}});
+    state.reset(new ShipState{config, run->journal, {{volume_a, {copy_bytes, 512}}}});
     intake.emplace(*state);
     ASSERT_TRUE(intake->open(hello(), [] {}));
     intake->upstream_stored(1'000'000);
@@ -71,6 +71,33 @@ TEST_F(RemoteIntake, TakesTheHubsOrder) {
   ASSERT_TRUE(intake->take(discards({2, 3, 4}))) << "a resumed session may repeat";
   ASSERT_TRUE(intake->take(discards({1, 2})));
   EXPECT_EQ(state->received_seq(), 4u);
+}
+
+TEST_F(RemoteIntake, ComparesTheVolumesBeforeTheFirstWrite) {
+  Hello h = hello();
+  h.streams.push_back({volume_a});
+  h.streams.back().bytes = copy_bytes;
+  EXPECT_TRUE(intake->open(h, [] {}));
+  h.streams.back().bytes += 512;
+  EXPECT_THAT(intake->open(h, [] {}).error().text, HasSubstr("the remote's copy only 1048576"));
+  h.streams.back() = {volume_b};
+  EXPECT_THAT(intake->open(h, [] {}).error().text, HasSubstr("the remote's file has no volume"));
+}
+
+TEST_F(RemoteIntake, TakesTheLastWritesOfAVolumeThatLeaves) {
+  Hello h = hello();
+  h.streams.push_back({volume_b});
+  h.streams.back().leaving = true;
+  ASSERT_TRUE(intake->open(h, [] {}));
+  EXPECT_TRUE(intake->take(one_write(1, 512, 1, volume_b)));
+}
+
+TEST_F(RemoteIntake, SaysWhatItHoldsAndOfWhichHistory) {
+  ASSERT_TRUE(intake->take(discards({1, 2, 3})));
+  const auto welcome = intake->open(hello(), [] {});
+  ASSERT_TRUE(welcome);
+  EXPECT_EQ(welcome->streams[0].ack.received, 3u);
+  EXPECT_EQ(welcome->streams[0].history, run->journal.received_history());
 }
 
 // H1
@@ -115,12 +142,23 @@ class HubIntake : public testing::Test {
     format(disk);
     run.emplace(world, disk);
     volumes.emplace(config, run->journal);
-    volumes->load([](const Uuid&) { return copy_bytes; });
+    volumes->load([](const Uuid&) { return CopyShape{copy_bytes, 512}; });
   }
   static Hello hello(bool fresh, std::uint64_t first = 0, std::uint64_t last = 0) {
     Hello hello{group, "p1", SessionKind::mirror, {}};
     hello.streams.push_back({volume_a, first, last, fresh});
     return hello;
+  }
+  /// Why the first stream is refused; empty if it is not.
+  static std::string refusal_of(MirrorIntake& intake, const Hello& hello) {
+    const auto welcome = intake.open(hello, [] {});
+    if (!welcome) return "the whole session: " + welcome.error().text;
+    const auto& refusal = welcome->streams.at(0).refusal;
+    return refusal ? refusal->text : "";
+  }
+  std::string refusal_of(const Hello& hello) {
+    MirrorIntake intake(*volumes, "10.0.0.1");
+    return refusal_of(intake, hello);
   }
 
   World world;
@@ -130,30 +168,92 @@ class HubIntake : public testing::Test {
   std::optional<MirrorVolumes> volumes;
 };
 
+// W6
+TEST_F(HubIntake, AnswersForEachVolumeByItself) {
+  Hello both = hello(true);
+  both.streams.push_back({make_uuid(), 0, 0, true});
+  both.streams.push_back({volume_b, 0, 0, true});
+  MirrorIntake intake(*volumes, "10.0.0.1");
+  const auto welcome = intake.open(both, [] {});
+  ASSERT_TRUE(welcome);
+  ASSERT_EQ(welcome->streams.size(), 3u);
+  EXPECT_FALSE(welcome->streams[0].refusal);
+  EXPECT_THAT(welcome->streams[1].refusal->text, HasSubstr("has no volume"));
+  EXPECT_THAT(welcome->streams[2].refusal->text, HasSubstr("belongs to primary p2"));
+  EXPECT_TRUE(intake.take(one_write(1)));
+  EXPECT_FALSE(intake.take(one_write(1, 512, 0, volume_b)));
+}
+
+// P12, P11
+TEST_F(HubIntake, ComparesSizesBlocksAndSettingsBeforeTheFirstWrite) {
+  Hello h = hello(true);
+  h.streams[0].bytes = copy_bytes + 512;
+  EXPECT_THAT(refusal_of(h), HasSubstr("the hub's copy only 1048576"));
+  h.streams[0].bytes = copy_bytes;
+  h.streams[0].hub_ack = CASCADE_ACK_MEMORY_SYNC;
+  EXPECT_THAT(refusal_of(h), HasSubstr("has hub-ack memory-sync, the hub sync"));
+  h.streams[0].hub_ack = CASCADE_ACK_SYNC;
+  volumes->load([](const Uuid&) { return CopyShape{copy_bytes, 4096}; });
+  h.streams[0].block = 512;
+  EXPECT_THAT(refusal_of(h), HasSubstr("its blocks are of 512 bytes"));
+  h.streams[0].block = 4096;
+  EXPECT_EQ(refusal_of(h), "");
+}
+
+// P8: two machines that take themselves for p1.
+TEST_F(HubIntake, TakesNoStreamAwayFromALivingSessionOfAnotherHost) {
+  MirrorIntake original(*volumes, "10.0.0.1");
+  ASSERT_EQ(refusal_of(original, hello(true)), "");
+  ASSERT_TRUE(original.take(one_write(1)));
+  world.settle();
+  MirrorIntake clone(*volumes, "10.0.0.66");
+  EXPECT_THAT(refusal_of(clone, hello(true)), HasSubstr("in a session from 10.0.0.1"));
+  EXPECT_THAT(refusal_of(clone, hello(false, 1, 4)), HasSubstr("in a session from 10.0.0.1"));
+  EXPECT_TRUE(original.take(one_write(2))) << "the original goes on";
+  original.close();
+  EXPECT_EQ(refusal_of(clone, hello(false, 1, 4)), "");
+}
+
+TEST_F(HubIntake, TellsTheRemoteOfItsVolumesAndOfThoseThatLeave) {
+  int told = 0;
+  volumes->on_sizes_changed([&] { ++told; });
+  Hello h = hello(true);
+  h.streams[0].bytes = 4096;
+  EXPECT_EQ(refusal_of(h), "");
+  EXPECT_EQ(told, 1);
+  const Uuid gone = make_uuid();
+  run->put(1, 512, gone);
+  const auto said = volumes->describe();
+  ASSERT_EQ(said.size(), 3u);
+  EXPECT_EQ(said[0].bytes, 4096u);
+  EXPECT_FALSE(said[1].leaving);
+  EXPECT_EQ(said[2].uuid, gone);
+  EXPECT_TRUE(said[2].leaving);
+}
+
 // P6: numbered from "received", the new ring would have gone on behind writes that a crash loses.
 TEST_F(HubIntake, NumbersAFreshRingFromWhatIsStored) {
-  MirrorIntake old(*volumes);
+  MirrorIntake old(*volumes, "10.0.0.1");
   ASSERT_TRUE(old.open(hello(true), [] {}));
   disk.hold_writes(true);
   ASSERT_TRUE(old.take(one_write(1)));
   world.settle();
 
-  MirrorIntake fresh(*volumes);
-  const auto early = fresh.open(hello(true), [] {});
-  ASSERT_FALSE(early);
-  EXPECT_THAT(early.error().text, HasSubstr("still storing writes 1 to 1"));
+  MirrorIntake fresh(*volumes, "10.0.0.1");
+  EXPECT_THAT(refusal_of(fresh, hello(true)), HasSubstr("still storing writes 1 to 1"));
   EXPECT_FALSE(old.take(one_write(2))) << "the older session must not go on meanwhile";
 
   disk.hold_writes(false);
   world.settle();
   const auto welcome = fresh.open(hello(true), [] {});
   ASSERT_TRUE(welcome);
-  EXPECT_EQ(welcome->streams[0].received, 1u);
-  EXPECT_EQ(welcome->streams[0].stored, 1u);
+  EXPECT_FALSE(welcome->streams[0].refusal);
+  EXPECT_EQ(welcome->streams[0].ack.received, 1u);
+  EXPECT_EQ(welcome->streams[0].ack.stored, 1u);
 }
 
 TEST_F(HubIntake, RefusesWritesPastTheEndOfItsCopy) {
-  MirrorIntake intake(*volumes);
+  MirrorIntake intake(*volumes, "10.0.0.1");
   ASSERT_TRUE(intake.open(hello(true), [] {}));
   const auto taken = intake.take(one_write(1, 4096, 0, volume_a, (std::uint64_t{1} << 55) + 8));
   ASSERT_FALSE(taken);
@@ -161,7 +261,7 @@ TEST_F(HubIntake, RefusesWritesPastTheEndOfItsCopy) {
 }
 
 TEST_F(HubIntake, RefusesVolumesThatTheSessionDidNotName) {
-  MirrorIntake intake(*volumes);
+  MirrorIntake intake(*volumes, "10.0.0.1");
   ASSERT_TRUE(intake.open(hello(true), [] {}));
   EXPECT_FALSE(intake.take(one_write(1, 512, 0, volume_b)));
   EXPECT_FALSE(intake.take(one_write(2, 512))) << "a gap";

@@ -21,7 +21,7 @@ class AnyIntake final : public Intake {
  public:
   explicit AnyIntake(Journal& journal) : journal_(journal) {}
   Result<Welcome> open(const Hello&, std::function<void()>) override {
-    return Welcome{"", {{volume_a, 0, 0}}};
+    return Welcome{"", {Answer{{volume_a, 0, 0}}}};
   }
   void close() override {}
   Result<void> take(Incoming in) override {
@@ -156,7 +156,10 @@ class ShipFeed : public testing::Test {
     run.emplace(world, disk);
     feed.emplace(config, run->journal);
     for (std::uint64_t i = 1; i <= 5; ++i) run->put(i);
-    ASSERT_TRUE(feed->begin(Welcome{"r", {{group, 0, 0}}}));
+    ASSERT_TRUE(begin({group, 0, 0}, history_begin(group)));
+  }
+  Result<void> begin(const Ack& ack, History history, const Uuid& journal = volume_b) {
+    return world.get(feed->begin(Welcome{"r", {Answer{ack, history, {}}}, journal}));
   }
   std::string answer(const Ack& ack) {
     const auto done = feed->acked(std::span(&ack, 1));
@@ -181,9 +184,42 @@ TEST_F(ShipFeed, DoesNotBelieveAcknowledgementsOfWhatWasNotSent) {
 }
 
 TEST_F(ShipFeed, RefusesToGoOnWhereItsJournalHasNothing) {
-  EXPECT_FALSE(feed->begin(Welcome{"r", {{group, 6, 6}}}));
-  EXPECT_FALSE(feed->begin(Welcome{"r", {{volume_a, 0, 0}}}));
-  EXPECT_FALSE(feed->begin(Welcome{"r", {}}));
+  EXPECT_FALSE(begin({group, 6, 6}, 0));
+  EXPECT_FALSE(begin({volume_a, 0, 0}, history_begin(group)));
+  EXPECT_FALSE(world.get(feed->begin(Welcome{"r", {}})));
+}
+
+// P7: a hub that was restored, or whose journal was made anew, meets a remote that has followed
+// another history to a number that fits.
+TEST_F(ShipFeed, GoesOnOnlyFromTheSameHistory) {
+  const auto at_three = world.get(run->journal.history_at(3));
+  ASSERT_TRUE(at_three);
+  EXPECT_TRUE(begin({group, 3, 3}, *at_three));
+  const auto wrong = begin({group, 3, 3}, *at_three + 1);
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().code, Errc::refused);
+  EXPECT_THAT(wrong.error().text, HasSubstr("holds another history: at write 3"));
+  EXPECT_FALSE(begin({group, 2, 2}, *at_three));
+}
+
+// P7: the remote's journal was made anew; what its copies hold, nobody knows.
+TEST_F(ShipFeed, GoesOnOnlyWithTheJournalThatHasFollowedIt) {
+  const auto wrong = begin({group, 0, 0}, history_begin(group), volume_a);
+  ASSERT_FALSE(wrong);
+  EXPECT_THAT(wrong.error().text, HasSubstr("made anew or exchanged"));
+  ASSERT_TRUE(run->checkpoint(1, 1));
+  EXPECT_EQ(superblock_on(disk).follower, volume_b) << "remembered over a restart";
+}
+
+TEST_F(ShipFeed, BeginsANewSessionWhenTheVolumesHaveChanged) {
+  ASSERT_TRUE(world.get(feed->next()));
+  feed->renew();
+  const auto next = world.get(feed->next());
+  ASSERT_FALSE(next);
+  EXPECT_EQ(next.error().code, Errc::closed);
+  (void)feed->streams();
+  ASSERT_TRUE(begin({group, 1, 1}, *world.get(run->journal.history_at(1))));
+  EXPECT_TRUE(world.get(feed->next()));
 }
 
 // H7
