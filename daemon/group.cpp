@@ -178,7 +178,7 @@ Task<> GroupNode::keep_hold() {
 
 void GroupNode::start_primary() {
   ring_feed_ = std::make_unique<RingFeed>(seams_.executor, seams_.clock, seams_.rings, group_.name,
-                                          group_.hub_ack, primary_volumes());
+                                          primary_volumes());
   link_ = std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_,
                                  group_.uuid, group_.name, *config_.node(group_.hub), *ring_feed_);
   crew_.add(ring_feed_->run());

@@ -65,6 +65,7 @@ struct cascade_volume {
 	u64 id;				/* never used again; orders netlink dumps */
 	unsigned int targets;		/* under cascade_volumes_mutex */
 	uuid_t uuid;
+	uuid_t incarnation;		/* of the ring: random, made at its birth */
 	char name[DM_NAME_LEN];		/* of the live device; under lock */
 
 	/* The ring; fixed for the volume's life. */
@@ -79,6 +80,7 @@ struct cascade_volume {
 	spinlock_t lock;		/* everything below */
 	struct cascade_target *live;	/* whose table is in use; NULL before the first resume */
 	sector_t sectors;
+	unsigned int logical_block;	/* bytes, of the live device */
 	enum cascade_send_order send_order;
 	enum cascade_hub_ack hub_ack;
 	bool started;

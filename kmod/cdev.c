@@ -15,6 +15,7 @@
 #include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
@@ -110,9 +111,11 @@ static int take_ownership(struct cascade_volume *v, struct cascade_file *f, stru
 		v->warned = false;
 		a->sectors = v->sectors;
 		a->published = v->published;
-		/* What is stored waits for the local disk only, and may be released any time. */
-		a->released = v->stored;
+		a->stored = v->stored;
 		a->started = v->started;
+		a->hub_ack = v->hub_ack;
+		a->send_order = v->send_order;
+		a->logical_block = v->logical_block;
 	}
 	spin_unlock_irq(&v->lock);
 	return r;
@@ -127,7 +130,11 @@ static void describe_ring(struct cascade_volume *v, struct cascade_attach *a)
 	a->payload_pos_offset = part_offset(PART_PAYLOAD_POS);
 	a->records_offset = part_offset(PART_RECORDS);
 	a->payload_offset = part_offset(PART_PAYLOAD);
-	a->reserved = 0;
+	a->features = CASCADE_FEATURES_KNOWN;
+	a->payload_max = CASCADE_PAYLOAD_MAX;
+	a->zero_max = CASCADE_ZERO_MAX;
+	export_uuid(a->incarnation, &v->incarnation);
+	memset(a->reserved, 0, sizeof(a->reserved));
 }
 
 static int attach_volume(struct cascade_file *f, struct cascade_attach *a)
@@ -136,7 +143,7 @@ static int attach_volume(struct cascade_file *f, struct cascade_attach *a)
 	struct page *page;
 	int r;
 
-	if (a->flags)
+	if (a->reserved_in)
 		return -EINVAL;
 	if (f->v)
 		return -EBUSY;
@@ -173,6 +180,11 @@ static long cascade_attach(struct cascade_file *f, struct cascade_attach __user 
 			return -EFAULT;
 		return -EPROTONOSUPPORT;
 	}
+	if (a.features & ~CASCADE_FEATURES_KNOWN) {
+		if (put_user(CASCADE_FEATURES_KNOWN, &user->features))
+			return -EFAULT;
+		return -EOPNOTSUPP;
+	}
 	mutex_lock(&f->mutex);
 	r = attach_volume(f, &a);
 	mutex_unlock(&f->mutex);
@@ -198,6 +210,8 @@ static long cascade_start(struct cascade_file *f, struct cascade_start __user *u
 		return -EINVAL;
 	if (copy_from_user(&start, user, sizeof(start)))
 		return -EFAULT;
+	if (memchr_inv(start.reserved, 0, sizeof(start.reserved)))
+		return -EINVAL;
 	spin_lock_irq(&v->lock);
 	r = v->owner == f && !v->gone ? cascade_ring_start(v, start.base_seq) : -EIO;
 	spin_unlock_irq(&v->lock);
@@ -224,6 +238,32 @@ static long cascade_doorbell(struct cascade_file *f)
 	return r;
 }
 
+static long cascade_set_link(struct cascade_file *f, struct cascade_link __user *user)
+{
+	struct cascade_volume *v = attached(f);
+	struct cascade_link link;
+	bool changed = false;
+	int r = -EIO;
+
+	if (!v)
+		return -EINVAL;
+	if (copy_from_user(&link, user, sizeof(link)))
+		return -EFAULT;
+	if (link.state < CASCADE_LINK_DOWN || link.state > CASCADE_LINK_UP ||
+	    memchr_inv(link.reserved, 0, sizeof(link.reserved)))
+		return -EINVAL;
+	spin_lock_irq(&v->lock);
+	if (v->owner == f && !v->gone) {
+		changed = v->link != link.state;
+		v->link = link.state;
+		r = 0;
+	}
+	spin_unlock_irq(&v->lock);
+	if (changed)
+		cascade_netlink_event(v, CASCADE_EVENT_LINK);
+	return r;
+}
+
 static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct cascade_file *f = file->private_data;
@@ -236,6 +276,8 @@ static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return cascade_start(f, user);
 	case CASCADE_IOC_DOORBELL:
 		return cascade_doorbell(f);
+	case CASCADE_IOC_LINK:
+		return cascade_set_link(f, user);
 	default:
 		return -ENOTTY;
 	}

@@ -16,7 +16,6 @@ static const struct genl_multicast_group cascade_groups[] = {
 
 static const struct nla_policy cascade_policy[CASCADE_A_MAX + 1] = {
 	[CASCADE_A_VOLUME] = NLA_POLICY_EXACT_LEN(CASCADE_UUID_BYTES),
-	[CASCADE_A_LINK] = NLA_POLICY_RANGE(NLA_U8, CASCADE_LINK_DOWN, CASCADE_LINK_UP),
 };
 
 struct reading {
@@ -60,6 +59,7 @@ static bool put_u64(struct sk_buff *skb, int attr, u64 value)
 static bool put_state(struct sk_buff *skb, struct cascade_volume *v, const struct reading *r)
 {
 	return !nla_put(skb, CASCADE_A_VOLUME, CASCADE_UUID_BYTES, &v->uuid) &&
+	       !nla_put(skb, CASCADE_A_INCARNATION, CASCADE_UUID_BYTES, &v->incarnation) &&
 	       !nla_put_string(skb, CASCADE_A_NAME, r->name) &&
 	       !nla_put_u8(skb, CASCADE_A_DAEMON, r->daemon) &&
 	       !nla_put_u8(skb, CASCADE_A_LINK, r->link) &&
@@ -157,40 +157,11 @@ static int get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	return skb->len;
 }
 
-static int set_link_doit(struct sk_buff *skb, struct genl_info *info)
-{
-	struct cascade_volume *v;
-	bool changed;
-	u8 link;
-
-	if (!info->attrs[CASCADE_A_LINK]) {
-		GENL_SET_ERR_MSG(info, "say which link state");
-		return -EINVAL;
-	}
-	v = wanted_volume(info);
-	if (IS_ERR(v))
-		return PTR_ERR(v);
-	link = nla_get_u8(info->attrs[CASCADE_A_LINK]);
-	spin_lock_irq(&v->lock);
-	changed = v->link != link;
-	v->link = link;
-	spin_unlock_irq(&v->lock);
-	if (changed)
-		cascade_netlink_event(v, CASCADE_EVENT_LINK);
-	cascade_volume_put(v);
-	return 0;
-}
-
 static const struct genl_ops cascade_ops[] = {
 	{
 		.cmd = CASCADE_CMD_GET,
 		.doit = get_doit,
 		.dumpit = get_dumpit,
-	},
-	{
-		.cmd = CASCADE_CMD_SET_LINK,
-		.flags = GENL_ADMIN_PERM,
-		.doit = set_link_doit,
 	},
 };
 
@@ -202,7 +173,8 @@ static struct genl_family cascade_family __ro_after_init = {
 	.module = THIS_MODULE,
 	.ops = cascade_ops,
 	.n_ops = ARRAY_SIZE(cascade_ops),
-	.resv_start_op = __CASCADE_CMD_MAX,
+	/* Every command's reserved header bytes are checked. */
+	.resv_start_op = 0,
 	.mcgrps = cascade_groups,
 	.n_mcgrps = ARRAY_SIZE(cascade_groups),
 };

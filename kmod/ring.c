@@ -130,6 +130,8 @@ void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct b
 	r->version = CASCADE_RECORD_VERSION;
 	r->op = record_op(bio);
 	r->flags = bio->bi_opf & REQ_FUA ? CASCADE_FLAG_FUA : 0;
+	if (r->op == CASCADE_OP_WRITE_ZEROES && bio->bi_opf & REQ_NOUNMAP)
+		r->flags |= CASCADE_FLAG_NOUNMAP;
 	export_uuid(r->volume, &v->uuid);
 	r->sector = cpu_to_le64(io->start);
 	r->length = cpu_to_le32(bytes);

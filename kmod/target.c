@@ -172,6 +172,7 @@ static int cascade_preresume(struct dm_target *ti)
 		v->live = t;
 		v->requeue = false;
 		v->sectors = ti->len;
+		v->logical_block = block;
 		v->send_order = t->options.send_order;
 		v->hub_ack = t->options.hub_ack;
 		strscpy(v->name, name, sizeof(v->name));

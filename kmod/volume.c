@@ -66,6 +66,7 @@ static struct cascade_volume *make_volume(const struct cascade_options *options)
 		return NULL;
 	kref_init(&v->kref);
 	uuid_copy(&v->uuid, &options->uuid);
+	uuid_gen(&v->incarnation);
 	spin_lock_init(&v->lock);
 	v->tree = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&v->issue);

@@ -15,12 +15,20 @@ namespace cascade {
 
 enum class LinkState { down, connecting, up };
 
+/// What a ring says of itself and of its volume.
+struct RingShape {
+  std::uint64_t sectors = 0;  // of the volume, 512 bytes each
+  std::uint32_t block = 0;    // logical block in bytes
+  std::uint8_t hub_ack = 0;   // cascade_hub_ack
+  Uuid incarnation{};         // of the ring; another one is another ring
+};
+
 /// Destroying it detaches; the kernel then keeps every record that was not released.
 class Ring {
  public:
   virtual ~Ring() = default;
   virtual RingView& view() = 0;
-  virtual std::uint64_t sectors() const = 0;
+  virtual RingShape shape() const = 0;
   /// Whether the ring's records are numbered; if not, start() gives the last number the hub has.
   virtual bool started() const = 0;
   virtual Result<void> start(std::uint64_t base_seq) = 0;

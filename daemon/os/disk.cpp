@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/os/disk.hpp"
 
+#include "lib/base/file_lock.hpp"
+
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/thread_pool.hpp>
 
@@ -241,6 +243,11 @@ Result<std::unique_ptr<Disk>> Aio::open(const std::string& path, bool exclusive)
     ::close(fd);
     return bytes.error();
   }
+  if (exclusive && !is_block_device(path))
+    if (auto locked = lock_file(fd, path); !locked) {
+      ::close(fd);
+      return locked.error();
+    }
   return std::make_unique<AioDisk>(*this, fd, path, *bytes, block_of(fd));
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/os/ring.hpp"
 
-#include "lib/netlink/module_client.hpp"
-
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 
 #include <fmt/format.h>
@@ -67,8 +65,8 @@ class Mapping {
 
 class KernelRing final : public Ring {
  public:
-  KernelRing(const Executor& executor, int fd, const cascade_attach& attach, const Uuid& volume)
-      : file_(executor, fd), attach_(attach), volume_(volume) {}
+  KernelRing(const Executor& executor, int fd, const cascade_attach& attach)
+      : file_(executor, fd), attach_(attach) {}
 
   Result<void> map() {
     const int fd = file_.native_handle();
@@ -94,11 +92,19 @@ class KernelRing final : public Ring {
   }
 
   RingView& view() override { return *view_; }
-  std::uint64_t sectors() const override { return attach_.sectors; }
+  RingShape shape() const override {
+    RingShape shape;
+    shape.sectors = attach_.sectors;
+    shape.block = attach_.logical_block;
+    shape.hub_ack = static_cast<std::uint8_t>(attach_.hub_ack);
+    std::memcpy(shape.incarnation.data, attach_.incarnation, sizeof attach_.incarnation);
+    return shape;
+  }
   bool started() const override { return attach_.started != 0; }
 
   Result<void> start(std::uint64_t base_seq) override {
-    cascade_start start{base_seq};
+    cascade_start start{};
+    start.base_seq = base_seq;
     if (::ioctl(file_.native_handle(), CASCADE_IOC_START, &start) < 0)
       return os_error("cannot start the ring");
     attach_.started = 1;
@@ -130,12 +136,11 @@ class KernelRing final : public Ring {
   }
 
   void report_link(LinkState state) override {
-    auto client = ModuleClient::open();
-    if (!client) return;
-    const auto link = state == LinkState::up           ? CASCADE_LINK_UP
-                      : state == LinkState::connecting ? CASCADE_LINK_CONNECTING
-                                                       : CASCADE_LINK_DOWN;
-    (void)client->set_link(volume_, link);
+    cascade_link link{};
+    link.state = state == LinkState::up           ? CASCADE_LINK_UP
+                 : state == LinkState::connecting ? CASCADE_LINK_CONNECTING
+                                                  : CASCADE_LINK_DOWN;
+    (void)::ioctl(file_.native_handle(), CASCADE_IOC_LINK, &link);
   }
 
  private:
@@ -157,7 +162,6 @@ class KernelRing final : public Ring {
 
   File file_;
   cascade_attach attach_;
-  Uuid volume_;
   Mapping mapping_;
   std::optional<RingView> view_;
 };
@@ -195,10 +199,10 @@ Result<std::unique_ptr<Ring>> KernelRings::attach(const Uuid& volume) {
     ::close(fd);
     return attach_error(error, attach);
   }
-  auto ring = std::make_unique<KernelRing>(executor_, fd, attach, volume);
+  auto ring = std::make_unique<KernelRing>(executor_, fd, attach);
   if (auto mapped = ring->map(); !mapped) return mapped.error();
   if (attach.started != 0) {
-    if (auto at = ring->view().rewind_to(attach.released); !at) return at.error();
+    if (auto at = ring->view().rewind_to(attach.stored); !at) return at.error();
   }
   return std::unique_ptr<Ring>(std::move(ring));
 }

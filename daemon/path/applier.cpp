@@ -188,7 +188,7 @@ Task<Result<void>> Applier::zero(const Record& record) {
   const auto copy = copies_.find(volume_of(record));
   if (!inside(record, copy->second->bytes())) co_return past_the_end(record, *copy->second);
   co_return co_await copy->second->zero(sector_of(record) * CASCADE_SECTOR_BYTES, length_of(record),
-                                        record.op == CASCADE_OP_DISCARD);
+                                        (record.flags & CASCADE_FLAG_NOUNMAP) == 0);
 }
 
 // ---- forgetting

@@ -26,7 +26,8 @@ Journal::Journal(const Executor& executor, Disk& disk, Clock& clock, const Uuid&
       cache_bytes_max_(cache_bytes),
       arrived_(executor),
       progress_(executor),
-      space_(executor) {}
+      space_(executor),
+      superblock_written_(executor) {}
 
 // ---- opening
 
@@ -91,7 +92,19 @@ Task<Result<void>> Journal::walk(const std::function<void(const BatchInfo&)>& on
   co_return Result<void>{};
 }
 
+/// One at a time: a copy must be whole before the other one is begun.
 Task<Result<void>> Journal::write_superblock() {
+  while (writing_superblock_) co_await superblock_written_.wait();
+  writing_superblock_ = true;
+  const std::uint64_t changes = changes_;
+  auto written = co_await write_next_superblock();
+  if (written) changes_saved_ = changes;
+  writing_superblock_ = false;
+  superblock_written_.notify();
+  co_return written;
+}
+
+Task<Result<void>> Journal::write_next_superblock() {
   superblock_.generation += 1;
   // What is stored by now can't be a torn tail any more.
   superblock_.epoch_number = head_.number;
@@ -109,6 +122,24 @@ Task<Result<void>> Journal::write_superblock() {
   AlignedBuffer buffer(superblock_bytes);
   encode_superblock(superblock_, buffer.span().first<superblock_bytes>());
   co_return co_await disk_.write_durable(superblock_offset(superblock_.generation), buffer.span());
+}
+
+Uuid Journal::incarnation(const Uuid& volume) const {
+  const auto found = stored_volumes_.find(volume);
+  return found == stored_volumes_.end() ? Uuid{} : found->second.incarnation;
+}
+
+void Journal::set_incarnation(const Uuid& volume, const Uuid& incarnation) {
+  if (this->incarnation(volume) == incarnation) return;
+  stored_volumes_[volume].incarnation = incarnation;
+  ++changes_;
+}
+
+Task<Result<void>> Journal::persist() {
+  if (changes_saved_ == changes_) co_return Result<void>{};
+  auto written = co_await write_superblock();
+  if (!written) fail(written.error());
+  co_return written;
 }
 
 std::vector<Uuid> Journal::leaving_volumes() const {

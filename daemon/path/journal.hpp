@@ -83,6 +83,13 @@ class Journal {
   void set_follower(const Uuid& journal) { superblock_.follower = journal; }
   /// Last volume_seq of each volume that is on stable storage.
   std::uint64_t stored_volume_seq(const Uuid& volume) const;
+  /// The ring that the volume's stored writes came from; nil: not known.
+  Uuid incarnation(const Uuid& volume) const;
+  /// The volume's next writes come from this ring. Takes effect at once, on disk with persist():
+  /// before that, none of them may be stored.
+  void set_incarnation(const Uuid& volume, const Uuid& incarnation);
+  /// Writes the superblock if there is something that it lacks.
+  Task<Result<void>> persist();
   /// Volumes that are not configured and have writes in the journal.
   std::vector<Uuid> leaving_volumes() const;
   /// Notified when any of the numbers above changes, or failure() is set.
@@ -114,6 +121,7 @@ class Journal {
  private:
   Task<Result<Superblock>> read_superblock(std::uint64_t offset);
   Task<Result<void>> write_superblock();
+  Task<Result<void>> write_next_superblock();
   void forget_volumes();
   Task<Result<void>> walk(const std::function<void(const BatchInfo&)>& on_batch);
   std::size_t select_pending() const;
@@ -150,6 +158,9 @@ class Journal {
   std::uint64_t sealed_seq_ = 0;
   std::uint64_t stored_seq_ = 0;
   History received_history_ = 0;
+  std::uint64_t changes_ = 0;  // of what only persist() writes at once
+  std::uint64_t changes_saved_ = 0;
+  bool writing_superblock_ = false;
   bool stopping_ = false;
   bool starved_ = false;
   bool was_crashed_ = false;
@@ -158,6 +169,7 @@ class Journal {
   Signal arrived_;
   Signal progress_;
   Signal space_;
+  Signal superblock_written_;
 };
 
 }  // namespace cascade

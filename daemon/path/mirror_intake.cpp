@@ -126,6 +126,13 @@ Result<void> MirrorIntake::continues(const MirrorVolumes::Volume& volume,
                              "itself for {}, it is taken when that one has ended",
                              volume.owner_host, host_, volume.config->primary)};
   if (stream.fresh) return {};
+  const Uuid nobody{}, ring = volumes_.journal().incarnation(stream.uuid);
+  if (ring != nobody && stream.incarnation != nobody && ring != stream.incarnation)
+    return Error{
+        Errc::refused,
+        fmt::format("the hub has gone on with ring {}, this is ring {}: another machine "
+                    "writes as {}, or the hub's journal was restored",
+                    short_text(ring), short_text(stream.incarnation), volume.config->primary)};
   if (volume.received > stream.last)
     return Error{Errc::refused,
                  fmt::format("the hub holds its writes through {}, but the ring ends at {}; one of "
@@ -167,6 +174,7 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   volume->owner = this;
   volume->owner_host = host_;
   volume->superseded = superseded;
+  volumes_.journal().set_incarnation(stream.uuid, stream.incarnation);
   volumes_.learn_size(*volume, stream.bytes);
   volumes_.expect(stream.uuid, stream.fresh ? 0 : stream.last);
   return volume;

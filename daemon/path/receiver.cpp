@@ -29,6 +29,10 @@ Task<> Receiver::run(Hello hello) {
     stream_->close();
     co_return;
   }
+  if (ended_) {  // meanwhile, by a newer session
+    stream_->close();
+    co_return;
+  }
   status_.connected = true;
   status_.reason.clear();
   status_.sessions += 1;
@@ -59,6 +63,7 @@ Task<Result<void>> Receiver::welcome(const Hello& hello) {
   if (journal_.failure()) co_return *journal_.failure();
   auto terms = intake_->open(hello, [this] { end("a newer session has taken over"); });
   if (!terms) co_return terms.error();
+  if (auto kept = co_await journal_.persist(); !kept) co_return kept;
   terms->node = node_;
   terms->journal = journal_.id();
   const Bytes frame = encode_welcome(*terms);

@@ -38,15 +38,14 @@ struct RingFeed::Volume {
 };
 
 RingFeed::RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
-                   AckWhen hub_ack, std::vector<const VolumeConfig*> volumes)
+                   std::vector<const VolumeConfig*> volumes)
     : clock_(clock),
       host_(host),
       subject_(std::move(subject)),
       crew_(executor),
       work_(executor),
       let_go_(executor),
-      ask_timer_(clock.timer()),
-      hub_ack_(hub_ack) {
+      ask_timer_(clock.timer()) {
   for (const VolumeConfig* volume : volumes)
     volumes_.push_back(std::make_unique<Volume>(executor, clock, *volume));
 }
@@ -139,7 +138,7 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() const {
     s.refused = volume->refused;
     if (volume->ring) {
       const RingView& view = volume->ring->view();
-      s.sectors = volume->ring->sectors();
+      s.sectors = volume->ring->shape().sectors;
       s.published = view.published();
       s.received = view.received();
       s.stored = view.stored();
@@ -164,8 +163,11 @@ std::vector<Hello::Stream> RingFeed::streams() {
     (void)view.has_records();  // looks at the kernel's count once more
     Hello::Stream stream{volume->config.uuid, fresh ? 0 : view.released() + 1,
                          fresh ? 0 : view.published(), fresh};
-    stream.bytes = volume->ring->sectors() * CASCADE_SECTOR_BYTES;
-    stream.hub_ack = hub_ack_ == AckWhen::sync ? CASCADE_ACK_SYNC : CASCADE_ACK_MEMORY_SYNC;
+    const RingShape shape = volume->ring->shape();
+    stream.bytes = shape.sectors * CASCADE_SECTOR_BYTES;
+    stream.block = shape.block;
+    stream.hub_ack = shape.hub_ack;
+    stream.incarnation = shape.incarnation;
     out.push_back(stream);
   }
   return out;

@@ -27,7 +27,7 @@ class RingFeed final : public Feed {
   };
 
   RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
-           AckWhen hub_ack, std::vector<const VolumeConfig*> volumes);
+           std::vector<const VolumeConfig*> volumes);
   ~RingFeed() override;
 
   /// Attaches to rings as they appear, watches them, lets go of lost ones; until stop().
@@ -69,7 +69,6 @@ class RingFeed final : public Feed {
   std::unique_ptr<Timer> ask_timer_;
   std::optional<TimePoint> ask_at_;  // when to offer refused volumes again
   int refusals_ = 0;                 // sessions in a row with a refused volume
-  AckWhen hub_ack_;
   std::size_t turn_ = 0;
   std::size_t taken_from_ = 0;   // volume of the last Outgoing
   std::size_t taken_count_ = 0;  // its records

@@ -20,7 +20,7 @@
 
 /* ------------------------------------------------------------------ 1. the record */
 
-#define CASCADE_RECORD_VERSION	1
+#define CASCADE_RECORD_VERSION	2
 #define CASCADE_RECORD_BYTES	64
 
 /* Zero is never a valid operation, so that zeroed memory is never a record. */
@@ -29,13 +29,21 @@ enum cascade_op {
 	CASCADE_OP_WRITE_ZEROES	= 2,	/* no payload; the range reads as zeroes after it */
 	CASCADE_OP_DISCARD	= 3,	/* as WRITE_ZEROES, but storage may be unmapped */
 	CASCADE_OP_FLUSH	= 4,	/* no range, no payload; reserved: flushes never travel today */
-	CASCADE_OP_MARK		= 5,	/* reserved for attach, detach and resync boundaries */
+	CASCADE_OP_MARK		= 5,	/* made by the hub about @volume; @sector: enum cascade_mark */
+	CASCADE_OP_NOOP		= 6,	/* no range, no payload; takes its place, changes nothing */
+};
+
+/* What a MARK says. It has a group_seq and no volume_seq, no length and no payload. */
+enum cascade_mark {
+	CASCADE_MARK_DETACHED	= 1,	/* from here on the volume may be written without the hub */
+	CASCADE_MARK_ATTACHED	= 2,	/* the hub has everything of the volume again */
 };
 
 /* Bits of cascade_record.flags; all others are written zero and refused otherwise. */
 #define CASCADE_FLAG_FUA	0x01	/* the writer asked for stable storage */
 #define CASCADE_FLAG_RESYNC	0x02	/* reserved: read by the kernel, not written by an application */
-#define CASCADE_FLAGS_KNOWN	(CASCADE_FLAG_FUA | CASCADE_FLAG_RESYNC)
+#define CASCADE_FLAG_NOUNMAP	0x04	/* WRITE_ZEROES: the space must stay allocated */
+#define CASCADE_FLAGS_KNOWN	(CASCADE_FLAG_FUA | CASCADE_FLAG_RESYNC | CASCADE_FLAG_NOUNMAP)
 
 /*
  * One write. Made in the kernel, 64 bytes, little endian, no padding. Hops fill only
@@ -57,13 +65,13 @@ struct cascade_record {
 	__u8 reserved;
 	/* UUID of the volume, in the order in which its text form is read. */
 	__u8 volume[CASCADE_UUID_BYTES];
-	/* First 512-byte sector of the range, from the start of the volume. */
+	/* First 512-byte sector of the range, from the start of the volume. MARK: which one. */
 	__le64 sector;
 	/* Bytes of the range, a multiple of 512; also the bytes of payload of a WRITE. */
 	__le32 length;
 	/* CRC-32C of the payload; zero when there is none. */
 	__le32 payload_crc;
-	/* Place in the volume's order; gapless, the first is 1; made by the kernel. */
+	/* Place in the volume's order; gapless, the first is 1; made by the kernel. MARK: zero. */
 	__le64 volume_seq;
 	/* Place in the group's order; gapless, the first is 1; made by the hub, zero before it. */
 	__le64 group_seq;
@@ -139,18 +147,28 @@ struct cascade_daemon_words {
 /* ------------------------------------------------------------------ 3. the character device */
 
 #define CASCADE_DEVICE_NAME	"dm-cascade"	/* /dev/dm-cascade */
-#define CASCADE_ABI_VERSION	1
+#define CASCADE_ABI_VERSION	2
+
+/*
+ * Bits of cascade_attach.features. A daemon asks for those that it can't do without; the kernel
+ * refuses what it does not know, and answers with all that it has. None is defined yet.
+ */
+#define CASCADE_FEATURES_KNOWN	0ULL
 
 /*
  * CASCADE_IOC_ATTACH: become the one daemon of a volume; needs CAP_SYS_ADMIN. One attach for
- * an open file; closing the file detaches, and the kernel keeps every record not yet released.
- * Errors: EPROTONOSUPPORT (other ABI; @abi_version then holds the kernel's), ENODEV (no such
- * volume), EBUSY (volume has a daemon, or file is attached), EINVAL (@flags not zero).
+ * an open file; closing the file and its mappings detaches, and the kernel keeps every record not
+ * yet released. Errors: EPROTONOSUPPORT (other ABI; @abi_version then holds the kernel's),
+ * EOPNOTSUPP (a feature that the kernel does not have; @features then holds those that it has),
+ * ENODEV (no such volume), EBUSY (volume has a daemon, or file is attached), EINVAL (@reserved_in
+ * not zero).
  */
 struct cascade_attach {
 	__u32 abi_version;		/* in: the daemon's; out: the kernel's */
-	__u32 flags;			/* in: zero */
+	__u32 reserved_in;		/* in: zero */
+	__u64 features;			/* in: needed; out: there are */
 	__u8 volume[CASCADE_UUID_BYTES];/* in */
+	__u8 incarnation[CASCADE_UUID_BYTES]; /* out: of this ring; random, made at its birth */
 	__u64 sectors;			/* out: size of the volume */
 	__u64 slots;			/* out: records in the ring, a power of two */
 	__u64 payload_bytes;		/* out: size of the payload area, a power of two */
@@ -160,19 +178,35 @@ struct cascade_attach {
 	__u64 records_offset;
 	__u64 payload_offset;
 	__u64 published;		/* out: valid if started */
-	__u64 released;			/* out: valid if started; stored through it, resend the next */
+	__u64 stored;			/* out: valid if started; resend the records after it */
 	__u32 started;			/* out: 1 once CASCADE_IOC_START was done for this ring */
-	__u32 reserved;			/* out: zero */
+	__u32 logical_block;		/* out: bytes; offsets and lengths are multiples of it */
+	__u32 payload_max;		/* out: bytes of payload of one record at the most */
+	__u32 zero_max;			/* out: bytes zeroed or discarded by one record at the most */
+	__u32 hub_ack;			/* out: enum cascade_hub_ack, of the table in use */
+	__u32 send_order;		/* out: enum cascade_send_order, of the table in use */
+	__u8 reserved[96];		/* out: zero */
 };
 
 /*
  * CASCADE_IOC_START: name the last volume_seq that the hub has; the ring's first record gets
  * the next one. Writes wait until then. Done once in the life of a ring, by its first daemon.
- * Errors: EALREADY (was started), EINVAL (not attached; @base_seq above CASCADE_SEQ_MAX), EIO
- * (detached by the kernel).
+ * Errors: EALREADY (was started), EINVAL (not attached; @base_seq above CASCADE_SEQ_MAX; @reserved
+ * not zero), EIO (detached by the kernel).
  */
 struct cascade_start {
 	__u64 base_seq;			/* in */
+	__u64 reserved[7];		/* in: zero */
+};
+
+/*
+ * CASCADE_IOC_LINK: say how the link to the hub is, for status and events. What the last daemon said
+ * ends with its file. Errors: EINVAL (not attached; no such state; @reserved not zero), EIO (detached
+ * by the kernel).
+ */
+struct cascade_link {
+	__u32 state;			/* in: enum cascade_link_state */
+	__u32 reserved[7];		/* in: zero */
 };
 
 /* Sequence numbers stay below this; a larger one can only be damage. */
@@ -183,6 +217,7 @@ struct cascade_start {
 #define CASCADE_IOC_START	_IOW(CASCADE_IOC_MAGIC, 2, struct cascade_start)
 /* Look at the daemon's words now. Errors: EINVAL (not attached), EIO (detached by the kernel). */
 #define CASCADE_IOC_DOORBELL	_IO(CASCADE_IOC_MAGIC, 3)
+#define CASCADE_IOC_LINK	_IOW(CASCADE_IOC_MAGIC, 4, struct cascade_link)
 
 /*
  * poll(): POLLIN while published > consumed; POLLERR once the kernel has detached this daemon
@@ -192,13 +227,12 @@ struct cascade_start {
 /* ------------------------------------------------------------------ 4. generic netlink */
 
 #define CASCADE_GENL_NAME	"dm_cascade"
-#define CASCADE_GENL_VERSION	1
+#define CASCADE_GENL_VERSION	2
 #define CASCADE_GENL_EVENTS	"events"	/* multicast group */
 
 enum cascade_cmd {
 	CASCADE_CMD_UNSPEC,
 	CASCADE_CMD_GET,	/* dump: all volumes; do: one, by CASCADE_A_VOLUME; reply: same command */
-	CASCADE_CMD_SET_LINK,	/* CASCADE_A_VOLUME, CASCADE_A_LINK; needs CAP_NET_ADMIN */
 	CASCADE_CMD_EVENT,	/* multicast: what GET answers, and CASCADE_A_EVENT */
 	__CASCADE_CMD_MAX,
 };
@@ -227,6 +261,7 @@ enum cascade_attr {
 	CASCADE_A_WAKEUPS,	/* u64: times a sleeping daemon was woken */
 	CASCADE_A_DOORBELLS,	/* u64: doorbells received */
 	CASCADE_A_EVENT,	/* u8: enum cascade_event */
+	CASCADE_A_INCARNATION,	/* binary, CASCADE_UUID_BYTES: of the ring */
 	__CASCADE_A_MAX,
 };
 #define CASCADE_A_MAX		(__CASCADE_A_MAX - 1)

@@ -19,7 +19,7 @@ Error corrupt(const Record& r, std::string what) {
   return Error{Errc::corrupt, fmt::format("record of write {}: {}", volume_seq_of(r), what)};
 }
 
-bool known_op(std::uint8_t op) { return op >= CASCADE_OP_WRITE && op <= CASCADE_OP_MARK; }
+bool known_op(std::uint8_t op) { return op >= CASCADE_OP_WRITE && op <= CASCADE_OP_NOOP; }
 
 bool has_range(std::uint8_t op) {
   return op == CASCADE_OP_WRITE || op == CASCADE_OP_WRITE_ZEROES || op == CASCADE_OP_DISCARD;
@@ -44,6 +44,16 @@ Result<void> check_range(const Record& r) {
   return {};
 }
 
+/// The hub's own word has a place in the group's order only.
+Result<void> check_mark(const Record& r) {
+  if (volume_seq_of(r) != 0 || group_seq_of(r) == 0 || group_seq_of(r) >= CASCADE_SEQ_MAX)
+    return corrupt(r, "a mark has a place in the group's order, and none in its volume's");
+  if (sector_of(r) != CASCADE_MARK_DETACHED && sector_of(r) != CASCADE_MARK_ATTACHED)
+    return corrupt(r, fmt::format("mark {} is not known", sector_of(r)));
+  if (length_of(r) != 0) return corrupt(r, "a mark has a length");
+  return {};
+}
+
 }  // namespace
 
 Uuid volume_of(const Record& r) {
@@ -63,6 +73,9 @@ Result<void> check_record(const Record& r) {
   if ((r.flags & ~CASCADE_FLAGS_KNOWN) != 0)
     return corrupt(r, fmt::format("flags {:#04x} are not known", r.flags));
   if (r.reserved != 0) return corrupt(r, "a reserved byte is not zero");
+  if ((r.flags & CASCADE_FLAG_NOUNMAP) != 0 && r.op != CASCADE_OP_WRITE_ZEROES)
+    return corrupt(r, "only zeroes can be asked to stay allocated");
+  if (r.op == CASCADE_OP_MARK) return check_mark(r);
   const std::uint64_t seq = volume_seq_of(r);
   if (seq == 0 || seq >= CASCADE_SEQ_MAX || group_seq_of(r) >= CASCADE_SEQ_MAX)
     return corrupt(r, "a sequence number is out of bounds");

@@ -22,10 +22,11 @@ struct VolumePlace {
   Uuid incarnation{};            // of the ring that it came from; nil: not known
 
   void moved_to(const Record& record) {
+    if (record.op == CASCADE_OP_MARK) return;
     volume_seq = volume_seq_of(record);
     group_seq = group_seq_of(record);
   }
-  auto operator<=>(const VolumePlace&) const = default;
+  bool operator==(const VolumePlace&) const = default;
 };
 
 class Recovery {

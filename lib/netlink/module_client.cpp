@@ -109,13 +109,4 @@ Result<ModuleVolume> ModuleClient::get(const Uuid& volume) {
   return found->front();
 }
 
-Result<void> ModuleClient::set_link(const Uuid& volume, cascade_link_state state) {
-  const Message message = request(family_, 0, CASCADE_CMD_SET_LINK);
-  nla_put(message.get(), CASCADE_A_VOLUME, CASCADE_UUID_BYTES, volume.data);
-  nla_put_u8(message.get(), CASCADE_A_LINK, static_cast<std::uint8_t>(state));
-  if (const int rc = nl_send_auto(socket_.get(), message.get()); rc < 0) return netlink_error(rc);
-  if (const int rc = nl_wait_for_ack(socket_.get()); rc < 0) return netlink_error(rc);
-  return {};
-}
-
 }  // namespace cascade

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The module's generic netlink family: what volumes there are, how they are, and a word to it about
-// the link. Blocking calls that the kernel answers at once.
+// The module's generic netlink family: what volumes there are, and how they are. Blocking
+// calls that the kernel answers at once.
 #pragma once
 
 #include "kmod/uapi/dm_cascade.h"
@@ -41,7 +41,6 @@ class ModuleClient {
   Result<std::vector<ModuleVolume>> list();
   /// Errc::not_found if there is no such volume.
   Result<ModuleVolume> get(const Uuid& volume);
-  Result<void> set_link(const Uuid& volume, cascade_link_state state);
 
  private:
   struct Free {

@@ -45,11 +45,13 @@ static int try_map(int fd, uint64_t offset, uint64_t bytes, int prot, int flags)
 
 static void before_attach(void)
 {
+	struct cascade_link link = { .state = CASCADE_LINK_UP };
 	struct cascade_start start = { };
 	int fd = ring_open_device();
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
 	expect("start before attach", do_ioctl(fd, CASCADE_IOC_START, &start), -EINVAL);
+	expect("link before attach", do_ioctl(fd, CASCADE_IOC_LINK, &link), -EINVAL);
 	expect("doorbell before attach", do_ioctl(fd, CASCADE_IOC_DOORBELL, NULL), -EINVAL);
 	expect("mmap before attach", try_map(fd, 0, 4096, PROT_READ, MAP_SHARED), -EINVAL);
 	expect("unknown ioctl", do_ioctl(fd, _IO(CASCADE_IOC_MAGIC, 99), NULL), -ENOTTY);
@@ -66,9 +68,15 @@ static void refused_attaches(const char *volume)
 	expect("attach with another ABI", do_ioctl(fd, CASCADE_IOC_ATTACH, &at),
 	       -EPROTONOSUPPORT);
 	expect("the kernel names its ABI", at.abi_version == CASCADE_ABI_VERSION ? 0 : -EPROTO, 0);
-	at = (struct cascade_attach){ .abi_version = CASCADE_ABI_VERSION, .flags = 1 };
+	at = (struct cascade_attach){ .abi_version = CASCADE_ABI_VERSION, .reserved_in = 1 };
 	uuid_from_text(volume, at.volume);
-	expect("attach with flags", do_ioctl(fd, CASCADE_IOC_ATTACH, &at), -EINVAL);
+	expect("attach with reserved bits", do_ioctl(fd, CASCADE_IOC_ATTACH, &at), -EINVAL);
+	at = (struct cascade_attach){ .abi_version = CASCADE_ABI_VERSION, .features = 1ull << 40 };
+	uuid_from_text(volume, at.volume);
+	expect("attach with an unknown feature", do_ioctl(fd, CASCADE_IOC_ATTACH, &at),
+	       -EOPNOTSUPP);
+	expect("the kernel names its features",
+	       at.features == CASCADE_FEATURES_KNOWN ? 0 : -EPROTO, 0);
 	expect("attach to no such volume",
 	       ring_attach(fd, "00000000-0000-4000-8000-00000000dead", &at), -ENODEV);
 	close(fd);
@@ -122,6 +130,15 @@ static void bad_mappings(int fd, const struct cascade_attach *at)
 
 static void starting(struct ring *ring)
 {
+	struct cascade_start reserved = { .base_seq = 1, .reserved = { 1 } };
+	struct cascade_link wrong_link = { .state = CASCADE_LINK_UP, .reserved = { 1 } };
+
+	expect("start with reserved bits", do_ioctl(ring->fd, CASCADE_IOC_START, &reserved),
+	       -EINVAL);
+	expect("link with reserved bits", do_ioctl(ring->fd, CASCADE_IOC_LINK, &wrong_link),
+	       -EINVAL);
+	expect("link in no state", ring_link(ring, 0), -EINVAL);
+	expect("link in an unknown state", ring_link(ring, CASCADE_LINK_UP + 1), -EINVAL);
 	expect("start above the largest number", ring_start(ring, CASCADE_SEQ_MAX + 1), -EINVAL);
 	expect("start", ring_start(ring, 41), 0);
 	expect("start again", ring_start(ring, 41), -EALREADY);
@@ -132,14 +149,20 @@ static void starting(struct ring *ring)
 	expect("nothing to read", ring_sleep(ring, 0), 0);
 }
 
-static void reattach(const char *volume)
+static void reattach(const char *volume, const struct cascade_attach *before)
 {
 	struct cascade_attach at;
 	int fd = ring_open_device();
 
 	expect("attach after a close", ring_attach(fd, volume, &at), 0);
+	expect("the ring stays the same",
+	       !memcmp(at.incarnation, before->incarnation, sizeof(at.incarnation)) ? 0 : -EPROTO,
+	       0);
+	expect("it says what it can",
+	       at.logical_block >= 512 && at.payload_max == 256 * 1024 && at.zero_max &&
+	       at.hub_ack && at.send_order ? 0 : -EPROTO, 0);
 	expect("the ring stays started",
-	       at.started && at.published == 41 && at.released == 41 ? 0 : -EPROTO, 0);
+	       at.started && at.published == 41 && at.stored == 41 ? 0 : -EPROTO, 0);
 	close(fd);
 }
 
@@ -160,7 +183,7 @@ int main(int argc, char **argv)
 	ring_map(&ring, fd, &at);
 	starting(&ring);
 	ring_leave(&ring);
-	reattach(argv[1]);
+	reattach(argv[1], &at);
 	printf("%u of %u answers wrong\n", wrong, asked);
 	return wrong ? EXIT_BROKEN : EXIT_OK;
 }

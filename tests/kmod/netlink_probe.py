@@ -3,7 +3,7 @@
 """Speaks the module's generic netlink family with nothing but sockets; prints JSON lines.
 
   netlink_probe.py list [BYTES]        every volume; BYTES is the size of each receive
-  netlink_probe.py get UUID | link UUID STATE | events SECONDS
+  netlink_probe.py get UUID | events SECONDS
 Errors: exit 1 and "errno text" on stderr.
 """
 import json
@@ -17,10 +17,10 @@ import uuid
 GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NETLINK_ADD_MEMBERSHIP, SOL_NETLINK = 16, 3, 1, 270
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-GET, SET_LINK, EVENT = 1, 2, 3
+GET, EVENT = 1, 2
 NAMES = ("unspec pad volume name sectors daemon link send_order hub_ack published received stored "
          "released waiting deferred ring_bytes ring_used writes write_bytes wakeups doorbells "
-         "event").split()
+         "event incarnation").split()
 
 
 def attribute(kind, data):
@@ -42,7 +42,7 @@ class Netlink:
         self.receive, self.parts = receive, 0
 
     def send(self, family, command, flags, payload=b""):
-        body = struct.pack("BBH", command, 1, 0) + payload
+        body = struct.pack("BBH", command, 2, 0) + payload
         self.s.send(struct.pack("IHHII", 16 + len(body), family, NLM_F_REQUEST | flags, 1, 0) + body)
 
     def messages(self):
@@ -76,7 +76,7 @@ def volume(body):
     out = {"cmd": body[0]}
     for kind, data in attributes(body[4:]):
         name = NAMES[kind]
-        if name == "volume":
+        if name in ("volume", "incarnation"):
             out[name] = str(uuid.UUID(bytes=data))
         elif name == "name":
             out[name] = data.rstrip(b"\0").decode()
@@ -122,9 +122,7 @@ def main(words):
         events(netlink, groups, float(words[1]))
     else:
         payload = attribute(2, uuid.UUID(words[1]).bytes)
-        if words[0] == "link":
-            payload += attribute(6, bytes([int(words[2])]))
-        netlink.send(family, SET_LINK if words[0] == "link" else GET, NLM_F_ACK, payload)
+        netlink.send(family, GET, NLM_F_ACK, payload)
         for body in netlink.messages():
             if body is not None:
                 show(body)

@@ -114,7 +114,7 @@ void ring_map(struct ring *ring, int fd, const struct cascade_attach *at)
 	ring->records = map(fd, at->records_offset, at->slots * CASCADE_RECORD_BYTES, PROT_READ,
 			    NULL);
 	ring->payload = map_payload_twice(fd, at);
-	ring->read = at->released;
+	ring->read = at->stored;
 	ring->next_pos = ~0ull;
 }
 
@@ -161,6 +161,13 @@ int ring_start(struct ring *ring, uint64_t base)
 	return 0;
 }
 
+int ring_link(struct ring *ring, uint32_t state)
+{
+	struct cascade_link link = { .state = state };
+
+	return ioctl(ring->fd, CASCADE_IOC_LINK, &link) ? -errno : 0;
+}
+
 int ring_doorbell(struct ring *ring)
 {
 	return ioctl(ring->fd, CASCADE_IOC_DOORBELL) ? -errno : 0;
@@ -186,7 +193,9 @@ static void check_fields(const struct ring *ring, const struct cascade_record *r
 	want(le64toh(r->volume_seq) == seq, "wrong volume_seq", seq);
 	want(r->version == CASCADE_RECORD_VERSION && !r->reserved && !r->group_seq,
 	     "wrong version, reserved or group_seq", seq);
-	want(!(r->flags & ~CASCADE_FLAG_FUA), "unknown flags", seq);
+	want(!(r->flags & ~(CASCADE_FLAG_FUA | CASCADE_FLAG_NOUNMAP)), "unknown flags", seq);
+	want(!(r->flags & CASCADE_FLAG_NOUNMAP) || r->op == CASCADE_OP_WRITE_ZEROES,
+	     "NOUNMAP of no zeroes", seq);
 	want(!memcmp(r->volume, ring->at.volume, CASCADE_UUID_BYTES), "wrong volume", seq);
 	want(r->op >= CASCADE_OP_WRITE && r->op <= CASCADE_OP_DISCARD, "unknown op", seq);
 	want(length && length % CASCADE_SECTOR_BYTES == 0, "bad length", seq);

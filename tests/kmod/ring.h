@@ -50,6 +50,7 @@ void ring_join(struct ring *ring, const char *volume, unsigned int wait_ms);
 void ring_leave(struct ring *ring);
 /* -errno or 0. */
 int ring_start(struct ring *ring, uint64_t base);
+int ring_link(struct ring *ring, uint32_t state);	/* enum cascade_link_state */
 int ring_doorbell(struct ring *ring);
 
 /* The next record, checked in every field, or NULL if none is published. */

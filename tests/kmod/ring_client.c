@@ -6,7 +6,8 @@
  *   ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ]
  *               [--wait MS] [--hostile back|past-published|stored-past-received|random]
  *
- * Signals: USR1 acknowledge all as stored from now on, USR2 hold from now on, TERM end.
+ * Signals: USR1 acknowledge all as stored from now on, USR2 hold from now on, HUP say the next link
+ * state (connecting, up, down, up), TERM end.
  */
 #define _GNU_SOURCE
 #include "ring.h"
@@ -33,6 +34,7 @@ static struct options {
 
 static volatile sig_atomic_t ack = ACK_NOW;
 static volatile sig_atomic_t stop;
+static volatile sig_atomic_t links_wanted;
 
 static void on_signal(int signal)
 {
@@ -40,6 +42,8 @@ static void on_signal(int signal)
 		ack = ACK_NOW;
 	else if (signal == SIGUSR2)
 		ack = ACK_HOLD;
+	else if (signal == SIGHUP)
+		links_wanted++;
 	else
 		stop = 1;
 }
@@ -51,6 +55,7 @@ static void catch_signals(void)
 
 	sigaction(SIGUSR1, &action, NULL);
 	sigaction(SIGUSR2, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 }
@@ -230,13 +235,29 @@ static void take_records(struct ring *ring, int image)
 	}
 }
 
+static void say_link(struct ring *ring)
+{
+	static const uint32_t states[] = {
+		CASCADE_LINK_CONNECTING, CASCADE_LINK_UP, CASCADE_LINK_DOWN, CASCADE_LINK_UP
+	};
+	static int said;
+	int r;
+
+	if (said == links_wanted)
+		return;
+	r = ring_link(ring, states[said++ % 4]);
+	if (r)
+		die(EXIT_BROKEN, "link: %s", strerror(-r));
+}
+
 static void run(struct ring *ring, int image)
 {
 	while (!stop) {
 		take_records(ring, image);
-		if (options.hostile && ring->read > ring->at.released)
+		if (options.hostile && ring->read > ring->at.stored)
 			be_hostile(ring);
 		acknowledge(ring);
+		say_link(ring);
 		stop_if_lost(ring_sleep(ring, 100));
 	}
 }
@@ -251,8 +272,8 @@ int main(int argc, char **argv)
 	srandom(time(NULL));
 	ring_join(&ring, options.volume, options.wait_ms);
 	image = open_image(ring.at.sectors);
-	printf("attached started=%u published=%llu released=%llu\n", ring.at.started,
-	       ring.at.published, ring.at.released);
+	printf("attached started=%u published=%llu stored=%llu\n", ring.at.started,
+	       ring.at.published, ring.at.stored);
 	fflush(stdout);
 	if (!ring.at.started) {
 		r = ring_start(&ring, options.base);

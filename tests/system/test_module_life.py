@@ -107,7 +107,7 @@ def test_a_new_daemon_starts_where_nothing_can_be_overwritten(guest):
             first.kill(9)
             first.wait()
             second = v.daemon()
-            assert "published=2 released=2" in second.output(), second.output()
+            assert "published=2 stored=2" in second.output(), second.output()
             assert slow.wait() == 0
             v.compare()
             v.stop_daemon(second)

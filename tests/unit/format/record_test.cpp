@@ -28,7 +28,7 @@ TEST(Record, HasTheseBytes) {
   r.primary_time_ns = htole64(0x1f2f3f4f5f6f7f8f);
   set_group_seq(r, 0x99);
   const std::array<unsigned char, 64> golden = {
-      0x00, 0x00, 0x00, 0x00, 0x01, 0x01, 0x01, 0x00, 0x0b, 0x9c, 0x6f, 0x0e, 0x5c,
+      0x00, 0x00, 0x00, 0x00, 0x02, 0x01, 0x01, 0x00, 0x0b, 0x9c, 0x6f, 0x0e, 0x5c,
       0x1d, 0x4e, 0x0b, 0x8f, 0x43, 0x2d, 0x1f, 0x6e, 0xa0, 0xb0, 0x02, 0x08, 0x07,
       0x06, 0x05, 0x04, 0x03, 0x02, 0x01, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00,
       0x00, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0x99, 0x00, 0x00, 0x00,
@@ -64,6 +64,23 @@ TEST(Record, EveryFlippedBitIsFound) {
   EXPECT_FALSE(payload_matches(good, std::span(payload).first(511)));
 }
 
+TEST(Record, MarksAndNoopsHaveTheirPlacesOnly) {
+  Record noop = make_record(3, {}, 0, volume_a, CASCADE_OP_NOOP, 0);
+  EXPECT_TRUE(check_record(noop));
+  EXPECT_EQ(payload_bytes_of(noop), 0u);
+  Record mark = make_record(0, {}, CASCADE_MARK_DETACHED, volume_a, CASCADE_OP_MARK, 0);
+  EXPECT_FALSE(check_record(mark)) << "nobody but the hub makes one, with its number";
+  set_group_seq(mark, 8);
+  EXPECT_TRUE(check_record(mark));
+  mark.sector = htole64(9);
+  seal(mark);
+  EXPECT_FALSE(check_record(mark));
+  Record zeroes = make_record(1, {}, 0, volume_a, CASCADE_OP_WRITE_ZEROES, 4096);
+  zeroes.flags = CASCADE_FLAG_NOUNMAP;
+  seal(zeroes);
+  EXPECT_TRUE(check_record(zeroes));
+}
+
 struct Wrong {
   const char* says;
   std::function<void(Record&)> change;
@@ -71,9 +88,9 @@ struct Wrong {
 
 TEST(Record, WrongFieldsAreNamed) {
   const Wrong table[] = {
-      {"version is 2", [](Record& r) { r.version = 2; }},
+      {"version is 1", [](Record& r) { r.version = 1; }},
       {"operation 0 is not known", [](Record& r) { r.op = 0; }},
-      {"operation 6 is not known", [](Record& r) { r.op = 6; }},
+      {"operation 7 is not known", [](Record& r) { r.op = 7; }},
       {"flags 0x80 are not known", [](Record& r) { r.flags = 0x80; }},
       {"reserved byte", [](Record& r) { r.reserved = 1; }},
       {"sequence number", [](Record& r) { r.volume_seq = 0; }},
@@ -84,6 +101,9 @@ TEST(Record, WrongFieldsAreNamed) {
       {"length is 262656 bytes", [](Record& r) { r.length = htole32(256 * 1024 + 512); }},
       {"beyond any device", [](Record& r) { r.sector = ~0ull; }},
       {"wanted none", [](Record& r) { r.op = CASCADE_OP_FLUSH; }},
+      {"wanted none", [](Record& r) { r.op = CASCADE_OP_NOOP; }},
+      {"stay allocated", [](Record& r) { r.flags = CASCADE_FLAG_NOUNMAP; }},
+      {"none in its volume's", [](Record& r) { r.op = CASCADE_OP_MARK; }},
   };
   for (const Wrong& wrong : table) {
     Record r = make_record(1, pattern(512, 4));

@@ -214,6 +214,25 @@ TEST_F(HubIntake, TakesNoStreamAwayFromALivingSessionOfAnotherHost) {
   EXPECT_EQ(refusal_of(clone, hello(false, 1, 4)), "");
 }
 
+// P8: the clone began a ring while the original was away; when that comes back, its ring is not the
+// one that the hub has gone on with.
+TEST_F(HubIntake, TakesNoRingUpAgainAfterItHasGoneOnWithAnother) {
+  Hello original = hello(true), clone = hello(true);
+  original.streams[0].incarnation = *parse_uuid("11111111-0000-4000-8000-000000000001");
+  clone.streams[0].incarnation = *parse_uuid("22222222-0000-4000-8000-000000000002");
+  EXPECT_EQ(refusal_of(original), "");
+  EXPECT_EQ(refusal_of(clone), "");
+  original.streams[0].fresh = false;
+  original.streams[0].first = 1;
+  original.streams[0].last = 4;
+  EXPECT_THAT(refusal_of(original), HasSubstr("gone on with ring 22222222, this is ring 11111111"));
+  run->put(1);
+  ASSERT_TRUE(run->stop_in_order());
+  RunningJournal again(world, disk);
+  EXPECT_EQ(again.journal.incarnation(volume_a), clone.streams[0].incarnation) << "over a restart";
+  EXPECT_TRUE(again.stop_in_order());
+}
+
 TEST_F(HubIntake, TellsTheRemoteOfItsVolumesAndOfThoseThatLeave) {
   int told = 0;
   volumes->on_sizes_changed([&] { ++told; });

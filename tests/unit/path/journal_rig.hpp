@@ -7,8 +7,6 @@
 #include "tests/double/virtual_clock.hpp"
 #include "tests/unit/format/make_record.hpp"
 
-#include <gtest/gtest.h>
-
 #include <set>
 #include <span>
 #include <vector>
@@ -49,7 +47,7 @@ struct World {
 
 inline void format(MemoryDisk& disk, const Uuid& group_uuid = group) {
   const Superblock sb = *format_superblock(group_uuid, disk.bytes());
-  std::fill(disk.image().begin(), disk.image().end(), std::byte{0});
+  std::memset(disk.image().data(), 0, disk.image().size());
   for (const std::uint64_t generation : {0, 1})
     encode_superblock(
         sb,
