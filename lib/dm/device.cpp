@@ -12,6 +12,8 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 namespace cascade::dm {
@@ -84,6 +86,16 @@ std::string table_params(const GroupConfig& group, const VolumeConfig& volume) {
                      group.send_order == SendOrder::parallel ? "parallel" : "local-first",
                      group.hub_ack == AckWhen::sync ? "sync" : "memory-sync",
                      volume.ring_bytes / 1024);
+}
+
+Result<std::string> device_number(const std::string& path) {
+  struct stat st;
+  if (::stat(path.c_str(), &st) != 0)
+    return Error{errno == ENOENT ? Errc::not_found : Errc::io,
+                 fmt::format("{}: {}", path, std::strerror(errno))};
+  if (!S_ISBLK(st.st_mode))
+    return Error{Errc::invalid, fmt::format("{} is not a block device", path)};
+  return fmt::format("{}:{}", major(st.st_rdev), minor(st.st_rdev));
 }
 
 Result<std::uint64_t> device_sectors(const std::string& path) {

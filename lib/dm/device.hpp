@@ -17,6 +17,9 @@ inline constexpr const char* target_type = "cascade";
 /// The parameters of a volume's table line: "<uuid> <device> <offset> <#args> <args>".
 std::string table_params(const GroupConfig& group, const VolumeConfig& volume);
 
+/// "major:minor" of a block device, as the kernel prints it in tables; Errc::not_found, invalid.
+Result<std::string> device_number(const std::string& path);
+
 /// Sectors of 512 bytes of a block device.
 Result<std::uint64_t> device_sectors(const std::string& path);
 

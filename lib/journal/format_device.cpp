@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "lib/journal/format_device.hpp"
 
+#include "lib/base/file_lock.hpp"
+
 #include <blkid/blkid.h>
 #include <fmt/format.h>
 
@@ -51,6 +53,8 @@ Result<File> open_device(const std::string& path, const std::optional<std::uint6
                                             "first",
                                             path)};
   if (file.fd() < 0) return io_error(path, "open");
+  if (!device)
+    if (auto locked = lock_file(file.fd(), path); !locked) return locked.error();
   if (!device && file_bytes)
     if (const int error = ::posix_fallocate(file.fd(), 0, static_cast<off_t>(*file_bytes))) {
       errno = error;

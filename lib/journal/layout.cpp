@@ -83,7 +83,7 @@ Result<Superblock> format_superblock(const Uuid& group, std::uint64_t device_byt
 }
 
 void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_bytes> out) {
-  std::fill(out.begin(), out.end(), std::byte{0});
+  std::memset(out.data(), 0, out.size());
   SuperblockDisk disk{};
   disk.magic = htole64(superblock_magic);
   disk.major = htole16(journal_major);
@@ -220,6 +220,11 @@ std::uint32_t seal_batch(const BatchInfo& info, const Uuid& journal, std::span<s
   h.header_crc = htole32(crc);
   std::memcpy(head.data(), &h, sizeof h);
   return crc;
+}
+
+bool begins_like_batch(std::span<const std::byte> block) {
+  const std::uint32_t magic = htole32(batch_magic);
+  return block.size() >= sizeof magic && std::memcmp(block.data(), &magic, sizeof magic) == 0;
 }
 
 Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journal) {

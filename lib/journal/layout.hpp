@@ -207,6 +207,9 @@ struct BatchInfo {
 /// 128 bytes and whose padding is zero. Returns header_crc.
 std::uint32_t seal_batch(const BatchInfo& info, const Uuid& journal, std::span<std::byte> head);
 
+/// Whether a block begins like a batch at all: a cheap look before peek_batch().
+bool begins_like_batch(std::span<const std::byte> block);
+
 /// Checks one block's header fields alone: magic, version, kind, bounds, journal. Enough to know
 /// how much more to read. Errc::corrupt.
 Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journal);

@@ -177,10 +177,12 @@ bool Recovery::is_evidence(const BatchInfo& info, std::uint64_t position) const 
 
 Result<std::optional<BatchInfo>> Recovery::feed_probe(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const auto info = peek_batch(bytes.first(journal_block), superblock_.journal);
+    const auto block = bytes.first(journal_block);
     const std::uint64_t position = probe_;
     probe_ += journal_block;
     bytes = bytes.subspan(journal_block);
+    if (!begins_like_batch(block)) continue;
+    const auto info = peek_batch(block, superblock_.journal);
     if (!info || !is_evidence(*info, position)) continue;
     expected_ = *info;
     expected_.position = position;

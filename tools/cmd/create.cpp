@@ -53,21 +53,45 @@ bool same_table(const std::string& there, const Uuid& uuid) {
   return there.find(fmt::format("cascade {} ", to_text(uuid))) != std::string::npos;
 }
 
+/// What create would make, as the kernel would print it.
+Result<std::string> wanted_table(const Volume& v, std::uint64_t sectors) {
+  const std::string& path = v.second->disk.at(v.second->primary);
+  auto number = dm::device_number(path);
+  if (!number) return number.error();
+  std::string params = dm::table_params(*v.first, *v.second);
+  params.replace(params.find(path), path.size(), *number);
+  return fmt::format("0 {} {} {}", sectors, dm::target_type, params);
+}
+
+/// The device is there: with the table of the file, or with another one that somebody has to apply.
+Result<void> compare_table(const Volume& v, const std::string& there, std::uint64_t sectors) {
+  const std::string& name = v.second->name;
+  auto wanted = wanted_table(v, sectors);
+  if (!wanted) return wanted.error();
+  if (there != *wanted)
+    return Error{
+        Errc::refused,
+        fmt::format("{0}: is there with another table: it has '{1}', the configuration says "
+                    "'{2}'; apply it with: dmsetup reload {0} --table \"$(dmcascade table "
+                    "{0})\" && dmsetup suspend {0} && dmsetup resume {0} (ring_size: remove "
+                    "and create)",
+                    name, there, *wanted)};
+  fmt::print("{}: is already there\n", name);
+  return {};
+}
+
 Result<void> create_one(const Volume& v) {
   const auto& [group, volume] = v;
   auto there = dm::read_table(volume->name);
   if (!there) return there.error();
-  if (*there && same_table(**there, volume->uuid)) {
-    fmt::print("{}: is already there\n", volume->name);
-    return {};
-  }
-  if (*there)
+  if (*there && !same_table(**there, volume->uuid))
     return Error{Errc::refused, fmt::format("{}: a mapped device of that name exists with another "
                                             "table: {}",
                                             volume->name, **there)};
   auto sectors = dm::device_sectors(volume->disk.at(volume->primary));
   if (!sectors)
     return Error{sectors.error().code, fmt::format("{}: {}", volume->name, sectors.error().text)};
+  if (*there) return compare_table(v, **there, *sectors);
   auto created =
       dm::create(volume->name, volume->uuid, *sectors, dm::table_params(*group, *volume));
   if (!created) return created;

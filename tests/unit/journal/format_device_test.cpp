@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Making a journal: what is refused, and that nothing is changed then.
 #include "lib/journal/format_device.hpp"
+#include "lib/base/file_lock.hpp"
 #include "tests/unit/format/make_record.hpp"
 
 #include <gmock/gmock.h>
@@ -8,6 +9,10 @@
 
 #include <filesystem>
 #include <fstream>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace cascade::test {
 namespace {
@@ -51,6 +56,24 @@ TEST_F(FormatDevice, RefusesAFileSystemAndLeavesItAlone) {
   std::ifstream after_file(path, std::ios::binary);
   const std::string after{std::istreambuf_iterator<char>(after_file), {}};
   EXPECT_TRUE(before == after);
+}
+
+// P13: O_EXCL means nothing for files.
+TEST_F(FormatDevice, AFileThatADaemonHasOpenIsRefusedEvenByForce) {
+  const int daemon = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  ASSERT_GE(daemon, 0);
+  ASSERT_TRUE(lock_file(daemon, path));
+  const auto refused = format_journal(path, group, 32 << 20, true);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::refused);
+  struct stat st;
+  ASSERT_EQ(::fstat(daemon, &st), 0);
+  EXPECT_EQ(st.st_size, 0) << "nothing was changed";
+  const int second = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  EXPECT_FALSE(lock_file(second, path)) << "within one process too";
+  ::close(second);
+  ::close(daemon);
+  EXPECT_TRUE(format_journal(path, group, 32 << 20, true));
 }
 
 }  // namespace
