@@ -197,6 +197,13 @@ Config read_config(const toml::table& table, const std::string& path) {
   return config;
 }
 
+/// Names and values are shown as they stand in the file, and may hold anything.
+Error wrong(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
+  return Error{Errc::invalid, std::move(text)};
+}
+
 }  // namespace
 
 const NodeConfig* Config::node(std::string_view name) const {
@@ -216,10 +223,9 @@ Result<Config> parse_config(std::string_view text, const std::string& path) {
     return read_config(toml::parse(text, path), path);
   } catch (const toml::parse_error& error) {
     const auto& at = error.source().begin;
-    return Error{Errc::invalid,
-                 fmt::format("{}:{}:{}: {}", path, at.line, at.column, error.description())};
+    return wrong(fmt::format("{}:{}:{}: {}", path, at.line, at.column, error.description()));
   } catch (const ConfigError& error) {
-    return Error{Errc::invalid, error.text};
+    return wrong(error.text);
   }
 }
 

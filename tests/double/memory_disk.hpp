@@ -21,7 +21,10 @@ class MemoryDisk final : public Disk {
   static constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
 
   MemoryDisk(const Executor& executor, std::string path, std::uint64_t bytes)
-      : executor_(executor), path_(std::move(path)), image_(bytes), moved_(executor) {}
+      : MemoryDisk(executor, std::move(path), std::vector<std::byte>(bytes)) {}
+  /// With what is in `image`.
+  MemoryDisk(const Executor& executor, std::string path, std::vector<std::byte> image)
+      : executor_(executor), path_(std::move(path)), image_(std::move(image)), moved_(executor) {}
 
   // ---- faults
 

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The C++ tests: CTest under the sanitizers' presets, each case counted."""
+"""The C++ tests: CTest under the sanitizers' presets, each case counted, and the fuzz targets."""
+import concurrent.futures
+import glob
 import os
 import subprocess
 import sys
+import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
 
 from tests.lab import image
@@ -43,7 +47,41 @@ def ctest(preset, label, pattern, runner):
             print(case.findtext("system-out") or "")
 
 
-def run(runner):
+def fuzz_one(target, seconds, seed):
+    """One libFuzzer target over its corpus and beyond; returns its exit code, output and time."""
+    name = os.path.basename(target).removesuffix("_fuzz")
+    corpus = os.path.join(image.TOP, "tests", "fuzz", "corpus", name)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as found:
+        ran = subprocess.run(
+            [target, f"-max_total_time={seconds}", f"-seed={seed or 0}", "-max_len=2048",
+             "-verbosity=0", "-print_final_stats=1",
+             f"-artifact_prefix={image.TOP}/build/fuzz/{name}-", found, corpus],
+            capture_output=True, text=True, errors="replace", env={
+                **os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"})
+    return name, ran.returncode, ran.stderr, time.monotonic() - start
+
+
+def fuzz(runner, seconds, seed):
+    if runner.pattern and runner.pattern not in "fuzz":
+        return
+    if not build("fuzz"):
+        runner.count("FAIL")
+        say("FAIL", "unit/fuzz: does not build")
+        return
+    targets = sorted(glob.glob(os.path.join(image.TOP, "build", "fuzz", "tests", "fuzz", "*_fuzz")))
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, rc, text, took in pool.map(lambda t: fuzz_one(t, seconds, seed), targets):
+            word = "PASS" if rc == 0 else "FAIL"
+            runner.count(word)
+            if rc:
+                print(text[-3000:])
+                print(f"again with: build/fuzz/tests/fuzz/{name}_fuzz build/fuzz/{name}-crash-*")
+            inputs = text.rpartition("number_of_executed_units:")[2].split()[:1]
+            say(word, f"unit/fuzz/{name}: {' '.join(inputs) or 'no'} inputs", took)
+
+
+def run(runner, fuzz_seconds, seed):
     for preset, label in (("dev", "unit"), ("tsan", "tsan")):
         if not build(preset):
             runner.count("FAIL")
@@ -55,3 +93,4 @@ def run(runner):
         if cases == 0 and not runner.pattern:
             runner.count("FAIL")
         say("FAIL" if cases == 0 else "done", f"unit/{preset}: {cases} cases")
+    fuzz(runner, fuzz_seconds, seed)

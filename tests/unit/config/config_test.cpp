@@ -111,6 +111,7 @@ TEST(Config, EmptyAndGarbageAreRefused) {
   EXPECT_THAT(refusal(""), HasSubstr("version"));
   EXPECT_THAT(refusal("version = 1"), HasSubstr("no group"));
   EXPECT_THAT(refusal("\x01\x02"), HasSubstr("c.toml:1:"));
+  EXPECT_THAT(refusal("version = 1\n\"a\\n\\u001b[2Jb\" = 1"), HasSubstr("a??[2Jb"));
   EXPECT_THAT(refusal("[,"), HasSubstr("c.toml:1:2: "));  // asserted inside toml++
   EXPECT_THAT(load_config("/nowhere.toml").error().text, HasSubstr("/nowhere.toml: "));
 }

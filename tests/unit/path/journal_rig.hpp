@@ -45,13 +45,18 @@ struct World {
   }
 };
 
-inline void format(MemoryDisk& disk, const Uuid& group_uuid = group) {
+/// Superblocks alone, of a new journal: batches of an earlier one do not count.
+inline void put_superblocks(MemoryDisk& disk, const Uuid& group_uuid = group) {
   const Superblock sb = *format_superblock(group_uuid, disk.bytes());
-  std::memset(disk.image().data(), 0, disk.image().size());
   for (const std::uint64_t generation : {0, 1})
     encode_superblock(
         sb,
         std::span(disk.image()).subspan(superblock_offset(generation)).first<superblock_bytes>());
+}
+
+inline void format(MemoryDisk& disk, const Uuid& group_uuid = group) {
+  std::memset(disk.image().data(), 0, disk.image().size());
+  put_superblocks(disk, group_uuid);
 }
 
 inline Superblock superblock_on(MemoryDisk& disk) {
