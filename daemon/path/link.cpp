@@ -55,7 +55,8 @@ Task<> Link::run() {
     status_.connected = status_.connecting = false;
     feed_.link_state(LinkState::down);
     if (stopping_) break;
-    report(why);
+    // A session that ends to begin anew with other streams is no news.
+    if (!at_once_) report(why);
     if (status_.sessions != sessions) backoff = times_.reconnect_min;
     if (at_once_) continue;
     co_await backoff_timer_->sleep(backoff);

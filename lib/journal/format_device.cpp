@@ -140,4 +140,25 @@ Result<Superblock> format_journal(const std::string& path, const Uuid& group,
   return sb;
 }
 
+Result<Superblock> read_journal(const std::string& path, const Uuid& group) {
+  const File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.fd() < 0) return io_error(path, "open");
+  auto bytes = size_of(file, path);
+  if (!bytes) return bytes.error();
+  // The daemon writes past the page cache, whose content may be old.
+  (void)::posix_fadvise(file.fd(), 0, 2 * superblock_bytes, POSIX_FADV_DONTNEED);
+  std::vector<std::byte> block(superblock_bytes);
+  const auto copy = [&](std::uint64_t generation) -> Result<Superblock> {
+    const auto n = ::pread(file.fd(), block.data(), block.size(),
+                           static_cast<off_t>(superblock_offset(generation)));
+    if (n < 0) return io_error(path, "read");
+    if (n != static_cast<ssize_t>(block.size()))
+      return Error{Errc::not_found, "the device ends before the superblock"};
+    return decode_superblock(std::span(block).first<superblock_bytes>());
+  };
+  const auto a = copy(0);
+  const auto b = copy(1);
+  return choose_superblock(a, b, group, *bytes, path);
+}
+
 }  // namespace cascade

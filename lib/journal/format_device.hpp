@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Makes a journal on a device or file: what `dmcascade journal format` does. Blocking I/O.
+// Makes a journal on a device or file, and reads what one says of itself: what `dmcascade journal
+// format` and `show` do. Blocking I/O.
 #pragma once
 
 #include "lib/journal/layout.hpp"
@@ -16,5 +17,9 @@ namespace cascade {
 /// signature that libblkid knows, unless `force`. Errc::refused, invalid, io.
 Result<Superblock> format_journal(const std::string& path, const Uuid& group,
                                   std::optional<std::uint64_t> file_bytes, bool force);
+
+/// What the superblocks of the journal at `path` say; reads only, also while a daemon has it.
+/// Errors as of choose_superblock().
+Result<Superblock> read_journal(const std::string& path, const Uuid& group);
 
 }  // namespace cascade

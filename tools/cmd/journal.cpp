@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// journal format: makes the journal of a group on this node.
+// journal format, journal show: makes the journal of a group on this node, and tells of it.
 #include "lib/config/units.hpp"
 #include "lib/journal/format_device.hpp"
 #include "tools/command.hpp"
@@ -18,26 +18,58 @@ struct Wanted {
   bool force = false;
 };
 
-Result<void> format_group(const GroupConfig& group, const std::string& node, const Wanted& wanted) {
+Result<std::string> path_of(const GroupConfig& group, const std::string& node) {
   const auto path = group.journal.find(node);
-  if (path == group.journal.end())
-    return Error{Errc::refused,
-                 fmt::format("{}: node {} keeps no journal of it; hub is {}{}", group.name, node,
-                             group.hub, group.remote.empty() ? "" : ", remote is " + group.remote)};
+  if (path != group.journal.end()) return path->second;
+  return Error{Errc::refused,
+               fmt::format("{}: node {} keeps no journal of it; hub is {}{}", group.name, node,
+                           group.hub, group.remote.empty() ? "" : ", remote is " + group.remote)};
+}
+
+Result<void> format_group(const GroupConfig& group, const std::string& node, const Wanted& wanted) {
+  const auto path = path_of(group, node);
+  if (!path) return path.error();
   std::optional<std::uint64_t> bytes;
   if (!wanted.size.empty()) {
     bytes = parse_size(wanted.size);
     if (!bytes)
       return Error{Errc::invalid, fmt::format("--size {}: write a size like 64MiB", wanted.size)};
   }
-  auto made = format_journal(path->second, group.uuid, bytes, wanted.force);
+  auto made = format_journal(*path, group.uuid, bytes, wanted.force);
   if (!made) return made.error();
-  fmt::print("{}: journal on {}, {} for writes\n", group.name, path->second,
+  fmt::print("{}: journal on {}, {} for writes\n", group.name, *path,
              human_bytes(made->data_bytes));
   return {};
 }
 
-int format(const Options& options, const Wanted& wanted) {
+std::string name_of(const GroupConfig& group, const Uuid& volume) {
+  for (const VolumeConfig& v : group.volumes)
+    if (v.uuid == volume) return v.name;
+  return to_text(volume);
+}
+
+/// What the superblock said when it was written last: about a second ago under a running daemon.
+Result<void> show_group(const GroupConfig& group, const std::string& node, const Wanted&) {
+  const auto path = path_of(group, node);
+  if (!path) return path.error();
+  const auto sb = read_journal(*path, group.uuid);
+  if (!sb) return sb.error();
+  const Uuid nobody{};
+  fmt::print("group {}  journal {} on {}, {}\n", group.name, to_text(sb->journal), *path,
+             sb->clean ? "closed in order" : "open, or not closed in order");
+  fmt::print("  writes {} to {} stored, {} applied; history {:016x} before write {}\n",
+             sb->tail_seq, sb->stored_seq, sb->applied_seq, sb->tail_history, sb->tail_seq);
+  fmt::print("  {} for writes, opening {}, superblock {}\n", human_bytes(sb->data_bytes), sb->epoch,
+             sb->generation);
+  if (sb->follower != nobody) fmt::print("  followed by journal {}\n", to_text(sb->follower));
+  for (const auto& volume : sb->volumes)
+    fmt::print("  volume {}: write {}{}\n", name_of(group, volume.uuid), volume.volume_seq,
+               volume.incarnation == nobody ? "" : " of ring " + to_text(volume.incarnation));
+  return {};
+}
+
+int for_each(const Options& options, const Wanted& wanted,
+             Result<void> (*act)(const GroupConfig&, const std::string&, const Wanted&)) {
   int code = exit_ok;
   const auto loaded = load(options, code);
   if (!loaded) return code;
@@ -50,8 +82,7 @@ int format(const Options& options, const Wanted& wanted) {
     const bool mine = group.journal.contains(loaded->node);
     if (wanted.group.empty() ? !mine : group.name != wanted.group) continue;
     any = true;
-    if (auto done = format_group(group, loaded->node, wanted); !done)
-      code = complain(options, done.error());
+    if (auto done = act(group, loaded->node, wanted); !done) code = complain(options, done.error());
   }
   if (any) return code;
   return complain(options,
@@ -69,8 +100,14 @@ void add_journal(CLI::App& app, const Options& options, Action& action) {
   command->add_option("GROUP", wanted->group, "A group of the configuration");
   command->add_option("--size", wanted->size, "Make a file of this size, like 1GiB");
   command->add_flag("--force", wanted->force, "Even if the device holds something");
-  command->final_callback(
-      [&, wanted] { action = [&options, wanted] { return format(options, *wanted); }; });
+  command->final_callback([&, wanted] {
+    action = [&options, wanted] { return for_each(options, *wanted, format_group); };
+  });
+  auto shown = std::make_shared<Wanted>();
+  CLI::App* show = journal->add_subcommand("show", "Say what it holds, and of which history");
+  show->add_option("GROUP", shown->group, "A group of the configuration");
+  show->final_callback(
+      [&, shown] { action = [&options, shown] { return for_each(options, *shown, show_group); }; });
 }
 
 }  // namespace cascade

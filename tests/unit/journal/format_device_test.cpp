@@ -76,5 +76,15 @@ TEST_F(FormatDevice, AFileThatADaemonHasOpenIsRefusedEvenByForce) {
   EXPECT_TRUE(format_journal(path, group, 32 << 20, true));
 }
 
+TEST_F(FormatDevice, SaysOfItselfWhatWasMade) {
+  const auto made = format_journal(path, group, 32 << 20, false);
+  ASSERT_TRUE(made);
+  const auto found = read_journal(path, group);
+  ASSERT_TRUE(found) << found.error().text;
+  EXPECT_EQ(found->journal, made->journal);
+  EXPECT_THAT(read_journal(path, volume_a).error().text, HasSubstr("is the journal of group"));
+  EXPECT_THAT(read_journal("/nowhere", group).error().text, HasSubstr("/nowhere: open"));
+}
+
 }  // namespace
 }  // namespace cascade::test
