@@ -188,7 +188,7 @@ Task<> Site::introduce(std::unique_ptr<Stream> stream) {
   watch.stop();
   co_await crew.join();
   strangers_.leave(place);
-  if (auto wanted = whose(hello); !wanted) {
+  if (auto wanted = check_wanted(hello); !wanted) {
     report::log(Level::warning, stream->peer(), wanted.error().text);
     if (wanted.error().code != Errc::closed) co_await turn_away(*stream, wanted.error());
     co_return;
@@ -204,7 +204,7 @@ Task<> Site::introduce(std::unique_ptr<Stream> stream) {
 }
 
 /// Whether there is a group here that wants this session.
-Result<void> Site::whose(const Result<Hello>& hello) {
+Result<void> Site::check_wanted(const Result<Hello>& hello) {
   if (!hello) return hello.error();
   Shard* shard = find(hello->group);
   if (shard == nullptr)

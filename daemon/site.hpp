@@ -37,7 +37,7 @@ class Site {
   Task<> introduce(std::unique_ptr<Stream> stream);
   Task<Result<Hello>> read_hello(Stream& stream);
   Task<> turn_away(Stream& stream, const Error& error);
-  Result<void> whose(const Result<Hello>& hello);
+  Result<void> check_wanted(const Result<Hello>& hello);
   Shard* find(const Uuid& group);
 
   asio::io_context& io_;

@@ -57,7 +57,9 @@ Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
 Task<Result<void>> JournalFeed::same_history(const Welcome& welcome) {
   const Answer& answer = welcome.streams.front();
   const Uuid nobody{};
-  if (journal_.follower() != nobody && journal_.follower() != welcome.journal)
+  // Before the first write of the group any journal is as good as another.
+  const bool known = journal_.follower() != nobody && journal_.received_seq() > 0;
+  if (known && journal_.follower() != welcome.journal)
     co_return Error{
         Errc::refused,
         fmt::format("{}'s journal {} is not the {} that followed this hub: it was made "

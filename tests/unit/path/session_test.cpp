@@ -211,6 +211,17 @@ TEST_F(ShipFeed, GoesOnOnlyWithTheJournalThatHasFollowedIt) {
   EXPECT_EQ(superblock_on(disk).follower, volume_b) << "remembered over a restart";
 }
 
+TEST_F(ShipFeed, TakesAnyJournalBeforeTheFirstWrite) {
+  MemoryDisk empty_disk(world.executor, "journal", journal_disk_bytes);
+  format(empty_disk);
+  RunningJournal empty(world, empty_disk);
+  JournalFeed first(config, empty.journal);
+  for (const Uuid& journal : {volume_a, volume_b})
+    EXPECT_TRUE(world.get(
+        first.begin(Welcome{"r", {Answer{{group, 0, 0}, history_begin(group), {}}}, journal})));
+  EXPECT_TRUE(empty.stop_in_order());
+}
+
 TEST_F(ShipFeed, BeginsANewSessionWhenTheVolumesHaveChanged) {
   ASSERT_TRUE(world.get(feed->next()));
   feed->renew();
