@@ -84,7 +84,7 @@ void Applier::note_dropped(const Record& record) {
   if (!dropped_.insert(volume_of(record)).second) return;
   report::log(report::Level::warning, subject_,
               fmt::format("volume {} is not in the configuration any more: its writes from {} on "
-                          "are dropped",
+                          "are dropped; if it comes back, its copy has to be made anew",
                           to_text(volume_of(record)), group_seq_of(record)));
 }
 
