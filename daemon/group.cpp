@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <limits>
 
 namespace cascade {
@@ -231,9 +230,7 @@ Task<> GroupNode::serve(std::unique_ptr<Stream> stream, Hello hello) {
 }
 
 Task<> GroupNode::refuse(std::unique_ptr<Stream> stream, Error error) {
-  const Bytes frame = encode_refusal(error.code, error.text);
-  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
-  (void)co_await stream->write(buffers);
+  co_await send_refusal(*stream, error);
   stream->close();
 }
 

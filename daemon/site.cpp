@@ -227,9 +227,7 @@ Task<Result<Hello>> Site::read_hello(Stream& stream) {
 }
 
 Task<> Site::turn_away(Stream& stream, const Error& error) {
-  const Bytes frame = encode_refusal(error.code, error.text);
-  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
-  (void)co_await stream.write(buffers);
+  co_await send_refusal(stream, error);
   stream.close();
 }
 

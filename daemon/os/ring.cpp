@@ -63,6 +63,11 @@ class Mapping {
   std::vector<Part> parts_;
 };
 
+// The ABI has room of its own: its structs never change their size.
+static_assert(sizeof(cascade_attach) == 248 && offsetof(cascade_attach, published) == 112 &&
+              offsetof(cascade_attach, reserved) == 152);
+static_assert(sizeof(cascade_start) == 64 && sizeof(cascade_link) == 32);
+
 class KernelRing final : public Ring {
  public:
   KernelRing(const Executor& executor, int fd, const cascade_attach& attach)

@@ -128,7 +128,8 @@ Task<Result<void>> Applier::apply_some() {
       payload_at += bytes;
       if (group_seq_of(record) <= seq) continue;
       if (group_seq_of(record) > last || burst.full()) break;
-      if (!copies_.contains(volume_of(record))) {
+      const auto copy = copies_.find(volume_of(record));
+      if (copy == copies_.end()) {
         note_dropped(record);
         seq = group_seq_of(record);
         continue;
@@ -138,7 +139,7 @@ Task<Result<void>> Applier::apply_some() {
         break;
       }
       const auto before = burst.ranges.size();
-      if (auto added = add(burst, record, payload); !added) co_return added;
+      if (auto added = add(burst, *copy->second, record, payload); !added) co_return added;
       if (burst.ranges.size() == before) {
         stop = true;
         break;
@@ -158,19 +159,18 @@ Task<Result<void>> Applier::apply_some() {
 }
 
 /// Adds the write unless it overlaps one that is already there.
-Result<void> Applier::add(Burst& burst, const Record& record, std::span<const std::byte> payload) {
-  const auto copy = copies_.find(volume_of(record));
+Result<void> Applier::add(Burst& burst, Disk& disk, const Record& record,
+                          std::span<const std::byte> payload) {
   if (!payload_matches(record, payload))
     return Error{Errc::corrupt, fmt::format("write {} is damaged: its payload does not match its "
                                             "checksum; nothing after it is applied",
                                             group_seq_of(record))};
-  Disk* disk = copy->second.get();
-  if (!inside(record, disk->bytes())) return past_the_end(record, *disk);
+  if (!inside(record, disk.bytes())) return past_the_end(record, disk);
   const std::uint64_t begin = sector_of(record) * CASCADE_SECTOR_BYTES;
   const std::uint64_t end = begin + payload.size();
-  if (burst.overlaps(disk, begin, end)) return {};
-  burst.ranges.push_back({disk, begin, end});
-  burst.writes[disk].push_back({begin, payload});
+  if (burst.overlaps(&disk, begin, end)) return {};
+  burst.ranges.push_back({&disk, begin, end});
+  burst.writes[&disk].push_back({begin, payload});
   burst.bytes += payload.size();
   return {};
 }

@@ -46,7 +46,8 @@ class Applier {
   Task<Result<void>> apply_some();
   std::uint64_t through() const;
   void note_dropped(const Record& record);
-  Result<void> add(Burst& burst, const Record& record, std::span<const std::byte> payload);
+  Result<void> add(Burst& burst, Disk& disk, const Record& record,
+                   std::span<const std::byte> payload);
   Task<Result<void>> write_out(Burst& burst);
   Task<Result<void>> zero(const Record& record);
   Task<Result<void>> checkpoint();

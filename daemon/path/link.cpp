@@ -133,14 +133,8 @@ Task<Result<void>> Link::shake_hands(Session& s) {
                                                s.stream->peer(), welcome->node)};
   auto begun = co_await feed_.begin(*welcome);
   // The peer would only see the connection close.
-  if (!begun && begun.error().code != Errc::closed) co_await send_refusal(s, begun.error());
+  if (!begun && begun.error().code != Errc::closed) co_await send_refusal(*s.stream, begun.error());
   co_return begun;
-}
-
-Task<> Link::send_refusal(Session& s, const Error& error) {
-  const Bytes frame = encode_refusal(error.code, error.text);
-  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
-  (void)co_await s.stream->write(buffers);
 }
 
 Task<Result<Welcome>> Link::read_welcome(Session& s) {

@@ -149,10 +149,7 @@ Result<void> MirrorIntake::continues(const MirrorVolumes::Volume& volume,
 /// A fresh ring goes on behind what is stored: what is only received would be lost with this
 /// daemon, and its numbers with it. So nothing of the ring before may be on its way when one
 /// begins.
-Result<void> MirrorIntake::settle(MirrorVolumes::Volume& volume) {
-  if (volume.superseded && volume.owner != this) volume.superseded();
-  volume.owner = nullptr;
-  volume.superseded = nullptr;
+Result<void> MirrorIntake::settled(const MirrorVolumes::Volume& volume) const {
   const std::uint64_t stored = volumes_.journal().stored_volume_seq(volume.config->uuid);
   if (stored == volume.received) return {};
   return Error{Errc::refused, fmt::format("the hub is still storing writes {} to {} of its earlier "
@@ -167,10 +164,12 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   auto found = entitled(hello, stream);
   if (!found) return found;
   auto* volume = *found;
-  if (stream.fresh)
-    if (auto settled = settle(*volume); !settled) return settled.error();
   // What an older session still holds on its way in is dropped: the ring sends it again.
   if (volume->superseded && volume->owner != this) volume->superseded();
+  volume->owner = nullptr;
+  volume->superseded = nullptr;
+  if (stream.fresh)
+    if (auto ok = settled(*volume); !ok) return ok.error();
   volume->owner = this;
   volume->owner_host = host_;
   volume->superseded = superseded;

@@ -84,7 +84,7 @@ class MirrorIntake final : public Intake {
   Result<void> continues(const MirrorVolumes::Volume& volume, const Hello::Stream& stream) const;
   Result<MirrorVolumes::Volume*> take_over(const Hello& hello, const Hello::Stream& stream,
                                            const std::function<void()>& superseded);
-  Result<void> settle(MirrorVolumes::Volume& volume);
+  Result<void> settled(const MirrorVolumes::Volume& volume) const;
   void drop_known(Incoming& incoming);
   Result<void> accept(const Record& record);
   MirrorVolumes::Volume* mine(const Uuid& uuid);

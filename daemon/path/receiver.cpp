@@ -25,7 +25,7 @@ Receiver::Receiver(const Executor& executor, Clock& clock, const SessionTimes& t
 Task<> Receiver::run(Hello hello) {
   if (auto welcomed = co_await welcome(hello); !welcomed) {
     end(welcomed.error().text);
-    co_await refuse(welcomed.error());
+    co_await send_refusal(*stream_, welcomed.error());
     stream_->close();
     co_return;
   }
@@ -69,12 +69,6 @@ Task<Result<void>> Receiver::welcome(const Hello& hello) {
   const Bytes frame = encode_welcome(*terms);
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   co_return co_await stream_->write(buffers);
-}
-
-Task<> Receiver::refuse(const Error& error) {
-  const Bytes frame = encode_refusal(error.code, error.text);
-  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
-  (void)co_await stream_->write(buffers);
 }
 
 // ---- in
@@ -155,7 +149,7 @@ Task<> Receiver::write_acks() {
   while (!ended_) {
     if (journal_.failure()) refusal_ = *journal_.failure();
     if (refusal_) {
-      co_await refuse(*refusal_);
+      co_await send_refusal(*stream_, *refusal_);
       end(refusal_->text);
       co_return;
     }

@@ -29,7 +29,6 @@ class Receiver {
 
  private:
   Task<Result<void>> welcome(const Hello& hello);
-  Task<> refuse(const Error& error);
   Task<> read_frames();
   Task<Result<void>> read_frame();
   Task<Result<void>> read_refusal(const FrameHeader& header);

@@ -36,6 +36,10 @@ struct LinkStatus {
   std::uint64_t sessions = 0;
 };
 
+/// Says why a session ends, as well as the peer still listens. Nobody else may write to the stream.
+/// `error` must live until it returns.
+Task<> send_refusal(Stream& stream, const Error& error);
+
 /// Closes a stream on which nothing has been heard for too long.
 class SilenceWatch {
  public:

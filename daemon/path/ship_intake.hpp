@@ -12,7 +12,6 @@
 #include <deque>
 #include <map>
 #include <set>
-#include <string>
 
 namespace cascade {
 
@@ -26,7 +25,6 @@ struct ShipState {
   std::deque<Incoming> held = {};  // received, not yet stable at the hub
   std::size_t held_bytes = 0;
   std::uint64_t held_seq = 0;  // last group_seq held; 0: none
-  std::string refusal = {};    // why the last session was refused; empty if it was not
   std::function<void()> superseded = {};
   const void* owner = nullptr;
 

@@ -121,7 +121,7 @@ Result<void> check_required(const std::string& node, std::uint64_t required) {
   const std::uint64_t unknown = required & ~required_known;
   if (unknown == 0) return {};
   return Error{Errc::version, fmt::format("{} requires capabilities {:#x}, which this version does "
-                                          "not know; upgrade the other node first",
+                                          "not know; upgrade the node that says this",
                                           node, unknown)};
 }
 

@@ -100,7 +100,7 @@ struct HelloEntry {
   std::uint64_t bytes;      // volume: its size; 0: not known
   std::uint8_t generation[16];   // volume: which history of it; zero: not known
   std::uint8_t incarnation[16];  // mirror: of the ring; zero: not known
-  std::uint64_t history;         // ship: history hash through `last`; mirror: zero
+  std::uint64_t history;         // ship: history hash through `last`; zero: not said, as by 2.0
   std::uint8_t hub_ack;          // mirror: 1 sync, 2 memory-sync: what completes a write there
   std::uint8_t reserved[39];     // zero; ignored by readers of this minor version
 };

@@ -45,7 +45,6 @@ class MemoryDisk final : public Disk {
   void set_block(std::uint32_t bytes) { block_ = bytes; }
 
   std::vector<std::byte>& image() { return image_; }
-  std::uint64_t writes() const { return writes_; }
 
   // ---- Disk
 
@@ -101,7 +100,6 @@ class MemoryDisk final : public Disk {
     if (auto ok = inside("write", offset, data.size()); !ok) co_return ok;
     if (writes_left_ == 0) co_return Error{Errc::io, path_ + ": write: " + std::strerror(EIO)};
     if (writes_left_ != never) --writes_left_;
-    ++writes_;
     const std::byte* at = image_.data() + offset;
     undo_.push_back({offset, {at, at + data.size()}});
     std::memcpy(image_.data() + offset, data.data(), data.size());
@@ -114,7 +112,6 @@ class MemoryDisk final : public Disk {
   std::vector<Undo> undo_;
   Signal moved_;
   std::uint64_t writes_left_ = never;
-  std::uint64_t writes_ = 0;
   std::uint32_t block_ = 512;
   bool holding_ = false;
 };

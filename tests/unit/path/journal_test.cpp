@@ -169,6 +169,7 @@ TEST_F(JournalWriter, KeepsWhatWasStoredOverAPowerCut) {
     run.put(10);
     const auto stored = run.journal.stored_seq();
     EXPECT_EQ(stored, held == 1 ? 9u : 10u);
+    disk.cut_power();
     auto image = disk.image();
     disk.hold_writes(false);
     run.journal.stop();
