@@ -3,6 +3,7 @@
 #include "lib/format/frame.hpp"
 #include "lib/format/history.hpp"
 #include "lib/journal/layout.hpp"
+#include "lib/meta/area.hpp"
 #include "tests/unit/format/make_record.hpp"
 
 #include <gtest/gtest.h>
@@ -74,6 +75,20 @@ TEST(FormatPage, ShowsTheBeginningOfASuperblock) {
   encode_superblock(*format_superblock(group, 64 << 20),
                     std::span(bytes).first<superblock_bytes>());
   expect_golden("superblock", std::span(bytes).first(12));
+}
+
+TEST(FormatPage, ShowsTheBeginningOfAMetadataArea) {
+  meta::Area area;
+  area.volume = volume_a;
+  area.counter = 3;
+  area.volume_bytes = 10 << 20;
+  area.area_bytes = 128 * 1024;
+  area.numbered = true;
+  area.end_seq = 42;
+  area.generations = {{volume_b, 0}};
+  std::array<std::byte, CASCADE_META_SUPER_BYTES> bytes;
+  meta::encode_super(area, bytes);
+  expect_golden("metadata", std::span(bytes).first(112));
 }
 
 }  // namespace
