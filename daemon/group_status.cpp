@@ -3,6 +3,8 @@
 // What status says of a group: numbers gathered from its parts, words for people.
 #include "daemon/group.hpp"
 
+#include "lib/meta/area.hpp"
+
 #include <fmt/format.h>
 
 namespace cascade {
@@ -79,7 +81,10 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
   out.uuid = to_text(volume.config->uuid);
   out.primary = volume.config->primary;
   out.role = "primary";
-  out.size_bytes = volume.sectors * CASCADE_SECTOR_BYTES;
+  out.size_bytes = volume.shape.sectors * CASCADE_SECTOR_BYTES;
+  if (volume.shape.generation != Uuid{}) out.generation = to_text(volume.shape.generation);
+  out.differs = meta::differs_text(volume.differs);
+  out.local_errors = volume.local_errors;
   if (volume.attached) {
     out.ring =
         api::Ring{"attached", volume.published, volume.received, volume.stored, volume.released};
@@ -116,6 +121,9 @@ api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
       out.state = "refused";
       out.reason = state->refusal;
     }
+    const Uuid generation = storage_->journal->source(volume.uuid).generation;
+    if (generation != Uuid{}) out.generation = to_text(generation);
+    out.differs = meta::differs_text(state->differs);
     out.received_seq = state->received;
     out.stored_seq = storage_->journal->stored_volume_seq(volume.uuid);
     if (mirror_->holding() && out.state == "replicating")

@@ -2,12 +2,14 @@
 /*
  * The table line:
  *
- *   <start> <length> cascade <volume uuid> <device> <offset> [<#args> <arg>...]
+ *   <start> <length> cascade <volume uuid> <device> <offset> <metadata device> <offset>
+ *                            [<#args> <arg>...]
  *
  *   send_order parallel|local-first    hub_ack sync|memory-sync
  *   ring_size <KiB>                    fence_level data    on_fence suspend-io
  */
 #include "cascade.h"
+#include "compat.h"
 
 #include <linux/log2.h>
 
@@ -136,31 +138,43 @@ static int parse_uuid_word(struct cascade_target *t, const char *word)
 	return 0;
 }
 
-static int parse_device(struct cascade_target *t, const char *path, const char *offset)
+static int parse_offset(struct cascade_target *t, const char *word, sector_t *sector)
 {
-	unsigned long long start;
+	unsigned long long offset;
 	char dummy;
+
+	if (sscanf(word, "%llu%c", &offset, &dummy) != 1 || offset != (sector_t)offset)
+		return fail(t->ti, "Device offset must be a number of sectors");
+	*sector = offset;
+	return 0;
+}
+
+static int get_devices(struct cascade_target *t, const char *path, const char *meta_path)
+{
+	blk_mode_t mode = dm_table_get_mode(t->ti->table);
 	int r;
 
-	if (sscanf(offset, "%llu%c", &start, &dummy) != 1 || start != (sector_t)start)
-		return fail(t->ti, "Device offset must be a number of sectors");
-	t->start = start;
-	r = dm_get_device(t->ti, path, dm_table_get_mode(t->ti->table), &t->dev);
+	r = dm_get_device(t->ti, path, mode, &t->dev);
 	if (r) {
 		t->ti->error = "Backing device cannot be opened";
 		return r;
 	}
-	return 0;
+	r = dm_get_device(t->ti, meta_path, mode, &t->meta_dev);
+	if (r) {
+		t->ti->error = "Metadata device cannot be opened";
+		dm_put_device(t->ti, t->dev);
+	}
+	return r;
 }
 
 int cascade_parse_table(struct cascade_target *t, unsigned int argc, char **argv)
 {
 	struct dm_arg_set as = { .argc = argc, .argv = argv };
-	const char *path, *offset;
+	const char *path, *meta_path;
 	int r;
 
-	if (argc < 3)
-		return fail(t->ti, "Too few arguments: <volume uuid> <device> <offset> [<#args> <arg>...]");
+	if (argc < 5)
+		return fail(t->ti, "Too few arguments: <volume uuid> <device> <offset> <metadata device> <offset> [<#args> <arg>...]");
 	t->options.send_order = CASCADE_SEND_PARALLEL;
 	t->options.hub_ack = CASCADE_ACK_SYNC;
 	t->options.ring_kib = CASCADE_RING_KIB_DEFAULT;
@@ -168,21 +182,28 @@ int cascade_parse_table(struct cascade_target *t, unsigned int argc, char **argv
 	if (r)
 		return r;
 	path = dm_shift_arg(&as);
-	offset = dm_shift_arg(&as);
+	r = parse_offset(t, dm_shift_arg(&as), &t->start);
+	if (r)
+		return r;
+	meta_path = dm_shift_arg(&as);
+	r = parse_offset(t, dm_shift_arg(&as), &t->meta_start);
+	if (r)
+		return r;
 	if (as.argc) {
 		r = parse_options(t, &as);
 		if (r)
 			return r;
 	}
-	return parse_device(t, path, offset);
+	return get_devices(t, path, meta_path);
 }
 
 void cascade_print_table(struct cascade_target *t, char *result, unsigned int maxlen)
 {
 	unsigned int sz = 0;
 
-	DMEMIT("%pUb %s %llu 6 send_order %s hub_ack %s ring_size %u", &t->options.uuid,
-	       t->dev->name, (unsigned long long)t->start,
+	DMEMIT("%pUb %s %llu %s %llu 6 send_order %s hub_ack %s ring_size %u", &t->options.uuid,
+	       t->dev->name, (unsigned long long)t->start, t->meta_dev->name,
+	       (unsigned long long)t->meta_start,
 	       cascade_send_order_word(t->options.send_order),
 	       cascade_hub_ack_word(t->options.hub_ack), t->options.ring_kib);
 }

@@ -5,7 +5,8 @@
  * A volume outlives its tables: a reload brings a new target to the same volume, whose ring goes
  * on. Its life ends with its last target; its memory with the last of target and open file.
  *
- * Lock order: cascade_volumes_mutex > cascade_file.mutex > cascade_volume.lock (irq-safe).
+ * Lock order: cascade_volume.meta_mutex > cascade_volumes_mutex > cascade_file.mutex >
+ * cascade_volume.lock (irq-safe).
  */
 #ifndef CASCADE_H
 #define CASCADE_H
@@ -22,6 +23,7 @@
 #include <linux/workqueue.h>
 
 #include "uapi/dm_cascade.h"
+#include "uapi/dm_cascade_meta.h"
 
 #define DM_MSG_PREFIX "cascade"
 
@@ -77,8 +79,21 @@ struct cascade_volume {
 	void *payload;
 	struct cascade_slot *slots;
 
+	/* The metadata area; fixed place. */
+	dev_t meta_dev;
+	sector_t meta_start;
+	struct mutex meta_mutex;	/* the page below, changes of @live, superblock I/O */
+	struct cascade_meta_super *meta;	/* a page: as last read or written */
+	bool meta_known;		/* it was read: there was a first resume */
+
 	spinlock_t lock;		/* everything below */
-	struct cascade_target *live;	/* whose table is in use; NULL before the first resume */
+	/* Whose table is in use; NULL before the first resume. Changed under meta_mutex and lock. */
+	struct cascade_target *live;
+	bool was_clean, was_numbered;	/* as the area said before this ring */
+	u64 end_seq;			/* likewise */
+	uuid_t generation, journal;	/* likewise */
+	u32 differs;			/* CASCADE_DIFFERS_*: stay until the area is made anew */
+	u64 local_errors;		/* since then */
 	sector_t sectors;
 	unsigned int logical_block;	/* bytes, of the live device */
 	enum cascade_send_order send_order;
@@ -107,11 +122,13 @@ struct cascade_volume {
 	enum cascade_link_state link;
 	wait_queue_head_t poll_wait;
 
+	unsigned long events;		/* bits of enum cascade_event: to be told by event_work */
+
 	u64 nr_writes, nr_write_bytes, nr_wakeups, nr_doorbells;
 
 	struct workqueue_struct *wq;	/* its own: stacked volumes must not wait for each other */
 	struct work_struct work;	/* in the way of writes: never waits for memory */
-	struct work_struct event_work;	/* tells user space that the daemon was revoked */
+	struct work_struct event_work;	/* tells user space, and the area, what atomic context saw */
 	struct bio_set bios;
 };
 
@@ -128,6 +145,8 @@ struct cascade_target {
 	struct cascade_volume *v;
 	struct dm_dev *dev;
 	sector_t start;			/* on dev */
+	struct dm_dev *meta_dev;
+	sector_t meta_start;
 	struct cascade_options options;
 };
 
@@ -147,6 +166,15 @@ bool cascade_volume_taken(struct cascade_volume *v, struct cascade_target *t);	/
 void cascade_volume_put(struct cascade_volume *v);
 void cascade_table_event(struct cascade_volume *v);
 void cascade_queue_work(struct cascade_volume *v);		/* any context */
+void cascade_later_event(struct cascade_volume *v, enum cascade_event event);	/* lock held */
+
+/* meta.c: the metadata area. May sleep. */
+int cascade_meta_check(struct cascade_target *t);	/* for the table: sets ti->error */
+int cascade_meta_open(struct cascade_target *t);	/* before writes come; meta_mutex held */
+void cascade_meta_close(struct cascade_target *t);	/* no write is on its way */
+/* The ring goes on behind @base of the hub's journal; meta_mutex held */
+int cascade_meta_numbered(struct cascade_volume *v, u64 base, const u8 *journal);
+void cascade_meta_save(struct cascade_volume *v);	/* what has changed */
 
 /* order.c: overlapping writes. volume->lock held. */
 void cascade_order_enter(struct cascade_volume *v, struct cascade_io *io);
@@ -159,7 +187,8 @@ void cascade_ring_free(struct cascade_volume *v);
 bool cascade_ring_reserve(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);
 void cascade_ring_publish(struct cascade_volume *v);
 void cascade_ring_release(struct cascade_volume *v);
-int cascade_ring_start(struct cascade_volume *v, u64 base);
+void cascade_ring_start(struct cascade_volume *v, u64 base);
+void cascade_ring_tell(struct cascade_volume *v);
 void cascade_ring_advance(struct cascade_volume *v, struct list_head *finished);
 /* no lock, the caller owns the reserved slot: */
 void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);

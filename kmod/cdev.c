@@ -45,7 +45,7 @@ void cascade_revoke(struct cascade_volume *v, const char *why)
 	v->owner->revoked = true;
 	v->owner = NULL;
 	v->daemon_words = NULL;
-	schedule_work(&v->event_work);
+	cascade_later_event(v, CASCADE_EVENT_DAEMON);
 	wake_up_interruptible(&v->poll_wait);
 }
 
@@ -116,6 +116,11 @@ static int take_ownership(struct cascade_volume *v, struct cascade_file *f, stru
 		a->hub_ack = v->hub_ack;
 		a->send_order = v->send_order;
 		a->logical_block = v->logical_block;
+		a->end_seq = v->end_seq;
+		a->before = (v->was_clean ? CASCADE_META_CLEAN : 0) |
+			    (v->was_numbered ? CASCADE_META_NUMBERED : 0);
+		export_uuid(a->generation, &v->generation);
+		export_uuid(a->journal, &v->journal);
 	}
 	spin_unlock_irq(&v->lock);
 	return r;
@@ -200,6 +205,37 @@ static struct cascade_volume *attached(struct cascade_file *f)
 	return smp_load_acquire(&f->v);
 }
 
+static int may_start(struct cascade_volume *v, struct cascade_file *f, u64 base)
+{
+	lockdep_assert_held(&v->lock);
+	if (v->owner != f || v->gone)
+		return -EIO;
+	if (v->started)
+		return -EALREADY;
+	return base < CASCADE_SEQ_MAX ? 0 : -EINVAL;
+}
+
+/* First on disk: else a crash would leave writes whose number nobody knows. */
+static int start_numbered(struct cascade_volume *v, struct cascade_file *f,
+			  const struct cascade_start *start)
+{
+	int r;
+
+	spin_lock_irq(&v->lock);
+	r = may_start(v, f, start->base_seq);
+	spin_unlock_irq(&v->lock);
+	if (!r)
+		r = cascade_meta_numbered(v, start->base_seq, start->journal);
+	if (r)
+		return r;
+	spin_lock_irq(&v->lock);
+	r = may_start(v, f, start->base_seq);
+	if (!r)
+		cascade_ring_start(v, start->base_seq);
+	spin_unlock_irq(&v->lock);
+	return r;
+}
+
 static long cascade_start(struct cascade_file *f, struct cascade_start __user *user)
 {
 	struct cascade_volume *v = attached(f);
@@ -212,9 +248,9 @@ static long cascade_start(struct cascade_file *f, struct cascade_start __user *u
 		return -EFAULT;
 	if (memchr_inv(start.reserved, 0, sizeof(start.reserved)))
 		return -EINVAL;
-	spin_lock_irq(&v->lock);
-	r = v->owner == f && !v->gone ? cascade_ring_start(v, start.base_seq) : -EIO;
-	spin_unlock_irq(&v->lock);
+	mutex_lock(&v->meta_mutex);
+	r = start_numbered(v, f, &start);
+	mutex_unlock(&v->meta_mutex);
 	return r;
 }
 

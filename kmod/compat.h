@@ -25,6 +25,11 @@ static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 }
 #endif
 
+/* How a device is opened. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+#define blk_mode_t fmode_t
+#endif
+
 /* What the discard limit of a queue is called. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
 #define cascade_max_discard(limits) ((limits)->max_discard_sectors)

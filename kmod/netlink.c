@@ -22,7 +22,9 @@ struct reading {
 	char name[DM_NAME_LEN];
 	u64 sectors, published, received, stored, released, ring_used, writes, bytes, wakeups,
 		doorbells;
-	u32 waiting, deferred;
+	u64 local_errors;
+	u32 waiting, deferred, differs;
+	uuid_t generation;
 	u8 daemon, link, send_order, hub_ack;
 };
 
@@ -46,6 +48,9 @@ static void read_volume(struct cascade_volume *v, struct reading *r)
 		.link = v->link,
 		.send_order = v->send_order,
 		.hub_ack = v->hub_ack,
+		.generation = v->generation,
+		.differs = v->differs,
+		.local_errors = v->local_errors,
 	};
 	strscpy(r->name, v->name, sizeof(r->name));
 	spin_unlock_irq(&v->lock);
@@ -60,6 +65,8 @@ static bool put_state(struct sk_buff *skb, struct cascade_volume *v, const struc
 {
 	return !nla_put(skb, CASCADE_A_VOLUME, CASCADE_UUID_BYTES, &v->uuid) &&
 	       !nla_put(skb, CASCADE_A_INCARNATION, CASCADE_UUID_BYTES, &v->incarnation) &&
+	       !nla_put(skb, CASCADE_A_GENERATION, CASCADE_UUID_BYTES, &r->generation) &&
+	       !nla_put_u32(skb, CASCADE_A_DIFFERS, r->differs) &&
 	       !nla_put_string(skb, CASCADE_A_NAME, r->name) &&
 	       !nla_put_u8(skb, CASCADE_A_DAEMON, r->daemon) &&
 	       !nla_put_u8(skb, CASCADE_A_LINK, r->link) &&
@@ -81,7 +88,8 @@ static bool put_counts(struct sk_buff *skb, struct cascade_volume *v, const stru
 	       put_u64(skb, CASCADE_A_WRITES, r->writes) &&
 	       put_u64(skb, CASCADE_A_WRITE_BYTES, r->bytes) &&
 	       put_u64(skb, CASCADE_A_WAKEUPS, r->wakeups) &&
-	       put_u64(skb, CASCADE_A_DOORBELLS, r->doorbells);
+	       put_u64(skb, CASCADE_A_DOORBELLS, r->doorbells) &&
+	       put_u64(skb, CASCADE_A_LOCAL_ERRORS, r->local_errors);
 }
 
 /* @event: 0 for an answer. */

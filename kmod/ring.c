@@ -46,6 +46,14 @@ void cascade_ring_free(struct cascade_volume *v)
 	vfree(v->words);
 }
 
+/* What the daemon may see of the copies' difference. */
+void cascade_ring_tell(struct cascade_volume *v)
+{
+	lockdep_assert_held(&v->lock);
+	WRITE_ONCE(v->words->local_errors, v->local_errors);
+	WRITE_ONCE(v->words->differs, v->differs);
+}
+
 struct cascade_slot *cascade_slot(struct cascade_volume *v, u64 seq)
 {
 	return &v->slots[seq & (v->nr_slots - 1)];
@@ -185,13 +193,9 @@ void cascade_ring_release(struct cascade_volume *v)
 }
 
 /* Numbers the ring: its first record gets @base + 1. */
-int cascade_ring_start(struct cascade_volume *v, u64 base)
+void cascade_ring_start(struct cascade_volume *v, u64 base)
 {
 	lockdep_assert_held(&v->lock);
-	if (v->started)
-		return -EALREADY;
-	if (base >= CASCADE_SEQ_MAX)
-		return -EINVAL;
 	v->reserved = base;
 	v->published = base;
 	v->received = base;
@@ -204,7 +208,6 @@ int cascade_ring_start(struct cascade_volume *v, u64 base)
 	smp_store_release(&v->words->released, base);
 	smp_store_release(&v->words->published, base);
 	cascade_queue_work(v);
-	return 0;
 }
 
 /* ---- taking acknowledgements */

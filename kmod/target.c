@@ -64,6 +64,9 @@ static int cascade_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	r = check_device(t);
 	if (r)
 		goto put_device;
+	r = cascade_meta_check(t);
+	if (r)
+		goto put_device;
 	r = dm_set_target_max_io_len(ti, CASCADE_PAYLOAD_MAX >> SECTOR_SHIFT);
 	if (r)
 		goto put_device;
@@ -75,6 +78,7 @@ static int cascade_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	return 0;
 
 put_device:
+	dm_put_device(ti, t->meta_dev);
 	dm_put_device(ti, t->dev);
 free_target:
 	kfree(t);
@@ -86,6 +90,7 @@ static void cascade_dtr(struct dm_target *ti)
 	struct cascade_target *t = ti->private;
 
 	cascade_volume_leave(t);
+	dm_put_device(ti, t->meta_dev);
 	dm_put_device(ti, t->dev);
 	kfree(t);
 }
@@ -133,14 +138,10 @@ static bool settled(struct cascade_volume *v)
 }
 
 /* Under memory-sync completed writes may not be stored yet: give the hub some time for it. */
-static void cascade_postsuspend(struct dm_target *ti)
+static void settle(struct cascade_volume *v)
 {
-	struct cascade_target *t = ti->private;
-	struct cascade_volume *v = t->v;
 	int ms;
 
-	if (v->requeue)
-		return;
 	for (ms = 0; !settled(v); ms += SETTLE_MS_STEP) {
 		if (ms >= SETTLE_MS_MAX) {
 			DMWARN("%s: suspended before the hub has stored all writes it has received",
@@ -151,32 +152,27 @@ static void cascade_postsuspend(struct dm_target *ti)
 	}
 }
 
-static int cascade_preresume(struct dm_target *ti)
+static void cascade_postsuspend(struct dm_target *ti)
 {
 	struct cascade_target *t = ti->private;
+
+	if (t->v->requeue)
+		return;
+	settle(t->v);
+	cascade_meta_close(t);
+}
+
+/* Whether this table may come alive; meta_mutex held, so nobody else does meanwhile. */
+static int may_live(struct cascade_target *t, const char *name)
+{
 	struct cascade_volume *v = t->v;
 	u32 block = bdev_logical_block_size(t->dev->bdev);
-	bool first, taken = false, unaligned = false;
-	char name[DM_NAME_LEN], uuid[DM_UUID_LEN];
+	bool taken, unaligned;
 
-	if (dm_copy_name_and_uuid(dm_table_get_md(ti->table), name, uuid))
-		strscpy(name, dm_table_device_name(ti->table), sizeof(name));
 	mutex_lock(&cascade_volumes_mutex);
 	spin_lock_irq(&v->lock);
-	if (cascade_volume_taken(v, t)) {
-		taken = true;
-	} else if (v->payload_head & (block - 1)) {
-		unaligned = true;
-	} else {
-		first = !v->live;
-		v->live = t;
-		v->requeue = false;
-		v->sectors = ti->len;
-		v->logical_block = block;
-		v->send_order = t->options.send_order;
-		v->hub_ack = t->options.hub_ack;
-		strscpy(v->name, name, sizeof(v->name));
-	}
+	taken = cascade_volume_taken(v, t);
+	unaligned = v->payload_head & (block - 1);
 	spin_unlock_irq(&v->lock);
 	mutex_unlock(&cascade_volumes_mutex);
 	if (taken) {
@@ -188,9 +184,47 @@ static int cascade_preresume(struct dm_target *ti)
 		      name);
 		return -EINVAL;
 	}
-	if (first)
-		cascade_netlink_event(v, CASCADE_EVENT_CREATED);
 	return 0;
+}
+
+static void take_over(struct cascade_target *t, const char *name)
+{
+	struct cascade_volume *v = t->v;
+
+	mutex_lock(&cascade_volumes_mutex);
+	spin_lock_irq(&v->lock);
+	v->live = t;
+	v->requeue = false;
+	v->sectors = t->ti->len;
+	v->logical_block = bdev_logical_block_size(t->dev->bdev);
+	v->send_order = t->options.send_order;
+	v->hub_ack = t->options.hub_ack;
+	strscpy(v->name, name, sizeof(v->name));
+	spin_unlock_irq(&v->lock);
+	mutex_unlock(&cascade_volumes_mutex);
+}
+
+static int cascade_preresume(struct dm_target *ti)
+{
+	struct cascade_target *t = ti->private;
+	struct cascade_volume *v = t->v;
+	char name[DM_NAME_LEN], uuid[DM_UUID_LEN];
+	bool first;
+	int r;
+
+	if (dm_copy_name_and_uuid(dm_table_get_md(ti->table), name, uuid))
+		strscpy(name, dm_table_device_name(ti->table), sizeof(name));
+	mutex_lock(&v->meta_mutex);
+	first = !v->live;
+	r = may_live(t, name);
+	if (!r)
+		r = cascade_meta_open(t);
+	if (!r)
+		take_over(t, name);
+	mutex_unlock(&v->meta_mutex);
+	if (!r && first)
+		cascade_netlink_event(v, CASCADE_EVENT_CREATED);
+	return r;
 }
 
 static void cascade_resume(struct dm_target *ti)
@@ -240,18 +274,33 @@ static const char *waiting_word(struct cascade_volume *v)
 	return "no-ack";
 }
 
+/* Why the volume and the hub's copy may differ. */
+static const char *differs_word(u32 differs)
+{
+	switch (differs & CASCADE_DIFFERS_KNOWN) {
+	case 0:
+		return "-";
+	case CASCADE_DIFFERS_UNCLEAN:
+		return "unclean";
+	case CASCADE_DIFFERS_LOCAL:
+		return "local-error";
+	default:
+		return "unclean,local-error";
+	}
+}
+
 static void print_info(struct cascade_target *t, char *result, unsigned int maxlen)
 {
 	struct cascade_volume *v = t->v;
 	unsigned int sz = 0;
 
 	spin_lock_irq(&v->lock);
-	DMEMIT("%s %s %s %s %llu %llu %llu %llu %u %u %llu/%llu %s", daemon_word(v->daemon),
+	DMEMIT("%s %s %s %s %llu %llu %llu %llu %u %u %llu/%llu %s %s %4phN", daemon_word(v->daemon),
 	       link_word(v->link), cascade_hub_ack_word(t->options.hub_ack),
 	       cascade_send_order_word(t->options.send_order), v->published, v->received,
 	       v->stored, v->released, v->nr_ios, v->nr_deferred,
 	       (v->payload_head - v->payload_tail) / 1024, v->payload_bytes / 1024,
-	       waiting_word(v));
+	       waiting_word(v), differs_word(v->differs), &v->generation);
 	spin_unlock_irq(&v->lock);
 }
 
@@ -260,8 +309,10 @@ static void print_ima(struct cascade_target *t, char *result, unsigned int maxle
 	unsigned int sz = 0;
 
 	DMEMIT_TARGET_NAME_VERSION(t->ti->type);
-	DMEMIT(",volume=%pUb,device_name=%s,start=%llu,send_order=%s,hub_ack=%s,ring_size=%u;",
-	       &t->options.uuid, t->dev->name, (unsigned long long)t->start,
+	DMEMIT(",volume=%pUb,device_name=%s,start=%llu,meta_device_name=%s,meta_start=%llu",
+	       &t->options.uuid, t->dev->name, (unsigned long long)t->start, t->meta_dev->name,
+	       (unsigned long long)t->meta_start);
+	DMEMIT(",send_order=%s,hub_ack=%s,ring_size=%u;",
 	       cascade_send_order_word(t->options.send_order),
 	       cascade_hub_ack_word(t->options.hub_ack), t->options.ring_kib);
 }

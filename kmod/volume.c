@@ -42,6 +42,7 @@ static void free_volume(struct kref *kref)
 	destroy_workqueue(v->wq);
 	bioset_exit(&v->bios);
 	cascade_ring_free(v);
+	free_page((unsigned long)v->meta);
 	kfree(v);
 }
 
@@ -54,12 +55,29 @@ void cascade_volume_put(struct cascade_volume *v)
 static void send_events(struct work_struct *work)
 {
 	struct cascade_volume *v = container_of(work, struct cascade_volume, event_work);
+	unsigned long events;
+	unsigned int event;
 
-	cascade_netlink_event(v, CASCADE_EVENT_DAEMON);
+	spin_lock_irq(&v->lock);
+	events = v->events;
+	v->events = 0;
+	spin_unlock_irq(&v->lock);
+	if (events & BIT(CASCADE_EVENT_DIFFERS))
+		cascade_meta_save(v);
+	for_each_set_bit(event, &events, BITS_PER_LONG)
+		cascade_netlink_event(v, event);
 }
 
-static struct cascade_volume *make_volume(const struct cascade_options *options)
+void cascade_later_event(struct cascade_volume *v, enum cascade_event event)
 {
+	lockdep_assert_held(&v->lock);
+	v->events |= BIT(event);
+	schedule_work(&v->event_work);
+}
+
+static struct cascade_volume *make_volume(const struct cascade_target *t)
+{
+	const struct cascade_options *options = &t->options;
 	struct cascade_volume *v = kzalloc(sizeof(*v), GFP_KERNEL);
 
 	if (!v)
@@ -67,6 +85,9 @@ static struct cascade_volume *make_volume(const struct cascade_options *options)
 	kref_init(&v->kref);
 	uuid_copy(&v->uuid, &options->uuid);
 	uuid_gen(&v->incarnation);
+	mutex_init(&v->meta_mutex);
+	v->meta_dev = t->meta_dev->bdev->bd_dev;
+	v->meta_start = t->meta_start;
 	spin_lock_init(&v->lock);
 	v->tree = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&v->issue);
@@ -78,8 +99,11 @@ static struct cascade_volume *make_volume(const struct cascade_options *options)
 	INIT_WORK(&v->event_work, send_events);
 	v->daemon = CASCADE_DAEMON_ABSENT;
 	v->link = CASCADE_LINK_DOWN;
-	if (cascade_ring_alloc(v, options->ring_kib))
+	v->meta = (void *)__get_free_page(GFP_KERNEL);
+	if (!v->meta)
 		goto free_volume;
+	if (cascade_ring_alloc(v, options->ring_kib))
+		goto free_meta;
 	if (bioset_init(&v->bios, BIO_POOL_SIZE, 0, BIOSET_NEED_BVECS | BIOSET_NEED_RESCUER))
 		goto free_ring;
 	v->wq = alloc_workqueue("dm-cascade", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
@@ -91,6 +115,8 @@ exit_bios:
 	bioset_exit(&v->bios);
 free_ring:
 	cascade_ring_free(v);
+free_meta:
+	free_page((unsigned long)v->meta);
 free_volume:
 	kfree(v);
 	return NULL;
@@ -114,6 +140,10 @@ static int may_join(struct cascade_volume *v, struct cascade_target *t)
 		t->ti->error = "ring_size cannot be changed by a reload: remove the device and create it anew";
 		return -EINVAL;
 	}
+	if (v->meta_dev != t->meta_dev->bdev->bd_dev || v->meta_start != t->meta_start) {
+		t->ti->error = "The metadata area cannot be moved by a reload: remove the device and create it anew";
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -130,7 +160,7 @@ int cascade_volume_join(struct cascade_target *t)
 			goto unlock;
 		kref_get(&v->kref);
 	} else {
-		v = make_volume(&t->options);
+		v = make_volume(t);
 		if (!v) {
 			t->ti->error = "Not enough memory for the ring";
 			r = -ENOMEM;
@@ -159,6 +189,7 @@ void cascade_volume_leave(struct cascade_target *t)
 	bool last, removed;
 	u64 lost;
 
+	mutex_lock(&v->meta_mutex);
 	mutex_lock(&cascade_volumes_mutex);
 	last = !--v->targets;
 	if (last)
@@ -172,6 +203,7 @@ void cascade_volume_leave(struct cascade_target *t)
 	lost = v->published - v->stored;
 	spin_unlock_irq(&v->lock);
 	mutex_unlock(&cascade_volumes_mutex);
+	mutex_unlock(&v->meta_mutex);
 
 	/* The worker may still be on its way out of the function that ended the last bio. */
 	flush_work(&v->work);

@@ -116,6 +116,15 @@ static void write_done(struct cascade_volume *v, struct cascade_io *io, struct l
 	list_add_tail(&io->list, finished);
 }
 
+/* The disk's content is not what the hub has, or is not known: it stays said until told. */
+static void note_local_error(struct cascade_volume *v)
+{
+	v->local_errors++;
+	v->differs |= CASCADE_DIFFERS_LOCAL;
+	cascade_ring_tell(v);
+	cascade_later_event(v, CASCADE_EVENT_DIFFERS);
+}
+
 static void local_end(struct cascade_io *io, blk_status_t status)
 {
 	struct cascade_volume *v = io->t->v;
@@ -127,6 +136,8 @@ static void local_end(struct cascade_io *io, blk_status_t status)
 		DMERR_LIMIT("%s: local %s failed at sector %llu", v->name,
 			    io->flush ? "flush" : "write", io->start);
 	spin_lock_irqsave(&v->lock, flags);
+	if (io->status)
+		note_local_error(v);
 	if (io->flush)
 		flush_done(v, io, &finished);
 	else

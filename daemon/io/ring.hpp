@@ -4,6 +4,7 @@
 #pragma once
 
 #include "daemon/io/task.hpp"
+#include "kmod/uapi/dm_cascade_meta.h"
 #include "lib/base/result.hpp"
 #include "lib/base/uuid.hpp"
 #include "lib/ring/ring_view.hpp"
@@ -21,6 +22,12 @@ struct RingShape {
   std::uint32_t block = 0;    // logical block in bytes
   std::uint8_t hub_ack = 0;   // cascade_hub_ack
   Uuid incarnation{};         // of the ring; another one is another ring
+  // What the volume's metadata area said before this ring began.
+  Uuid generation{};          // which history of the volume
+  Uuid journal{};             // of the hub that it was last with; nil: with none yet
+  bool clean = false;         // the ring before ended in order
+  bool numbered = false;      // there was one that wrote with a hub
+  std::uint64_t end_seq = 0;  // its last write if it ended in order; else at least this
 };
 
 /// Destroying it detaches; the kernel then keeps every record that was not released.
@@ -31,7 +38,8 @@ class Ring {
   virtual RingShape shape() const = 0;
   /// Whether the ring's records are numbered; if not, start() gives the last number the hub has.
   virtual bool started() const = 0;
-  virtual Result<void> start(std::uint64_t base_seq) = 0;
+  /// `journal`: the hub's, to be remembered.
+  virtual Result<void> start(std::uint64_t base_seq, const Uuid& journal) = 0;
   /// Tell the kernel to look at the acknowledgements.
   virtual Result<void> doorbell() = 0;
   /// Waits for records past the word `consumed`. An error means that the ring is lost.

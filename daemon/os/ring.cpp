@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/os/ring.hpp"
 
+#include "kmod/uapi/dm_cascade_meta.h"
+
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 
 #include <fmt/format.h>
@@ -65,7 +67,8 @@ class Mapping {
 
 // The ABI has room of its own: its structs never change their size.
 static_assert(sizeof(cascade_attach) == 248 && offsetof(cascade_attach, published) == 112 &&
-              offsetof(cascade_attach, reserved) == 152);
+              offsetof(cascade_attach, end_seq) == 184 &&
+              offsetof(cascade_attach, reserved) == 196);
 static_assert(sizeof(cascade_start) == 64 && sizeof(cascade_link) == 32);
 
 class KernelRing final : public Ring {
@@ -103,16 +106,23 @@ class KernelRing final : public Ring {
     shape.block = attach_.logical_block;
     shape.hub_ack = static_cast<std::uint8_t>(attach_.hub_ack);
     std::memcpy(shape.incarnation.data, attach_.incarnation, sizeof attach_.incarnation);
+    std::memcpy(shape.generation.data, attach_.generation, sizeof attach_.generation);
+    std::memcpy(shape.journal.data, attach_.journal, sizeof attach_.journal);
+    shape.clean = (attach_.before & CASCADE_META_CLEAN) != 0;
+    shape.numbered = (attach_.before & CASCADE_META_NUMBERED) != 0;
+    shape.end_seq = attach_.end_seq;
     return shape;
   }
   bool started() const override { return attach_.started != 0; }
 
-  Result<void> start(std::uint64_t base_seq) override {
+  Result<void> start(std::uint64_t base_seq, const Uuid& journal) override {
     cascade_start start{};
     start.base_seq = base_seq;
+    std::memcpy(start.journal, journal.data, sizeof start.journal);
     if (::ioctl(file_.native_handle(), CASCADE_IOC_START, &start) < 0)
       return os_error("cannot start the ring");
     attach_.started = 1;
+    std::memcpy(attach_.journal, journal.data, sizeof attach_.journal);
     return view_->rewind_to(base_seq);
   }
 

@@ -112,7 +112,7 @@ Task<Result<void>> Journal::write_next_superblock() {
   forget_volumes();
   superblock_.volumes.clear();
   for (const auto& [uuid, place] : stored_volumes_)
-    superblock_.volumes.push_back({uuid, place.volume_seq, place.incarnation});
+    superblock_.volumes.push_back({uuid, place.volume_seq, place.source});
   if (superblock_.volumes.size() > superblock_volumes_max)
     co_return Error{Errc::full,
                     fmt::format("{}: writes of {} volumes are in the journal, which has "
@@ -124,14 +124,14 @@ Task<Result<void>> Journal::write_next_superblock() {
   co_return co_await disk_.write_durable(superblock_offset(superblock_.generation), buffer.span());
 }
 
-Uuid Journal::incarnation(const Uuid& volume) const {
+VolumeSource Journal::source(const Uuid& volume) const {
   const auto found = stored_volumes_.find(volume);
-  return found == stored_volumes_.end() ? Uuid{} : found->second.incarnation;
+  return found == stored_volumes_.end() ? VolumeSource{} : found->second.source;
 }
 
-void Journal::set_incarnation(const Uuid& volume, const Uuid& incarnation) {
-  if (this->incarnation(volume) == incarnation) return;
-  stored_volumes_[volume].incarnation = incarnation;
+void Journal::set_source(const Uuid& volume, const VolumeSource& source) {
+  if (this->source(volume) == source) return;
+  stored_volumes_[volume].source = source;
   ++changes_;
 }
 

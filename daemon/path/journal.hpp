@@ -83,11 +83,11 @@ class Journal {
   void set_follower(const Uuid& journal) { superblock_.follower = journal; }
   /// Last volume_seq of each volume that is on stable storage.
   std::uint64_t stored_volume_seq(const Uuid& volume) const;
-  /// The ring that the volume's stored writes came from; nil: not known.
-  Uuid incarnation(const Uuid& volume) const;
-  /// The volume's next writes come from this ring. Takes effect at once, on disk with persist():
+  /// Where the volume's stored writes came from.
+  VolumeSource source(const Uuid& volume) const;
+  /// The volume's next writes come from there. Takes effect at once, on disk with persist():
   /// before that, none of them may be stored.
-  void set_incarnation(const Uuid& volume, const Uuid& incarnation);
+  void set_source(const Uuid& volume, const VolumeSource& source);
   /// Writes the superblock if there is something that it lacks.
   Task<Result<void>> persist();
   /// Volumes that are not configured and have writes in the journal.

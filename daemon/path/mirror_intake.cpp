@@ -125,8 +125,9 @@ Result<void> MirrorIntake::continues(const MirrorVolumes::Volume& volume,
                  fmt::format("it is in a session from {}; if {} is not a second machine that takes "
                              "itself for {}, it is taken when that one has ended",
                              volume.owner_host, host_, volume.config->primary)};
-  if (stream.fresh) return {};
-  const Uuid nobody{}, ring = volumes_.journal().incarnation(stream.uuid);
+  if (auto ok = same_history(volume, stream); !ok) return ok;
+  if (stream.fresh) return follows_last_ring(volume, stream);
+  const Uuid nobody{}, ring = volumes_.journal().source(stream.uuid).incarnation;
   if (ring != nobody && stream.incarnation != nobody && ring != stream.incarnation)
     return Error{
         Errc::refused,
@@ -143,6 +144,49 @@ Result<void> MirrorIntake::continues(const MirrorVolumes::Volume& volume,
                  fmt::format("the hub holds its writes through {}, but the ring begins at {}; the "
                              "hub has lost writes: its journal was restored or made anew",
                              volume.received, stream.first)};
+  return {};
+}
+
+/// Whether disk and hub are of one history of the volume, whatever their numbers say.
+Result<void> MirrorIntake::same_history(const MirrorVolumes::Volume& volume,
+                                        const Hello::Stream& stream) const {
+  const Uuid nobody{}, here = volumes_.journal().source(stream.uuid).generation;
+  if (here != nobody && stream.generation != nobody && here != stream.generation)
+    return Error{
+        Errc::refused,
+        fmt::format("its disk is of generation {}, the hub's copy of {}: its metadata area "
+                    "was made anew, or it is another disk; bring the right one, or begin "
+                    "anew (dmcascade(8))",
+                    short_text(stream.generation), short_text(here))};
+  if (stream.journal != nobody && stream.journal != volumes_.journal().id())
+    return Error{Errc::refused,
+                 fmt::format("it was last with the hub's journal {}, this is {}: the hub's journal "
+                             "was made anew or exchanged; bring the old one, or begin anew "
+                             "(dmcascade(8))",
+                             short_text(stream.journal), short_text(volumes_.journal().id()))};
+  if (here == nobody && volume.received > 0 && stream.generation != nobody && !stream.numbered)
+    return Error{Errc::refused,
+                 fmt::format("its metadata area is new, but the hub holds its writes through {}; "
+                             "begin anew (dmcascade(8))",
+                             volume.received)};
+  return {};
+}
+
+/// A fresh ring goes on where the one before it ended, as the metadata area tells.
+Result<void> MirrorIntake::follows_last_ring(const MirrorVolumes::Volume& volume,
+                                             const Hello::Stream& stream) const {
+  if (!stream.numbered) return {};
+  if (volume.received < stream.end_seq)
+    return Error{Errc::refused,
+                 fmt::format("its disk has writes through {}, the hub only through {}: the hub has "
+                             "lost writes, its journal was restored; begin anew (dmcascade(8))",
+                             stream.end_seq, volume.received)};
+  if (stream.clean && volume.received > stream.end_seq)
+    return Error{Errc::refused,
+                 fmt::format("its disk ended in order with write {}, but the hub holds writes "
+                             "through {}: the disk was restored or is a copy, and {} has written "
+                             "elsewhere since; bring the right disk, or begin anew (dmcascade(8))",
+                             stream.end_seq, volume.received, volume.config->primary)};
   return {};
 }
 
@@ -173,7 +217,8 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   volume->owner = this;
   volume->owner_host = host_;
   volume->superseded = superseded;
-  volumes_.journal().set_incarnation(stream.uuid, stream.incarnation);
+  volumes_.journal().set_source(stream.uuid, {stream.incarnation, stream.generation});
+  volume->differs = stream.differs;
   volumes_.learn_size(*volume, stream.bytes);
   volumes_.expect(stream.uuid, stream.fresh ? 0 : stream.last);
   return volume;

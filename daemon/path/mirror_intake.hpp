@@ -22,6 +22,7 @@ class MirrorVolumes {
     std::uint32_t block = 0;           // its block
     std::uint64_t primary_bytes = 0;   // size of the volume, as its primary last said; 0: not known
     std::uint64_t received = 0;        // volume_seq
+    std::uint32_t differs = 0;         // CASCADE_DIFFERS_*, as its primary last said
     std::function<void()> superseded;  // of the session that has it; empty: none
     const void* owner = nullptr;
     std::string owner_host;
@@ -81,6 +82,9 @@ class MirrorIntake final : public Intake {
 
  private:
   Result<MirrorVolumes::Volume*> entitled(const Hello& hello, const Hello::Stream& stream);
+  Result<void> same_history(const MirrorVolumes::Volume& volume, const Hello::Stream& stream) const;
+  Result<void> follows_last_ring(const MirrorVolumes::Volume& volume,
+                                 const Hello::Stream& stream) const;
   Result<void> continues(const MirrorVolumes::Volume& volume, const Hello::Stream& stream) const;
   Result<MirrorVolumes::Volume*> take_over(const Hello& hello, const Hello::Stream& stream,
                                            const std::function<void()>& superseded);

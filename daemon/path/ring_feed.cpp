@@ -34,7 +34,8 @@ struct RingFeed::Volume {
   bool sleeping = false;
   bool named = false;  // the session under way has this ring
   bool lost = false;
-  bool refused = false;  // by the hub, in the session under way; `reason` says why
+  std::uint32_t differs = 0;  // as the session was told
+  bool refused = false;       // by the hub, in the session under way; `reason` says why
 };
 
 RingFeed::RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
@@ -138,11 +139,13 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() const {
     s.refused = volume->refused;
     if (volume->ring) {
       const RingView& view = volume->ring->view();
-      s.sectors = volume->ring->shape().sectors;
+      s.shape = volume->ring->shape();
       s.published = view.published();
       s.received = view.received();
       s.stored = view.stored();
       s.released = view.released();
+      s.differs = view.differs();
+      s.local_errors = view.local_errors();
     }
     out.push_back(std::move(s));
   }
@@ -168,6 +171,13 @@ std::vector<Hello::Stream> RingFeed::streams() {
     stream.block = shape.block;
     stream.hub_ack = shape.hub_ack;
     stream.incarnation = shape.incarnation;
+    stream.generation = shape.generation;
+    volume->differs = view.differs();
+    stream.differs = static_cast<std::uint8_t>(volume->differs);
+    stream.clean = shape.clean;
+    stream.numbered = shape.numbered;
+    stream.end_seq = shape.end_seq;
+    stream.journal = shape.journal;
     out.push_back(stream);
   }
   return out;
@@ -180,7 +190,7 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
     Volume* volume = in_session(answer.ack.stream);
     if (volume == nullptr)
       co_return Error{Errc::refused, "the hub answers for a volume that we did not name"};
-    auto ready = answer.refusal ? *answer.refusal : go_on(*volume, answer.ack);
+    auto ready = answer.refusal ? *answer.refusal : go_on(*volume, answer.ack, welcome.journal);
     volume->refused = !ready;
     if (!ready) {
       report(*volume, ready.error().text);
@@ -202,9 +212,9 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
   co_return acked(acks);
 }
 
-Result<void> RingFeed::go_on(Volume& volume, const Ack& ack) {
+Result<void> RingFeed::go_on(Volume& volume, const Ack& ack, const Uuid& journal) {
   Ring& ring = *volume.ring;
-  return ring.started() ? ring.view().rewind_to(ack.received) : ring.start(ack.received);
+  return ring.started() ? ring.view().rewind_to(ack.received) : ring.start(ack.received, journal);
 }
 
 /// What was refused may be mended by now: a new session asks again, for all volumes.
@@ -277,6 +287,11 @@ Result<void> RingFeed::acked(std::span<const Ack> acks) {
     if (volume == nullptr)
       return Error{Errc::refused, "the hub acknowledges writes of a volume that we did not name"};
     if (volume->lost) continue;
+    // The hub has to know too: a new session tells it.
+    if (volume->ring->view().differs() != volume->differs) {
+      changed_ = true;
+      work_.notify();
+    }
     if (ack.received > volume->ring->view().taken())
       return Error{
           Errc::refused,

@@ -22,7 +22,9 @@ class RingFeed final : public Feed {
     bool attached;
     std::string reason;    // why not attached, or why it cannot replicate
     bool refused = false;  // by the hub
-    std::uint64_t sectors = 0;
+    RingShape shape = {};
+    std::uint32_t differs = 0;
+    std::uint64_t local_errors = 0;
     std::uint64_t published = 0, received = 0, stored = 0, released = 0;
   };
 
@@ -55,7 +57,7 @@ class RingFeed final : public Feed {
   Task<> watch_readable(Volume& volume);
   Task<> attach(Volume& volume);
   Task<> ask_again();
-  Result<void> go_on(Volume& volume, const Ack& ack);
+  Result<void> go_on(Volume& volume, const Ack& ack, const Uuid& journal);
   void report(Volume& volume, const std::string& reason);
   Volume* in_session(const Uuid& uuid);
 

@@ -122,6 +122,11 @@ struct cascade_kernel_words {
 	/* 1: the kernel wants CASCADE_IOC_DOORBELL after new acknowledgements. */
 	__u32 want_doorbell;
 	__u8 pad2[CASCADE_CACHELINE - 4];
+	/* Local writes and flushes that failed since the metadata area was formatted. */
+	__u64 local_errors;
+	/* CASCADE_DIFFERS_* (dm_cascade_meta.h): why the volume and the hub's copy may differ. */
+	__u32 differs;
+	__u8 pad3[CASCADE_CACHELINE - 12];
 };
 
 /*
@@ -185,18 +190,25 @@ struct cascade_attach {
 	__u32 zero_max;			/* out: bytes zeroed or discarded by one record at the most */
 	__u32 hub_ack;			/* out: enum cascade_hub_ack, of the table in use */
 	__u32 send_order;		/* out: enum cascade_send_order, of the table in use */
-	__u8 reserved[96];		/* out: zero */
+	/* What the metadata area said before this ring began (dm_cascade_meta.h). */
+	__u8 generation[CASCADE_UUID_BYTES]; /* out: which history of the volume */
+	__u8 journal[CASCADE_UUID_BYTES];/* out: of the hub it is or was last with; zero: with none */
+	__u64 end_seq;			/* out: where the last ring ended, if clean; else at least there */
+	__u32 before;			/* out: CASCADE_META_CLEAN, CASCADE_META_NUMBERED */
+	__u8 reserved[52];		/* out: zero */
 };
 
 /*
  * CASCADE_IOC_START: name the last volume_seq that the hub has; the ring's first record gets
- * the next one. Writes wait until then. Done once in the life of a ring, by its first daemon.
- * Errors: EALREADY (was started), EINVAL (not attached; @base_seq above CASCADE_SEQ_MAX; @reserved
- * not zero), EIO (detached by the kernel).
+ * the next one. Writes wait until then. Done once in the life of a ring, by its first daemon, and
+ * noted in the metadata area before it returns. Errors: EALREADY (was started), EINVAL (not
+ * attached; @base_seq above CASCADE_SEQ_MAX; @reserved not zero), EIO (detached by the kernel, or
+ * the metadata area can't be written).
  */
 struct cascade_start {
 	__u64 base_seq;			/* in */
-	__u64 reserved[7];		/* in: zero */
+	__u8 journal[CASCADE_UUID_BYTES];/* in: id of the hub's journal */
+	__u64 reserved[5];		/* in: zero */
 };
 
 /*
@@ -262,6 +274,9 @@ enum cascade_attr {
 	CASCADE_A_DOORBELLS,	/* u64: doorbells received */
 	CASCADE_A_EVENT,	/* u8: enum cascade_event */
 	CASCADE_A_INCARNATION,	/* binary, CASCADE_UUID_BYTES: of the ring */
+	CASCADE_A_GENERATION,	/* binary, CASCADE_UUID_BYTES: which history of the volume */
+	CASCADE_A_DIFFERS,	/* u32: CASCADE_DIFFERS_*, of dm_cascade_meta.h */
+	CASCADE_A_LOCAL_ERRORS,	/* u64: local writes that failed since the area was formatted */
 	__CASCADE_A_MAX,
 };
 #define CASCADE_A_MAX		(__CASCADE_A_MAX - 1)
@@ -293,6 +308,7 @@ enum cascade_event {
 	CASCADE_EVENT_REMOVED	= 2,
 	CASCADE_EVENT_DAEMON	= 3,	/* CASCADE_A_DAEMON changed */
 	CASCADE_EVENT_LINK	= 4,	/* CASCADE_A_LINK changed */
+	CASCADE_EVENT_DIFFERS	= 5,	/* CASCADE_A_DIFFERS or CASCADE_A_LOCAL_ERRORS changed */
 };
 
 #endif /* _UAPI_DM_CASCADE_H */

@@ -44,7 +44,10 @@ void tag_invoke(json::value_from_tag, json::value& out, const Volume& v) {
          {"size_bytes", v.size_bytes},
          {"ring", or_null(v.ring)},
          {"received_seq", or_null(v.received_seq)},
-         {"stored_seq", or_null(v.stored_seq)}};
+         {"stored_seq", or_null(v.stored_seq)},
+         {"generation", v.generation},
+         {"differs", v.differs},
+         {"local_errors", v.local_errors}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Journal& v) {
@@ -151,6 +154,8 @@ Volume read_volume(const Fields& f) {
   f.get("state", v.state).get("reason", v.reason).get("size_bytes", v.size_bytes);
   f.maybe("ring", v.ring, read_ring);
   f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
+  f.get("generation", v.generation).get("differs", v.differs);
+  f.get("local_errors", v.local_errors);
   return v;
 }
 

@@ -58,6 +58,9 @@ struct Volume {
   // Hub: volume_seq taken into the journal, and stable in it. Null on other nodes.
   std::optional<std::uint64_t> received_seq;
   std::optional<std::uint64_t> stored_seq;
+  std::string generation;  // which history of the volume, as a UUID; empty: not known here
+  std::string differs;  // why the primary and the hub's copy may differ, in words; empty otherwise
+  std::uint64_t local_errors = 0;  // primary: local writes that failed, since the area was made
 };
 
 /// The journal of a group; on hub and remote.

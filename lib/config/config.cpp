@@ -88,6 +88,20 @@ void check_places(const Config& config, TableReader& reader, const char* key,
           key, fmt::format("'{}' lacks an entry for {}; add {} = \"/dev/...\"", key, name, name));
 }
 
+/// Where the primary keeps its metadata area; empty: at the end of its disk.
+std::string read_meta(const Config& config, const VolumeConfig& volume, TableReader& reader) {
+  if (!reader.is_table("meta")) {
+    if (reader.text("meta") != "internal")
+      reader.fail("meta",
+                  fmt::format("'meta' must be \"internal\" or a table like {{ {} = \"/dev/...\" }}",
+                              volume.primary));
+    return {};
+  }
+  const auto places = reader.texts("meta");
+  check_places(config, reader, "meta", places, {volume.primary});
+  return places.at(volume.primary);
+}
+
 VolumeConfig read_volume(const Config& config, const GroupConfig& group, const std::string& name,
                          TableReader& reader) {
   check_name(reader, "volume", name);
@@ -105,6 +119,7 @@ VolumeConfig read_volume(const Config& config, const GroupConfig& group, const s
   std::vector<std::string> needed{volume.primary, group.hub};
   if (!group.remote.empty()) needed.push_back(group.remote);
   check_places(config, reader, "disk", volume.disk, needed);
+  volume.meta = read_meta(config, volume, reader);
   volume.ring_bytes = reader.size("ring-size", volume.ring_bytes, MiB, 64 * MiB);
   if ((volume.ring_bytes & (volume.ring_bytes - 1)) != 0)
     reader.fail("ring-size", "'ring-size' must be a power of two, like \"8MiB\"");
@@ -176,6 +191,8 @@ void check_unique(const Config& config, TableReader& root) {
       once("volume name " + volume.name, name);
       for (const auto& [node, path] : volume.disk)
         once(fmt::format("device {} on {}", path, node), name);
+      if (!volume.meta.empty())
+        once(fmt::format("device {} on {}", volume.meta, volume.primary), "metadata of " + name);
     }
   }
 }

@@ -24,6 +24,8 @@
 //   uuid      = "0b9c6f0e-..."
 //   primary   = "p1"
 //   disk      = { p1 = "/dev/vg0/orders", h = "/dev/vg0/orders", r = "/dev/vg0/orders" }
+//   meta      = "internal"                 # metadata area: the end of the primary's disk, or a
+//                                          # device of its own: { p1 = "/dev/vg0/orders-meta" }
 //   ring-size = "8MiB"                     # optional
 //
 //   [daemon]                               # optional, all optional
@@ -68,6 +70,7 @@ struct VolumeConfig {
   std::string primary;                      // node name
   std::map<std::string, std::string> disk;  // node name -> backing device (or file) of the copy
   std::uint64_t ring_bytes = 8 * 1024 * 1024;
+  std::string meta = {};  // device of the primary's metadata area; empty: the end of its disk
 };
 
 struct GroupConfig {

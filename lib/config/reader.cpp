@@ -115,6 +115,11 @@ std::chrono::milliseconds TableReader::duration(std::string_view key,
   return *parsed;
 }
 
+bool TableReader::is_table(std::string_view key) {
+  const toml::node* node = find(key);
+  return node != nullptr && node->is_table();
+}
+
 std::map<std::string, std::string> TableReader::texts(std::string_view key) {
   std::map<std::string, std::string> out;
   const toml::node* node = find(key);

@@ -48,6 +48,7 @@ class TableReader {
   std::int64_t integer(std::string_view key);
   /// name -> text, for tables like `disk = { p1 = "/dev/..." }`.
   std::map<std::string, std::string> texts(std::string_view key);
+  bool is_table(std::string_view key);
   /// Calls `each` for every sub-table of table `key`, in file order; `key` may be missing.
   void tables(std::string_view key,
               const std::function<void(const std::string&, TableReader&)>& each);

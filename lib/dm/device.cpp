@@ -80,9 +80,20 @@ Error create_failure(const std::string& name) {
 
 }  // namespace
 
-std::string table_params(const GroupConfig& group, const VolumeConfig& volume) {
-  return fmt::format("{} {} 0 6 send_order {} hub_ack {} ring_size {}", to_text(volume.uuid),
-                     volume.disk.at(volume.primary),
+Result<meta::Place> place_of(const VolumeConfig& volume) {
+  const std::string& disk = volume.disk.at(volume.primary);
+  const auto backing = device_sectors(disk);
+  if (!backing) return backing.error();
+  if (volume.meta.empty()) return meta::internal_place(disk, *backing * 512);
+  const auto own = device_sectors(volume.meta);
+  if (!own) return own.error();
+  return meta::own_place(volume.meta, *own * 512, *backing * 512);
+}
+
+std::string table_params(const GroupConfig& group, const VolumeConfig& volume,
+                         const meta::Place& place) {
+  return fmt::format("{} {} 0 {} {} 6 send_order {} hub_ack {} ring_size {}", to_text(volume.uuid),
+                     volume.disk.at(volume.primary), place.device, place.offset / 512,
                      group.send_order == SendOrder::parallel ? "parallel" : "local-first",
                      group.hub_ack == AckWhen::sync ? "sync" : "memory-sync",
                      volume.ring_bytes / 1024);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "lib/config/config.hpp"
+#include "lib/meta/area.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -14,8 +15,14 @@ namespace cascade::dm {
 
 inline constexpr const char* target_type = "cascade";
 
-/// The parameters of a volume's table line: "<uuid> <device> <offset> <#args> <args>".
-std::string table_params(const GroupConfig& group, const VolumeConfig& volume);
+/// Where the metadata area of a volume is on its primary, and how large the volume is, by the sizes
+/// of the devices. Run it there.
+Result<meta::Place> place_of(const VolumeConfig& volume);
+
+/// The parameters of a volume's table line:
+/// "<uuid> <device> <offset> <metadata device> <offset> <#args> <args>".
+std::string table_params(const GroupConfig& group, const VolumeConfig& volume,
+                         const meta::Place& place);
 
 /// "major:minor" of a block device, as the kernel prints it in tables; Errc::not_found, invalid.
 Result<std::string> device_number(const std::string& path);

@@ -139,6 +139,11 @@ Result<Hello::Stream> get_stream(std::span<const std::byte>& in, std::size_t byt
   stream.incarnation = get_uuid(entry.incarnation);
   stream.history = le64toh(entry.history);
   stream.hub_ack = entry.hub_ack;
+  stream.differs = entry.differs;
+  stream.clean = (le32toh(entry.flags) & hello_clean) != 0;
+  stream.numbered = (le32toh(entry.flags) & hello_numbered) != 0;
+  stream.end_seq = le64toh(entry.end_seq);
+  stream.journal = get_uuid(entry.journal);
   if (stream.last >= CASCADE_SEQ_MAX || stream.first > stream.last + 1)
     return corrupt(fmt::format("a hello offers {} to {}", stream.first, stream.last));
   return stream;
@@ -149,13 +154,17 @@ HelloEntry hello_entry(const Hello::Stream& stream) {
   put_uuid(entry.stream, stream.uuid);
   entry.first = htole64(stream.first);
   entry.last = htole64(stream.last);
-  entry.flags = htole32((stream.fresh ? hello_fresh : 0) | (stream.leaving ? hello_leaving : 0));
+  entry.flags = htole32((stream.fresh ? hello_fresh : 0) | (stream.leaving ? hello_leaving : 0) |
+                        (stream.clean ? hello_clean : 0) | (stream.numbered ? hello_numbered : 0));
   entry.block = htole32(stream.block);
   entry.bytes = htole64(stream.bytes);
   put_uuid(entry.generation, stream.generation);
   put_uuid(entry.incarnation, stream.incarnation);
   entry.history = htole64(stream.history);
   entry.hub_ack = stream.hub_ack;
+  entry.differs = stream.differs;
+  entry.end_seq = htole64(stream.end_seq);
+  put_uuid(entry.journal, stream.journal);
   return entry;
 }
 

@@ -21,6 +21,7 @@
 // not know makes it refuse the session, by number.
 #pragma once
 
+#include "kmod/uapi/dm_cascade_meta.h"
 #include "lib/base/limits.hpp"
 #include "lib/base/result.hpp"
 #include "lib/base/uuid.hpp"
@@ -102,16 +103,25 @@ struct HelloEntry {
   std::uint8_t incarnation[16];  // mirror: of the ring; zero: not known
   std::uint64_t history;         // ship: history hash through `last`; zero: not said, as by 2.0
   std::uint8_t hub_ack;          // mirror: 1 sync, 2 memory-sync: what completes a write there
-  std::uint8_t reserved[39];     // zero; ignored by readers of this minor version
+  std::uint8_t differs;          // mirror: CASCADE_DIFFERS_*: why the hub's copy may differ
+  std::uint8_t reserved0[6];     // zero
+  std::uint64_t end_seq;     // mirror: where the ring before ended, if clean; else at least there
+  std::uint8_t journal[16];  // mirror: of the hub that it was last with; zero: with none yet
+  std::uint8_t reserved[8];  // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(HelloEntry) == 128 && offsetof(HelloEntry, bytes) == 40 &&
-              offsetof(HelloEntry, history) == 80 && offsetof(HelloEntry, hub_ack) == 88);
+              offsetof(HelloEntry, history) == 80 && offsetof(HelloEntry, hub_ack) == 88 &&
+              offsetof(HelloEntry, end_seq) == 96 && offsetof(HelloEntry, journal) == 104);
 
 /// Bits of HelloEntry.flags; unknown ones are ignored.
 /// mirror: the ring has not been numbered yet, first and last are zero.
 inline constexpr std::uint32_t hello_fresh = 1;
 /// ship: the volume is not configured any more, its last writes may still come.
 inline constexpr std::uint32_t hello_leaving = 2;
+/// mirror: the metadata area says that the ring before this one ended in order, with end_seq.
+inline constexpr std::uint32_t hello_clean = 4;
+/// mirror: it says that the volume has written with a hub before this ring.
+inline constexpr std::uint32_t hello_numbered = 8;
 
 /// The receiver's answer. 96 bytes, entries follow.
 struct WelcomeBody {
@@ -172,6 +182,11 @@ struct Hello {
     Uuid incarnation{};
     std::uint64_t history = 0;
     std::uint8_t hub_ack = 0;
+    std::uint8_t differs = 0;
+    bool clean = false;
+    bool numbered = false;
+    std::uint64_t end_seq = 0;
+    Uuid journal{};
   };
   std::vector<Stream> streams;
   Uuid journal{};

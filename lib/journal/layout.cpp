@@ -112,7 +112,8 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
     VolumeEntry entry{};
     std::memcpy(entry.volume, volume.uuid.data, 16);
     entry.volume_seq = htole64(volume.volume_seq);
-    std::memcpy(entry.incarnation, volume.incarnation.data, 16);
+    std::memcpy(entry.incarnation, volume.source.incarnation.data, 16);
+    std::memcpy(entry.generation, volume.source.generation.data, 16);
     std::memcpy(at, &entry, sizeof entry);
     at += sizeof entry;
   }
@@ -157,8 +158,9 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
   for (std::size_t i = 0; i < volumes; ++i, at += sizeof(VolumeEntry)) {
     VolumeEntry entry;
     std::memcpy(&entry, at, sizeof entry);
-    sb.volumes.push_back(
-        {get_uuid(entry.volume), le64toh(entry.volume_seq), get_uuid(entry.incarnation)});
+    sb.volumes.push_back({get_uuid(entry.volume),
+                          le64toh(entry.volume_seq),
+                          {get_uuid(entry.incarnation), get_uuid(entry.generation)}});
   }
   if (auto ok = check_geometry(sb); !ok) return ok.error();
   return sb;

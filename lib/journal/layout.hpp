@@ -85,14 +85,17 @@ static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generati
               offsetof(SuperblockDisk, required) == 144 &&
               offsetof(SuperblockDisk, reserved) == 192);
 
-/// How far a volume was when the superblock was written. 64 bytes.
+/// How far a volume was when the superblock was written. 96 bytes.
 struct VolumeEntry {
   std::uint8_t volume[16];
   std::uint64_t volume_seq;      // its last write on stable storage
   std::uint8_t incarnation[16];  // of the ring that this came from; zero: not known
+  std::uint8_t generation[16];   // the history of the volume that the copy is of; zero: not known
+  std::uint64_t copy_device;     // XXH3 of what names the copy's device; zero: nothing does
+  std::uint64_t copy_bytes;      // size of the copy's device; zero: not known
   std::uint8_t reserved[24];     // zero; ignored by readers of this minor version
 };
-static_assert(sizeof(VolumeEntry) == 64);
+static_assert(sizeof(VolumeEntry) == 96 && offsetof(VolumeEntry, copy_device) == 56);
 
 /// The volumes of a full configuration, and as many that were taken out of it and still have writes
 /// in the journal.
@@ -124,6 +127,13 @@ struct BatchHeader {
 static_assert(sizeof(BatchHeader) == 128 && offsetof(BatchHeader, journal) == 24 &&
               offsetof(BatchHeader, epoch) == 40 && offsetof(BatchHeader, history) == 96);
 
+/// Where a volume's writes come from: which history of it, and which ring. Nil: not known.
+struct VolumeSource {
+  Uuid incarnation{};
+  Uuid generation{};
+  bool operator==(const VolumeSource&) const = default;
+};
+
 enum class BatchKind : std::uint16_t { data = 1, skip = 2 };
 
 /// What a superblock says, in host order.
@@ -149,7 +159,7 @@ struct Superblock {
   struct Volume {
     Uuid uuid;
     std::uint64_t volume_seq = 0;
-    Uuid incarnation{};
+    VolumeSource source = {};
   };
   std::vector<Volume> volumes;
 };

@@ -19,7 +19,7 @@ namespace cascade {
 struct VolumePlace {
   std::uint64_t volume_seq = 0;  // of its last write
   std::uint64_t group_seq = 0;   // of the same, if that was seen in the journal; else zero
-  Uuid incarnation{};            // of the ring that it came from; nil: not known
+  VolumeSource source{};         // of its writes
 
   void moved_to(const Record& record) {
     if (record.op == CASCADE_OP_MARK) return;

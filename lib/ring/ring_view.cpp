@@ -61,6 +61,10 @@ bool RingView::refresh() {
 
 std::uint64_t RingView::released() const { return load_acquire(memory_.kernel->released); }
 
+std::uint32_t RingView::differs() const { return load_relaxed(memory_.kernel->differs); }
+
+std::uint64_t RingView::local_errors() const { return load_acquire(memory_.kernel->local_errors); }
+
 bool RingView::has_records() { return refresh(); }
 
 Result<void> RingView::rewind_to(std::uint64_t volume_seq) {

@@ -67,7 +67,10 @@ class RingView {
   std::uint64_t taken() const { return taken_; }          // last volume_seq taken
   std::uint64_t received() const { return received_; }    // last acknowledged
   std::uint64_t stored() const { return stored_; }
-  bool has_records();  // published past taken; reads the kernel's word
+  /// CASCADE_DIFFERS_*: why the volume and the hub's copy may differ; the kernel's word now.
+  std::uint32_t differs() const;
+  std::uint64_t local_errors() const;  // likewise
+  bool has_records();                  // published past taken; reads the kernel's word
 
  private:
   bool refresh();

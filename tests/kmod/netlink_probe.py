@@ -20,7 +20,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 GET, EVENT = 1, 2
 NAMES = ("unspec pad volume name sectors daemon link send_order hub_ack published received stored "
          "released waiting deferred ring_bytes ring_used writes write_bytes wakeups doorbells "
-         "event incarnation").split()
+         "event incarnation generation differs local_errors").split()
 
 
 def attribute(kind, data):
@@ -76,7 +76,7 @@ def volume(body):
     out = {"cmd": body[0]}
     for kind, data in attributes(body[4:]):
         name = NAMES[kind]
-        if name in ("volume", "incarnation"):
+        if name in ("volume", "incarnation", "generation"):
             out[name] = str(uuid.UUID(bytes=data))
         elif name == "name":
             out[name] = data.rstrip(b"\0").decode()

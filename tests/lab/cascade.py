@@ -29,8 +29,13 @@ def config_text(guests, choices, daemon="", hub_journal="/dev/lab/journal"):
     volumes = "".join(
         f'\n[group.shop.volume.{name}]\nuuid = "{uuid}"\nprimary = "{primary.lower()}"\n'
         f'disk = {{ {primary.lower()} = "/dev/lab/{name}", h = "/dev/lab/{name}", '
-        f'r = "/dev/lab/{name}" }}\n' for name, (primary, uuid) in VOLUMES.items())
+        f'r = "/dev/lab/{name}" }}\nmeta = {meta_text(name, primary)}\n' for name, (primary, uuid) in VOLUMES.items())
     return f"version = 1\n\n{nodes}{group}{volumes}\n[daemon]\n{daemon}"
+
+
+def meta_text(name, primary):
+    """One volume of each kind: its metadata area at the end of its disk, or on a device of its own."""
+    return '"internal"' if name == "orders" else f'{{ {primary.lower()} = "/dev/lab/{name}-meta" }}'
 
 
 class Cascade:
@@ -40,7 +45,8 @@ class Cascade:
         self.lab, self.daemons, self.choices = lab, {}, dict(CHOICES)
         volumes = [(name, volume_bytes) for name in VOLUMES]
         for name, (primary, _) in VOLUMES.items():
-            lab.guest(primary, disks=[(name, volume_bytes)], smp=smp)
+            disks = [(name, volume_bytes)] + ([(f"{name}-meta", MiB)] if name != "orders" else [])
+            lab.guest(primary, disks=disks, smp=smp)
         for name in ("H", "R"):
             lab.guest(name, disks=volumes + [("journal", journal_bytes)])
         for a, b in (("P1", "H"), ("P2", "H"), ("H", "R"), ("P1", "P2")):
@@ -94,9 +100,10 @@ class Cascade:
 
     # ---- volumes
 
-    def create(self):
+    def create(self, new=False):
+        """@new: as volumes that nobody has written yet."""
         for name, (primary, _) in VOLUMES.items():
-            self.tool(primary, f"create {name}")
+            self.tool(primary, f"create {'--new --force ' if new else ''}{name}")
 
     def remove(self):
         for name, (primary, _) in VOLUMES.items():
@@ -107,7 +114,7 @@ class Cascade:
         self.configure(daemon, **choices)
         self.format_journals()
         self.start_daemons()
-        self.create()
+        self.create(new=True)
         self.wait_connected()
 
     def down(self):
@@ -119,7 +126,10 @@ class Cascade:
     def status(self, node):
         result = self.tool(node, "--json status", check=False)
         report = json.loads(result.out)
-        return report["groups"][0] if report["schema"].startswith("dmcascade.status/") else None
+        if not report["schema"].startswith("dmcascade.status/"):
+            return None
+        # A node may have no part in the group yet.
+        return next(iter(report["groups"]), {"links": [], "volumes": [], "journal": None})
 
     def connected(self):
         return all(link["state"] == "connected"
@@ -148,14 +158,18 @@ class Cascade:
                 guest.run("sync")
             images = [self.g[n].disk_path(name) for n in (primary, "H", "R")]
             for other in images[1:]:
-                compare_images(images[0], other, name)
+                compare_images(images[0], other, name, self.volume_bytes(name))
+
+    def volume_bytes(self, name):
+        """Without a metadata area behind it."""
+        return int(self.tool(VOLUMES[name][0], f"table {name}").out.split()[1]) * 512
 
 
-def compare_images(a, b, name):
+def compare_images(a, b, name, size):
     with open(a, "rb") as fa, open(b, "rb") as fb:
         at = 0
         while True:
-            pa, pb = fa.read(MiB), fb.read(MiB)
+            pa, pb = (f.read(min(MiB, size - at)) for f in (fa, fb))
             if pa != pb:
                 offset = at + next(i for i in range(len(pa)) if pa[i] != pb[i])
                 raise AssertionError(f"{name}: copies differ at byte {offset}: {a} and {b}")

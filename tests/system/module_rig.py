@@ -19,7 +19,9 @@ UUID = "6f1c0a52-7c1e-4d7e-9a51-0e5d7c5be%03x"
 DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
 
 Status = namedtuple("Status", "daemon link hub_ack send_order published received stored released "
-                              "waiting deferred ring reason")
+                              "waiting deferred ring reason differs generation")
+Meta = namedtuple("Meta", "clean numbered differs end_seq errors counter")
+META_SECTORS = 256
 
 
 def build(kernel):
@@ -49,6 +51,7 @@ class Volume:
         self.below = below or backing
         self.name, self.uuid, self.options = f"v{number}", UUID % number, options
         self.device, self.image = f"/dev/mapper/v{number}", f"/dev/shm/v{number}.img"
+        self.meta = f"{meta_disk(guest)} {number * META_SECTORS}"
         self.clients = []
         guest.run(f"rm -f {self.image}; truncate -s {sectors * 512} {self.image}")
 
@@ -62,13 +65,18 @@ class Volume:
     def table(self, options=None, sectors=None, backing=None):
         words = (self.options if options is None else options).split()
         return (f"0 {sectors or self.sectors} cascade {self.uuid} {backing or self.backing} "
-                f"{self.offset}" + (f" {len(words)} {' '.join(words)}" if words else ""))
+                f"{self.offset} {self.meta}" + (f" {len(words)} {' '.join(words)}" if words else ""))
 
     def dm(self, words, check=True, timeout=120):
         return self.guest.run(f"{DMSETUP} {words}", check=check, timeout=timeout)
 
     def create(self):
         self.zero_backing()
+        self.guest.run(f"{TOOLS}/meta_tool format {self.meta} {self.uuid} {self.sectors}")
+        self.create_again()
+
+    def create_again(self):
+        """With copies and metadata area as they are."""
         self.dm(f"create {self.name} --table {shlex.quote(self.table())}")
 
     def zero_backing(self):
@@ -76,12 +84,19 @@ class Volume:
         self.guest.run(f"dd if=/dev/zero of={self.below} bs=1M oflag=direct "
                        f"count={(self.offset + self.sectors) * 512 >> 20} status=none")
 
+    def area(self):
+        """What the metadata area says on disk."""
+        return Meta(*map(int, self.guest.run(f"{TOOLS}/meta_tool show {self.meta}").out.split()))
+
     def load(self, **changes):
         self.dm(f"load {self.name} --table {shlex.quote(self.table(**changes))}")
 
+    def client_command(self, words=""):
+        return f"{TOOLS}/ring_client {self.uuid} --image {self.image} {words}"
+
     def daemon(self, words=""):
         """Starts one and waits until it is attached and the ring is started."""
-        client = self.guest.spawn(f"{TOOLS}/ring_client {self.uuid} --image {self.image} {words}")
+        client = self.guest.spawn(self.client_command(words))
         self.clients.append(client)
         wait_until(lambda: client.output().startswith("attached") or client.poll() is not None,
                    what="attached daemon")
@@ -94,7 +109,7 @@ class Volume:
 
     def status(self):
         words = self.dm(f"status {self.name}").out.split()[3:]
-        assert len(words) == 12, f"status has {len(words)} words: {words}"
+        assert len(words) == 14, f"status has {len(words)} words: {words}"
         s = Status(*words)
         return s._replace(**{f: int(getattr(s, f)) for f in
                              ("published", "received", "stored", "released", "waiting",
@@ -138,6 +153,12 @@ def ram_disk(guest, mib=64):
     """A RAM disk of the guest: shows the module's own path, without a disk's latency."""
     guest.run(f"[ -b /dev/ram0 ] || modprobe brd rd_nr=3 rd_size={mib * 1024}")
     return "/dev/ram0"
+
+
+def meta_disk(guest):
+    """Where metadata areas of tests are: 128 KiB each."""
+    ram_disk(guest)
+    return "/dev/ram2"
 
 
 class DelayedDisk:

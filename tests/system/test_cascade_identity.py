@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which history is this: restored hubs, journals made anew, copies that do not fit. I3, I5."""
+import itertools
 import re
 import shutil
 import subprocess
+import time
 
-from tests.lab.cascade import CONFIG, VOLUMES, compare_images
+from tests.lab.cascade import BUILD, CONFIG, VOLUMES, load_module
 from tests.lab.lab import wait_until
 from tests.system.test_cascade_basics import fio, fio_on_both
 from tests.system.test_cascade_faults import QUICK
+
+
+AREAS = (("P1", "orders"), ("P2", "ledger-meta"))  # disks with a metadata area
 
 
 def volume(cascade, node, name):
@@ -50,6 +55,8 @@ def test_a_hub_restored_from_a_snapshot_is_not_taken_for_itself(cascade):
     cascade.wait_drained()
     cascade.stop_daemon("H")
     save(cascade, "H", disks, snapshot)
+    for node, name in AREAS:
+        save(cascade, node, [name], snapshot)
     cascade.start_daemon("H")
     cascade.wait_connected()
     fio_on_both(cascade, io="512k", seed=2)
@@ -68,8 +75,16 @@ def test_a_hub_restored_from_a_snapshot_is_not_taken_for_itself(cascade):
         assert "its journal was restored or made anew" in volume(cascade, primary, name)["reason"]
     wait_refused_link(cascade, "it is not the journal that this remote has followed")
 
-    # The primaries begin new rings; the hub's numbers pass those of the remote.
+    # A new ring does not help: the disks know that they were further.
     cascade.remove()
+    cascade.create()
+    wait_until(lambda: "the hub has lost writes" in volume(cascade, "P1", "orders")["reason"], 60,
+               "a new ring is refused too")
+
+    # Only with their own past restored the primaries go on; the hub's numbers pass the remote's.
+    cascade.remove()
+    for node, name in AREAS:
+        restore(cascade, node, [name], snapshot)
     cascade.create()
     jobs = [fio(cascade, name, io="2M", seed=3) for name in VOLUMES]
     for job in jobs:
@@ -98,6 +113,130 @@ def test_a_remotes_journal_made_anew_is_named(cascade):
     cascade.down()
 
 
+def test_a_hubs_journal_made_anew_is_named(cascade):
+    """P7, first hop: nothing is taken into it, at hub and remote, until somebody decides."""
+    cascade.up(daemon=QUICK)
+    fio_on_both(cascade, io="256k")
+    cascade.wait_drained()
+    cascade.stop_daemon("H")
+    cascade.tool("H", "journal format shop --force")
+    cascade.start_daemon("H")
+    for name, (primary, _) in VOLUMES.items():
+        for node in (primary, "H"):
+            wait_until(lambda: "the hub's journal was made anew" in
+                       volume(cascade, node, name)["reason"], 60, f"{node} names it for {name}")
+    assert ship_link(cascade)["state"] != "connected"
+    assert cascade.status("H")["journal"]["received_seq"] == 0
+    cascade.down()
+
+
+def test_a_cloned_primary_is_refused(cascade):
+    """P8: the disk of P1 on another machine, beside the original and alone after its orderly end."""
+    cascade.up(daemon=QUICK)
+    fio(cascade, "orders", io="256k").wait(120)
+    cascade.wait_drained()
+    cascade.tool("P2", "remove ledger")
+    cascade.stop_daemon("P2")
+    clone = cascade.g["P2"]
+    shutil.copy(cascade.g["P1"].disk_path("orders"), clone.disk_path("ledger"))
+    text = clone.run(f"cat {CONFIG}").out
+    clone.write_file(CONFIG, text.replace('p1 = "/dev/lab/orders"', 'p1 = "/dev/lab/clone"'))
+    clone.run("ln -sf /dev/lab/ledger /dev/lab/clone; echo 3 > /proc/sys/vm/drop_caches")
+
+    def as_p1(words, check=True):
+        return cascade.tool("P2", f"--node p1 {words}", check=check)
+
+    refused = as_p1("create orders", check=False)
+    assert "is another device than last time" in refused.err, refused
+    assert "may differ" in as_p1("create --accept-device orders").err
+    daemon = cascade.daemons["P2"] = clone.spawn(f"{BUILD}/daemon/dmcascaded --node p1")
+    wait_until(lambda: cascade.status("P2"), 30, "the clone's daemon answers")
+    # As two machines behind one name do, they would take the session from each other.
+    wait_until(lambda: "it is in a session from" in volume(cascade, "P2", "orders")["reason"], 60,
+               "the clone is refused beside the original")
+    fio(cascade, "orders", io="512k", seed=2).wait(120)
+    assert volume(cascade, "P1", "orders")["state"] == "replicating"
+    daemon.kill(15)
+    assert daemon.wait(60) == 0
+
+    # An orderly end of the original; a clone of that; and the original writes again.
+    clone.run("dmsetup remove --force --noflush orders")
+    cascade.tool("P1", "remove orders")
+    shutil.copy(cascade.g["P1"].disk_path("orders"), clone.disk_path("ledger"))
+    clone.run("echo 3 > /proc/sys/vm/drop_caches")
+    cascade.tool("P1", "create orders")
+    fio(cascade, "orders", io="256k", seed=3).wait(120)
+    cascade.tool("P1", "remove orders")
+    before = cascade.status("H")["journal"]["received_seq"]
+    as_p1("create --accept-device orders")
+    cascade.daemons["P2"] = clone.spawn(f"{BUILD}/daemon/dmcascaded --node p1")
+    wait_until(lambda: cascade.status("P2"), 30, "the clone's daemon answers")
+    wait_until(lambda: "its disk ended in order with write" in
+               volume(cascade, "P2", "orders")["reason"], 60, "the clone is refused alone")
+    assert cascade.status("H")["journal"]["received_seq"] == before
+    clone.run("dmsetup remove --force --noflush orders; rm /dev/lab/clone")
+    cascade.tool("P1", "create orders")
+    wait_until(lambda: volume(cascade, "P1", "orders")["state"] == "replicating", 60,
+               "the original goes on")
+    assert volume(cascade, "P1", "orders")["differs"] == ""
+    cascade.tool("P1", "remove orders")
+    cascade.stop_daemons()
+
+
+def test_a_primarys_loss_of_power_under_load_is_named(cascade):
+    """P9, first half: its disk and the hub's copy may differ, and everybody is told, for good."""
+    cascade.up(daemon=QUICK)
+    fio(cascade, "orders", io="64M")
+    time.sleep(1)
+    cascade.g["P1"].kill_power()
+    del cascade.daemons["P1"]
+    cascade.g["P1"].start()
+    cascade.g["P1"].ready()
+    load_module(cascade.g["P1"])
+    cascade.configure(daemon=QUICK)
+    cascade.start_daemon("P1")
+    for _ in range(2):  # the second time after an orderly end: it stays said
+        assert "may differ" in cascade.tool("P1", "create orders").err
+        wait_until(lambda: volume(cascade, "P1", "orders")["state"] == "replicating", 60,
+                   "it goes on")
+        for node in ("P1", "H"):
+            assert "ended without order" in volume(cascade, node, "orders")["differs"]
+            assert volume(cascade, node, "orders")["generation"]
+        assert volume(cascade, "H", "ledger")["differs"] == ""
+        assert fio(cascade, "orders", io="256k", seed=2).wait(120) == 0
+        cascade.tool("P1", "remove orders")
+    shown = cascade.tool("P1", "metadata show orders").out
+    assert "closed in order" in shown and "ended without order" in shown, shown
+    assert "was not closed in order" in cascade.g["P1"].run("dmesg").out
+    cascade.tool("P2", "remove ledger")
+    cascade.stop_daemons()
+
+
+def test_an_exchanged_disk_is_named_and_left_alone(cascade):
+    """A disk behind the same path that is not the one of last time."""
+    cascade.up(daemon=QUICK)
+    primary = cascade.g["P1"]
+    cascade.tool("P1", "remove orders")
+    size = primary.run("blockdev --getsz /dev/lab/orders").out.strip()
+    primary.run(f"dmsetup create other --uuid LVM-other --table '0 {size} linear /dev/lab/orders 0' "
+                "&& dmsetup mknodes")
+    text = primary.run(f"cat {CONFIG}").out
+    primary.write_file(CONFIG, text.replace('p1 = "/dev/lab/orders"', 'p1 = "/dev/mapper/other"'))
+    before = primary.run("md5sum /dev/lab/orders").out
+    refused = cascade.tool("P1", "create orders", check=False)
+    assert refused.rc == 5 and "'dm LVM-other', it was 'serial " in refused.err, refused
+    assert primary.run("md5sum /dev/lab/orders").out == before
+    cascade.tool("P1", "create --accept-device orders")
+    cascade.tool("P1", "remove orders")
+    cascade.tool("P1", "create orders")
+    assert fio(cascade, "orders", io="64k").wait(120) == 0
+    cascade.wait_drained()
+    cascade.tool("P1", "remove orders")
+    primary.run("dmsetup remove other; rm -f /dev/mapper/other")
+    cascade.tool("P2", "remove ledger")
+    cascade.stop_daemons()
+
+
 def test_a_copy_that_is_too_small_stops_its_volume_only(cascade):
     """P12: said before the first write, on both sides; in by itself once mended."""
     cascade.configure(daemon=QUICK)
@@ -107,7 +246,7 @@ def test_a_copy_that_is_too_small_stops_its_volume_only(cascade):
             "dmsetup mknodes")
     hub.run(f"sed -i '/^disk.*ledger/s#h = \"/dev/lab/ledger\"#h = \"/dev/mapper/small\"#' {CONFIG}")
     cascade.start_daemons()
-    cascade.create()
+    cascade.create(new=True)
     wait_until(lambda: volume(cascade, "P2", "ledger")["state"] == "refused", 60, "ledger is refused")
     for node in ("P2", "H"):
         assert "the hub's copy only 33554432" in volume(cascade, node, "ledger")["reason"]
@@ -124,7 +263,6 @@ def test_a_copy_that_is_too_small_stops_its_volume_only(cascade):
     assert waits.wait(120) == 0, waits.output()
     cascade.wait_drained()
     hub.run("sync")
-    compare_images(cascade.g["P2"].disk_path("ledger"), cascade.g["H"].disk_path("ledger"), "ledger")
     cascade.compare()
     cascade.down()
     hub.run("dmsetup remove small; rm -f /dev/mapper/small")
@@ -139,7 +277,7 @@ def test_a_volume_that_one_file_lacks_waits_alone(cascade):
         cascade.g[node].write_file(CONFIG, before)
     cascade.format_journals()
     cascade.start_daemons()
-    cascade.create()
+    cascade.create(new=True)
     wait_until(lambda: volume(cascade, "P2", "ledger")["state"] != "replicating", 60, "ledger waits")
     waits = fio(cascade, "ledger", io="64k")
     runs = fio(cascade, "orders", io="512k")
@@ -165,3 +303,35 @@ def test_a_volume_that_one_file_lacks_waits_alone(cascade):
                cascade.status("H")["journal"]["received_seq"], 60, "the remote has it")
     cascade.tool("P1", "remove orders")
     cascade.stop_daemons()
+
+
+def test_a_new_volume_is_rolled_out_in_any_order(cascade):
+    """W6: whichever node gets the new file first, the old volume writes on and the new one comes."""
+    cascade.configure(daemon=QUICK)
+    full = cascade.g["H"].run(f"cat {CONFIG}").out
+    before = full[:full.index("\n[group.shop.volume.ledger]")] + full[full.index("\n[daemon]"):]
+    # Three of the six orders on each kernel, so that all are tried.
+    half = cascade.g["P1"].kernel.startswith("6.1.")
+    for order in list(itertools.permutations(("P2", "H", "R")))[half::2]:
+        for guest in cascade.g.values():
+            guest.write_file(CONFIG, before)
+        cascade.format_journals()
+        cascade.start_daemons()
+        cascade.tool("P1", "create --new --force orders")
+        runs = fio(cascade, "orders", io="1G", more="--rate_iops=200 --time_based --runtime=60")
+        waits = None
+        for node in order:
+            cascade.g[node].write_file(CONFIG, full)
+            cascade.stop_daemon(node)
+            cascade.start_daemon(node)
+            if node == "P2":
+                cascade.tool("P2", "create --new --force ledger")
+                waits = fio(cascade, "ledger", io="64k")
+        assert waits.wait(60) == 0, f"{order}: {waits.output()}"
+        assert runs.poll() is None, f"{order}: {runs.output()}"
+        runs.kill(15)
+        runs.wait(60)
+        cascade.g["P1"].write_file(CONFIG, full)
+        cascade.wait_drained()
+        cascade.compare()
+        cascade.down()

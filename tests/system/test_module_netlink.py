@@ -4,7 +4,8 @@ import json
 import signal
 
 from tests.lab.lab import wait_until
-from tests.system.module_rig import DMSETUP, SOURCES, UUID, Volume, load, ram_disk
+from tests.system.module_rig import (DMSETUP, META_SECTORS, SOURCES, TOOLS, UUID, Volume, load,
+                                     meta_disk, ram_disk)
 
 SECTORS = 64 << 11
 PROBE = f"{SOURCES}/netlink_probe.py"
@@ -90,11 +91,12 @@ def test_events_tell_of_volumes_daemons_and_links(guest):
 def test_a_list_of_many_volumes_is_whole_and_has_none_twice(guest):
     """With receives so small that the kernel has to go on in several parts."""
     load(guest)
-    backing = ram_disk(guest)
+    backing, meta = ram_disk(guest), meta_disk(guest)
     names = [f"many{n}" for n in range(MANY)]
     guest.run("\n".join(
+        f"{TOOLS}/meta_tool format {meta} {n * META_SECTORS} {UUID % (n + 256)} {SECTORS} && "
         f"{DMSETUP} create many{n} --table '0 {SECTORS} cascade {UUID % (n + 256)} {backing} 0 "
-        f"2 ring_size 1024' || exit 1" for n in range(MANY)), timeout=300)
+        f"{meta} {n * META_SECTORS} 2 ring_size 1024' || exit 1" for n in range(MANY)), timeout=300)
     try:
         *volumes, end = lines(guest.run(f"{PROBE} list 4096").out)
         assert end["parts"] > 1, "everything came in one part: the test shows nothing"

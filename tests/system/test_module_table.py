@@ -2,39 +2,50 @@
 """Table lines, status, messages, netlink and the character device's refusals, in one guest."""
 import shlex
 
-from tests.system.module_rig import (DMSETUP, TOOLS, UUID, Volume, kernel_mark, kernel_said, load,
-                                     ram_disk)
+from tests.system.module_rig import (DMSETUP, META_SECTORS, TOOLS, UUID, Volume, kernel_mark,
+                                     kernel_said, load, meta_disk, ram_disk)
 
 SECTORS = 64 << 11
 ME = UUID % 1
+DATA = f"{ME} /dev/ram0 0"
+META = f"/dev/ram2 {META_SECTORS}"
 
 # (what follows "0 <sectors> cascade", what the kernel log must say)
 BAD_LINES = [
     ("", r"[Tt]oo few|Needs"),
     (f"{ME} /dev/ram0", r"[Tt]oo few|Needs"),
-    ("not-a-uuid /dev/ram0 0", r"UUID must be"),
-    (f"{ME[:-1]} /dev/ram0 0", r"UUID must be"),
-    ("00000000-0000-0000-0000-000000000000 /dev/ram0 0", r"not.* all zero"),
-    (f"{ME} /dev/nowhere 0", r"[Bb]acking device"),
-    (f"{ME} /dev/ram0 minus", r"[Oo]ffset must be"),
-    (f"{ME} /dev/ram0 -8", r"[Oo]ffset must be"),
-    (f"{ME} /dev/ram0 8", r"too small|smaller"),
-    (f"{ME} /dev/ram0 18446744073709551608", r"too small|smaller|[Oo]ffset must be"),
-    (f"{ME} /dev/ram0 0 x", r"number"),
-    (f"{ME} /dev/ram0 0 1 send_order", r"pairs"),
-    (f"{ME} /dev/ram0 0 4 send_order parallel", r"number"),
-    (f"{ME} /dev/ram0 0 2 send_order parallel hub_ack sync", r"number"),
-    (f"{ME} /dev/ram0 0 2 send_order sideways", r"send_order must be parallel or local-first"),
-    (f"{ME} /dev/ram0 0 2 hub_ack maybe", r"hub_ack must be sync or memory-sync"),
-    (f"{ME} /dev/ram0 0 2 ring_size 1000", r"ring_size must be a power of two"),
-    (f"{ME} /dev/ram0 0 2 ring_size 512", r"ring_size must be a power of two"),
-    (f"{ME} /dev/ram0 0 2 ring_size 2097152", r"ring_size must be a power of two"),
-    (f"{ME} /dev/ram0 0 2 fence_level never", r"not supported by this version"),
-    (f"{ME} /dev/ram0 0 2 fence_level status", r"not supported by this version"),
-    (f"{ME} /dev/ram0 0 2 fence_level sometimes", r"fence_level must be data"),
-    (f"{ME} /dev/ram0 0 2 on_fence io-error", r"not supported by this version"),
-    (f"{ME} /dev/ram0 0 2 on_fence explode", r"on_fence must be suspend-io"),
-    (f"{ME} /dev/ram0 0 2 colour blue", r"[Uu]nknown (argument|option)"),
+    (DATA, r"[Tt]oo few.*metadata device"),
+    (f"not-a-uuid /dev/ram0 0 {META}", r"UUID must be"),
+    (f"{ME[:-1]} /dev/ram0 0 {META}", r"UUID must be"),
+    (f"00000000-0000-0000-0000-000000000000 /dev/ram0 0 {META}", r"not.* all zero"),
+    (f"{ME} /dev/nowhere 0 {META}", r"[Bb]acking device"),
+    (f"{ME} /dev/ram0 minus {META}", r"[Oo]ffset must be"),
+    (f"{ME} /dev/ram0 -8 {META}", r"[Oo]ffset must be"),
+    (f"{ME} /dev/ram0 8 {META}", r"too small|smaller"),
+    (f"{ME} /dev/ram0 18446744073709551608 {META}", r"too small|smaller|[Oo]ffset must be"),
+    (f"{DATA} /dev/nowhere 0", r"Metadata device cannot be opened"),
+    (f"{DATA} /dev/ram2 -8", r"[Oo]ffset must be"),
+    (f"{DATA} /dev/ram2 7", r"multiple of 8"),
+    (f"{DATA} /dev/ram2 18446744073709551608", r"Metadata device is too small"),
+    (f"{DATA} /dev/ram1 0", r"No whole metadata area there; 'dmcascade create --new'"),
+    (f"{DATA} /dev/ram2 {2 * META_SECTORS}", r"Metadata area is of another volume"),
+    (f"{DATA} /dev/ram2 {3 * META_SECTORS}", r"Volume is shorter than its metadata area says"),
+    (f"{DATA} /dev/ram0 {SECTORS - META_SECTORS}", r"Metadata area and volume overlap"),
+    (f"{DATA} {META} x", r"number"),
+    (f"{DATA} {META} 1 send_order", r"pairs"),
+    (f"{DATA} {META} 4 send_order parallel", r"number"),
+    (f"{DATA} {META} 2 send_order parallel hub_ack sync", r"number"),
+    (f"{DATA} {META} 2 send_order sideways", r"send_order must be parallel or local-first"),
+    (f"{DATA} {META} 2 hub_ack maybe", r"hub_ack must be sync or memory-sync"),
+    (f"{DATA} {META} 2 ring_size 1000", r"ring_size must be a power of two"),
+    (f"{DATA} {META} 2 ring_size 512", r"ring_size must be a power of two"),
+    (f"{DATA} {META} 2 ring_size 2097152", r"ring_size must be a power of two"),
+    (f"{DATA} {META} 2 fence_level never", r"not supported by this version"),
+    (f"{DATA} {META} 2 fence_level status", r"not supported by this version"),
+    (f"{DATA} {META} 2 fence_level sometimes", r"fence_level must be data"),
+    (f"{DATA} {META} 2 on_fence io-error", r"not supported by this version"),
+    (f"{DATA} {META} 2 on_fence explode", r"on_fence must be suspend-io"),
+    (f"{DATA} {META} 2 colour blue", r"[Uu]nknown (argument|option)"),
 ]
 
 GOOD_OPTIONS = ["", "send_order local-first", "hub_ack memory-sync", "ring_size 1024",
@@ -52,7 +63,10 @@ def refused(guest, name, table):
 
 def test_bad_table_lines_are_refused_with_a_reason(guest):
     load(guest)
-    ram_disk(guest)
+    disk = meta_disk(guest)
+    for place, uuid, sectors in ((1, ME, SECTORS), (2, UUID % 2, SECTORS), (3, ME, SECTORS + 8)):
+        guest.run(f"{TOOLS}/meta_tool format {disk} {place * META_SECTORS} {uuid} {sectors}")
+    guest.run(f"{TOOLS}/meta_tool format /dev/ram0 {SECTORS - META_SECTORS} {ME} {SECTORS}")
     for words, reason in BAD_LINES:
         mark = kernel_mark(guest)
         refused(guest, "bad", f"0 {SECTORS} cascade {words}")
@@ -64,8 +78,10 @@ def test_two_lines_of_one_volume_in_a_table_are_refused(guest):
     load(guest)
     backing = ram_disk(guest)
     half = SECTORS // 2
-    r = guest.run(f"printf '0 {half} cascade {ME} {backing} 0\\n"
-                  f"{half} {half} cascade {ME} {backing} {half}\\n' | {DMSETUP} create bad",
+    guest.run(f"{TOOLS}/meta_tool format {meta_disk(guest)} {META_SECTORS} {ME} {half}")
+    r = guest.run(f"printf '0 {half} cascade {ME} {backing} 0 {META}\\n"
+                  f"{half} {half} cascade {ME} {backing} {half} {META}\\n' | "
+                  f"{DMSETUP} create bad",
                   check=False)
     if r.rc == 0:
         guest.run(f"{DMSETUP} remove bad")
@@ -112,11 +128,22 @@ def test_a_reload_cannot_change_the_ring(guest):
                                  "ring_size cannot be changed")
 
 
+def test_a_reload_cannot_move_the_metadata_area(guest):
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        guest.run(f"{TOOLS}/meta_tool format {meta_disk(guest)} {9 * META_SECTORS} {v.uuid} {SECTORS}")
+        mark, place = kernel_mark(guest), v.meta
+        v.meta = f"/dev/ram2 {9 * META_SECTORS}"
+        assert v.dm(f"load {v.name} --table {shlex.quote(v.table())}", check=False).rc != 0
+        v.meta = place
+        kernel_said(guest, mark, "metadata area cannot be moved by a reload")
+
+
 def test_one_volume_uuid_on_two_devices_is_refused(guest):
     """I5, one host: a second device with the UUID must not come alive."""
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v:
-        refused(guest, "twin", f"0 {SECTORS} cascade {v.uuid} /dev/ram1 0")
+        refused(guest, "twin", f"0 {SECTORS} cascade {v.uuid} /dev/ram1 0 {v.meta}")
         assert v.status().daemon == "absent"
 
 

@@ -2,6 +2,7 @@
 //
 // create, remove, table: mapped devices of this node's volumes.
 #include "lib/dm/device.hpp"
+#include "tools/area.hpp"
 #include "tools/command.hpp"
 
 #include <fmt/format.h>
@@ -17,6 +18,9 @@ namespace {
 struct Chosen {
   std::vector<std::string> names;
   bool all = false;
+  bool make_new = false;       // create: with a new metadata area
+  bool accept_device = false;  // create: the devices are others, and that is right
+  bool force = false;
 };
 
 using Volume = std::pair<const GroupConfig*, const VolumeConfig*>;
@@ -53,20 +57,29 @@ bool same_table(const std::string& there, const Uuid& uuid) {
   return there.find(fmt::format("cascade {} ", to_text(uuid))) != std::string::npos;
 }
 
+std::string table_line(const Volume& v, const meta::Place& place) {
+  return fmt::format("0 {} {} {}", place.volume_bytes / 512, dm::target_type,
+                     dm::table_params(*v.first, *v.second, place));
+}
+
 /// What create would make, as the kernel would print it.
-Result<std::string> wanted_table(const Volume& v, std::uint64_t sectors) {
-  const std::string& path = v.second->disk.at(v.second->primary);
-  auto number = dm::device_number(path);
-  if (!number) return number.error();
-  std::string params = dm::table_params(*v.first, *v.second);
-  params.replace(params.find(path), path.size(), *number);
-  return fmt::format("0 {} {} {}", sectors, dm::target_type, params);
+Result<std::string> wanted_table(const Volume& v, const meta::Place& place) {
+  std::string line = table_line(v, place);
+  std::size_t at = 0;
+  for (const std::string& path : {v.second->disk.at(v.second->primary), place.device}) {
+    auto number = dm::device_number(path);
+    if (!number) return number.error();
+    at = line.find(path, at);
+    line.replace(at, path.size(), *number);
+    at += number->size();
+  }
+  return line;
 }
 
 /// The device is there: with the table of the file, or with another one that somebody has to apply.
-Result<void> compare_table(const Volume& v, const std::string& there, std::uint64_t sectors) {
+Result<void> compare_table(const Volume& v, const std::string& there, const meta::Place& place) {
   const std::string& name = v.second->name;
-  auto wanted = wanted_table(v, sectors);
+  auto wanted = wanted_table(v, place);
   if (!wanted) return wanted.error();
   if (there != *wanted)
     return Error{
@@ -80,7 +93,41 @@ Result<void> compare_table(const Volume& v, const std::string& there, std::uint6
   return {};
 }
 
-Result<void> create_one(const Volume& v) {
+/// The area of a volume that is to be created, or why it can't be.
+Result<meta::Area> usable_area(const Volume& v, const meta::Place& place, const Chosen& chosen) {
+  const VolumeConfig& volume = *v.second;
+  if (chosen.make_new) {
+    if (auto made = make_area(volume, place, chosen.force); !made) return made.error();
+    fmt::print("{}: new metadata area on {}\n", volume.name, place.device);
+  }
+  auto area = meta::read_area(place, volume.uuid);
+  if (!area && area.error().code == Errc::not_found)
+    return Error{area.error().code,
+                 fmt::format("{}; if nobody has written this volume yet, 'dmcascade create --new "
+                             "{}' begins its history",
+                             area.error().text, volume.name)};
+  if (!area) return area;
+  if (place.volume_bytes < area->volume_bytes || place.area_bytes > area->area_bytes)
+    return Error{Errc::refused,
+                 fmt::format("its metadata area is for a volume of {} bytes, the devices give {}; "
+                             "bring the device back to its size, or begin anew (dmcascade(8))",
+                             area->volume_bytes, place.volume_bytes)};
+  if (chosen.accept_device) return accept_devices(volume, place, *area);
+  if (auto same = same_devices(volume, *area); !same) return same.error();
+  return area;
+}
+
+void warn_of_differences(const std::string& name, const meta::Area& area) {
+  const std::uint32_t differs = area.differs | (area.clean ? 0 : CASCADE_DIFFERS_UNCLEAN);
+  if (differs != 0)
+    fmt::print(
+        stderr,
+        "dmcascade: warning: {}: it and the hub's copy may differ: {}; compare them, or begin "
+        "anew (dmcascade(8))\n",
+        name, meta::differs_text(differs));
+}
+
+Result<void> create_one(const Volume& v, const Chosen& chosen) {
   const auto& [group, volume] = v;
   auto there = dm::read_table(volume->name);
   if (!there) return there.error();
@@ -88,18 +135,24 @@ Result<void> create_one(const Volume& v) {
     return Error{Errc::refused, fmt::format("{}: a mapped device of that name exists with another "
                                             "table: {}",
                                             volume->name, **there)};
-  auto sectors = dm::device_sectors(volume->disk.at(volume->primary));
-  if (!sectors)
-    return Error{sectors.error().code, fmt::format("{}: {}", volume->name, sectors.error().text)};
-  if (*there) return compare_table(v, **there, *sectors);
-  auto created =
-      dm::create(volume->name, volume->uuid, *sectors, dm::table_params(*group, *volume));
+  const auto place = dm::place_of(*volume);
+  if (!place) return about(*volume, place.error());
+  if (*there && chosen.make_new)
+    return Error{Errc::refused, fmt::format("{0}: is there; remove it before you make it new: "
+                                            "dmcascade remove {0}",
+                                            volume->name)};
+  if (*there) return compare_table(v, **there, *place);
+  const auto area = usable_area(v, *place, chosen);
+  if (!area) return about(*volume, area.error());
+  auto created = dm::create(volume->name, volume->uuid, place->volume_bytes / 512,
+                            dm::table_params(*group, *volume, *place));
   if (!created) return created;
   fmt::print("{}: created /dev/mapper/{}\n", volume->name, volume->name);
+  warn_of_differences(volume->name, *area);
   return {};
 }
 
-Result<void> remove_one(const Volume& v) {
+Result<void> remove_one(const Volume& v, const Chosen&) {
   const std::string& name = v.second->name;
   auto there = dm::read_table(name);
   if (!there) return there.error();
@@ -115,7 +168,8 @@ Result<void> remove_one(const Volume& v) {
   return removed;
 }
 
-int for_each(const Options& options, const Chosen& chosen, Result<void> (*act)(const Volume&)) {
+int for_each(const Options& options, const Chosen& chosen,
+             Result<void> (*act)(const Volume&, const Chosen&)) {
   int code = exit_ok;
   if (chosen.names.empty() && !chosen.all)
     return complain(options, Error{Errc::invalid, "name a VOLUME or --all"}, exit_usage);
@@ -125,7 +179,7 @@ int for_each(const Options& options, const Chosen& chosen, Result<void> (*act)(c
   auto volumes = choose(*loaded, chosen);
   if (!volumes) return complain(options, volumes.error());
   for (const Volume& volume : *volumes)
-    if (auto done = act(volume); !done) code = complain(options, done.error());
+    if (auto done = act(volume, chosen); !done) code = complain(options, done.error());
   return code;
 }
 
@@ -135,10 +189,9 @@ int print_table(const Options& options, const std::string& name) {
   if (!loaded) return code;
   auto volumes = choose(*loaded, {{name}});
   if (!volumes) return complain(options, volumes.error());
-  const auto& [group, volume] = volumes->front();
-  auto sectors = dm::device_sectors(volume->disk.at(volume->primary));
-  if (!sectors) return complain(options, sectors.error());
-  fmt::print("0 {} {} {}\n", *sectors, dm::target_type, dm::table_params(*group, *volume));
+  const auto place = dm::place_of(*volumes->front().second);
+  if (!place) return complain(options, place.error());
+  fmt::print("{}\n", table_line(volumes->front(), *place));
   return exit_ok;
 }
 
@@ -155,6 +208,13 @@ void add_create(CLI::App& app, const Options& options, Action& action) {
   auto chosen = std::make_shared<Chosen>();
   CLI::App* command = app.add_subcommand("create", "Create the mapped devices of volumes");
   add_choice(*command, *chosen);
+  command->add_flag(
+      "--new", chosen->make_new,
+      "With a new metadata area, which begins the volume's history: only if the hub's "
+      "and the remote's copies have the same content");
+  command->add_flag("--force", chosen->force, "--new: even where something is");
+  command->add_flag("--accept-device", chosen->accept_device,
+                    "The volume's content was moved to other devices, and that is right");
   command->final_callback([&, chosen] {
     action = [&options, chosen] { return for_each(options, *chosen, create_one); };
   });

@@ -63,8 +63,11 @@ Result<void> show_group(const GroupConfig& group, const std::string& node, const
              sb->generation);
   if (sb->follower != nobody) fmt::print("  followed by journal {}\n", to_text(sb->follower));
   for (const auto& volume : sb->volumes)
-    fmt::print("  volume {}: write {}{}\n", name_of(group, volume.uuid), volume.volume_seq,
-               volume.incarnation == nobody ? "" : " of ring " + to_text(volume.incarnation));
+    fmt::print(
+        "  volume {}: write {}{}{}\n", name_of(group, volume.uuid), volume.volume_seq,
+        volume.source.generation == nobody ? ""
+                                           : " of generation " + to_text(volume.source.generation),
+        volume.source.incarnation == nobody ? "" : ", ring " + to_text(volume.source.incarnation));
   return {};
 }
 

@@ -48,11 +48,22 @@ std::string volumes_table(const api::Group& group) {
     const auto last = volume.ring ? std::optional(volume.ring->published) : volume.received_seq;
     rows.push_back({volume.name, volume.role, volume.primary,
                     volume.size_bytes == 0 ? "-" : human_bytes(volume.size_bytes), volume.state,
-                    last ? std::to_string(*last) : "-", unstored(volume), or_dash(volume.reason)});
+                    last ? std::to_string(*last) : "-", unstored(volume),
+                    or_dash(volume.generation.substr(0, 8)), or_dash(volume.reason)});
   }
-  return render_table(
-      {"  VOLUME", "ROLE", "PRIMARY", ">SIZE", "STATE", ">LAST WRITE", ">NOT STORED", "REASON"},
-      rows);
+  return render_table({"  VOLUME", "ROLE", "PRIMARY", ">SIZE", "STATE", ">LAST WRITE",
+                       ">NOT STORED", "GENERATION", "REASON"},
+                      rows);
+}
+
+/// What stays wrong although everything runs.
+std::string differs_lines(const api::Group& group) {
+  std::string out;
+  for (const auto& volume : group.volumes)
+    if (!volume.differs.empty())
+      out += fmt::format("  {}: primary and hub may differ: {}; compare them, or begin anew\n",
+                         volume.name, volume.differs);
+  return out;
 }
 
 std::string journal_lines(const api::Group& group) {
@@ -80,7 +91,7 @@ std::string render(const api::StatusReport& report, const std::vector<std::strin
         "\ngroup {}  this node: {}  send-order {}  hub-ack {}  ship {}  remote-ack {}\n",
         group.name, fmt::join(group.roles, ", "), group.send_order, group.hub_ack, group.ship,
         group.remote_ack);
-    out += volumes_table(group) + links_table(group) + journal_lines(group);
+    out += volumes_table(group) + differs_lines(group) + links_table(group) + journal_lines(group);
   }
   return out;
 }

@@ -31,11 +31,15 @@ StatusReport a_report() {
              1 << 20,
              {},
              7,
-             6};
+             6,
+             "1c3e5f70-9b1d-4c68-8a4e-3d2b1a0f9e8d",
+             ""};
   Volume primary = hub;
   primary.role = "primary";
   primary.received_seq = primary.stored_seq = std::nullopt;
   primary.ring = Ring{"attached", 9, 8, 7, 6};
+  primary.differs = "a local write failed";
+  primary.local_errors = 2;
   group.volumes = {hub, primary};
   group.journal = Journal{"/dev/j", "ok", "", 1 << 24, 4096, 7, 6, 5, 4};
   group.remote = RemoteLag{5, 4, 2, 8192, 1.5};

@@ -29,6 +29,7 @@ uuid = "0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002"
 primary = "p1"
 disk = { p1 = "/dev/o", h = "/dev/o", r = "/dev/o" }
 ring-size = "16MiB"
+meta = "internal"
 [daemon]
 heartbeat = "200ms"
 )";
@@ -54,6 +55,10 @@ TEST(Config, IsReadWhole) {
   EXPECT_EQ(group.hub_ack, AckWhen::memory_sync);
   EXPECT_EQ(group.ship, ShipWhen::stored);
   EXPECT_EQ(group.volumes.front().ring_bytes, 16u << 20);
+  EXPECT_EQ(group.volumes.front().meta, "");
+  const auto own = parse_config(with("\"internal\"", "{ p1 = \"/dev/m\" }"), "c.toml");
+  ASSERT_TRUE(own) << own.error().text;
+  EXPECT_EQ(own->groups.front().volumes.front().meta, "/dev/m");
   EXPECT_EQ(config->daemon.heartbeat, std::chrono::milliseconds(200));
 }
 
@@ -92,12 +97,16 @@ TEST(Config, WhatIsWrongIsNamedWithItsPlace) {
       {"16MiB", "15MiB", "c.toml:19:", "power of two"},
       {"16MiB", "512KiB", "c.toml:19:", "from 1 MiB to 64 MiB"},
       {"16MiB", "many", "c.toml:19:", "a size like"},
-      {"200ms", "fast", "c.toml:21:", "a duration like"},
+      {"meta = \"internal\"", "", "c.toml:15:", "lacks 'meta'"},
+      {"\"internal\"", "\"external\"", "c.toml:20:", "must be \"internal\" or a table like"},
+      {"\"internal\"", "{ h = \"/dev/m\" }", "c.toml:20:", "keeps none; remove it"},
+      {"\"internal\"", "{ p1 = \"/dev/o\" }", "c.toml:", "same device /dev/o on p1"},
+      {"200ms", "fast", "c.toml:22:", "a duration like"},
       {"200ms", "9s", "c.toml:", "at least twice 'heartbeat'"},
       {"0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002", "6b6f0c1e-7d7a-4f3e-9a55-0a4f6ea0b001",
        "c.toml:", "have the same UUID"},
       {"0b9c6f0e-5c1d", "0b9c6f0e-5c1", "c.toml:16:", "is not a UUID"},
-      {"[daemon]", "[deamon]", "c.toml:20:", "did you mean 'daemon'?"},
+      {"[daemon]", "[deamon]", "c.toml:21:", "did you mean 'daemon'?"},
   };
   for (const Wrong& wrong : table) {
     const std::string text = refusal(with(wrong.from, wrong.to));

@@ -56,6 +56,10 @@ TEST(Frame, HelloCarriesWhatIdentifiesAStream) {
   hello.streams[1].generation = volume_b;
   hello.streams[1].incarnation = group;
   hello.streams[1].hub_ack = 2;
+  hello.streams[1].differs = 3;
+  hello.streams[1].clean = true;
+  hello.streams[1].end_seq = 77;
+  hello.streams[1].journal = volume_a;
   const Bytes frame = encode_hello(hello, 0);
   const auto back = decode_hello(*check_header(head_of(frame)), body_of(frame));
   ASSERT_TRUE(back) << back.error().text;
@@ -68,6 +72,10 @@ TEST(Frame, HelloCarriesWhatIdentifiesAStream) {
   EXPECT_EQ(volume.generation, volume_b);
   EXPECT_EQ(volume.incarnation, group);
   EXPECT_EQ(volume.hub_ack, 2);
+  EXPECT_EQ(volume.differs, 3);
+  EXPECT_TRUE(volume.clean && !volume.numbered);
+  EXPECT_EQ(volume.end_seq, 77u);
+  EXPECT_EQ(volume.journal, volume_a);
 }
 
 /// A hello of a later minor version: changed head, `added` bytes more at head and entries.

@@ -56,7 +56,7 @@ TEST(SuperblockFormat, ComesBackAsItWas) {
   EXPECT_FALSE(back->clean);
   ASSERT_EQ(back->volumes.size(), 2u);
   EXPECT_EQ(back->volumes[1].volume_seq, 600u);
-  EXPECT_EQ(back->volumes[1].incarnation, group);
+  EXPECT_EQ(back->volumes[1].source, sb.volumes[1].source);
   EXPECT_EQ(back->stored_seq, 1350u);
   EXPECT_EQ(back->tail_history, 0x1122334455667788u);
   EXPECT_EQ(back->follower, volume_b);

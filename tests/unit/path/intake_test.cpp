@@ -229,8 +229,73 @@ TEST_F(HubIntake, TakesNoRingUpAgainAfterItHasGoneOnWithAnother) {
   run->put(1);
   ASSERT_TRUE(run->stop_in_order());
   RunningJournal again(world, disk);
-  EXPECT_EQ(again.journal.incarnation(volume_a), clone.streams[0].incarnation) << "over a restart";
+  EXPECT_EQ(again.journal.source(volume_a).incarnation, clone.streams[0].incarnation)
+      << "over a restart";
   EXPECT_TRUE(again.stop_in_order());
+}
+
+/// As a volume comes whose metadata area says that its last ring ended there.
+Hello ended(std::uint64_t end_seq, bool clean = true) {
+  Hello h{group, "p1", SessionKind::mirror, {}};
+  Hello::Stream stream{volume_a};
+  stream.fresh = true;
+  stream.generation = volume_b;
+  stream.numbered = true;
+  stream.clean = clean;
+  stream.end_seq = end_seq;
+  h.streams.push_back(stream);
+  return h;
+}
+
+// P8 without numbers that give it away: a clone that comes alone, after an orderly end of both.
+TEST_F(HubIntake, TakesNoDiskThatEndedInOrderBeforeTheHubDid) {
+  EXPECT_EQ(refusal_of(ended(0)), "");
+  run->put(3);
+  volumes.emplace(config, run->journal);
+  volumes->load([](const Uuid&) { return CopyShape{copy_bytes, 512}; });
+  EXPECT_THAT(refusal_of(ended(2)), HasSubstr("ended in order with write 2, but the hub holds "
+                                              "writes through 3"));
+  EXPECT_EQ(refusal_of(ended(3)), "") << "the original";
+}
+
+TEST_F(HubIntake, TakesNoDiskThatHasWritesTheHubHasLost) {
+  EXPECT_EQ(refusal_of(ended(0)), "");
+  for (const bool clean : {true, false})
+    EXPECT_THAT(refusal_of(ended(7, clean)),
+                HasSubstr("its disk has writes through 7, the hub only "
+                          "through 0: the hub has lost writes"));
+}
+
+TEST_F(HubIntake, GoesOnAfterAnUncleanEndAndSaysSo) {
+  EXPECT_EQ(refusal_of(ended(0)), "");
+  run->put(4);
+  volumes.emplace(config, run->journal);
+  volumes->load([](const Uuid&) { return CopyShape{copy_bytes, 512}; });
+  Hello h = ended(1, false);
+  h.streams[0].differs = CASCADE_DIFFERS_UNCLEAN;
+  EXPECT_EQ(refusal_of(h), "");
+  EXPECT_EQ(volumes->find(volume_a)->differs, unsigned{CASCADE_DIFFERS_UNCLEAN});
+}
+
+TEST_F(HubIntake, TakesNoOtherGenerationOfAVolume) {
+  EXPECT_EQ(refusal_of(ended(0)), "");
+  Hello other = ended(0);
+  other.streams[0].generation = group;
+  EXPECT_THAT(refusal_of(other),
+              HasSubstr("is of generation 6b6f0c1e, the hub's copy of 0b9c6f0e"));
+  run->put(1);
+  ASSERT_TRUE(run->stop_in_order());
+  RunningJournal again(world, disk);
+  EXPECT_EQ(again.journal.source(volume_a).generation, volume_b) << "over a restart";
+  EXPECT_TRUE(again.stop_in_order());
+}
+
+TEST_F(HubIntake, TakesNoVolumeThatWasWithAnotherJournal) {
+  Hello h = ended(0);
+  h.streams[0].journal = group;
+  EXPECT_THAT(refusal_of(h), HasSubstr("last with the hub's journal 6b6f0c1e, this is"));
+  h.streams[0].journal = run->journal.id();
+  EXPECT_EQ(refusal_of(h), "");
 }
 
 TEST_F(HubIntake, TellsTheRemoteOfItsVolumesAndOfThoseThatLeave) {

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The metadata area of a volume (uapi/dm_cascade_meta.h): says of which history the disk is, and
+ * whether its last ring ended in order.
+ *
+ * On disk the area is not clean before the first write of a ring; it is clean, with the last number,
+ * once the device is suspended with everything stored. So after a crash it is not.
+ */
+#include "cascade.h"
+
+#include <linux/blkdev.h>
+#include <linux/crc32c.h>
+#include <linux/ktime.h>
+#include <linux/log2.h>
+
+#define SUPER_SECTORS (CASCADE_META_SUPER_BYTES >> SECTOR_SHIFT)
+
+/* ---- one copy */
+
+static int transfer(struct cascade_target *t, u64 counter, void *page, blk_opf_t opf)
+{
+	struct bio_vec vec;
+	struct bio bio;
+	int r;
+
+	bio_init(&bio, t->meta_dev->bdev, &vec, 1, opf);
+	bio.bi_iter.bi_sector = t->meta_start + (counter & 1) * SUPER_SECTORS;
+	__bio_add_page(&bio, virt_to_page(page), CASCADE_META_SUPER_BYTES, 0);
+	r = submit_bio_wait(&bio);
+	bio_uninit(&bio);
+	return r;
+}
+
+static __le32 checksum(struct cascade_meta_super *super)
+{
+	__le32 kept = super->crc;
+	u32 crc;
+
+	super->crc = 0;
+	crc = ~crc32c(~0U, super, sizeof(*super));
+	super->crc = kept;
+	return cpu_to_le32(crc);
+}
+
+static bool whole(struct cascade_meta_super *super)
+{
+	return super->magic == cpu_to_le64(CASCADE_META_MAGIC) && super->crc == checksum(super);
+}
+
+/* ---- reading */
+
+/* Into @super the newest copy that is whole; @other is room for the second one. */
+static char *read_newest(struct cascade_target *t, struct cascade_meta_super *super,
+			 struct cascade_meta_super *other)
+{
+	bool first, second;
+
+	if (transfer(t, 0, super, REQ_OP_READ | REQ_SYNC) ||
+	    transfer(t, 1, other, REQ_OP_READ | REQ_SYNC))
+		return "Metadata area cannot be read";
+	first = whole(super);
+	second = whole(other);
+	if (!first && !second)
+		return "No whole metadata area there; 'dmcascade create --new' makes one";
+	if (!first || (second && le64_to_cpu(other->counter) > le64_to_cpu(super->counter)))
+		memcpy(super, other, sizeof(*super));
+	return NULL;
+}
+
+/* The longest volume whose bitmap the area has room for. */
+static sector_t room(const struct cascade_meta_super *super)
+{
+	u64 area = le64_to_cpu(super->area_bytes);
+	u32 offset = le32_to_cpu(super->bitmap_offset);
+
+	if (area < offset)
+		return 0;
+	return (area - offset) / CASCADE_META_BITMAP_BLOCK * CASCADE_META_BITS_PER_BLOCK *
+	       le32_to_cpu(super->region_sectors);
+}
+
+static char *check_super(struct cascade_target *t, const struct cascade_meta_super *super)
+{
+	u32 generations = le32_to_cpu(super->generations);
+
+	if (le16_to_cpu(super->major) != CASCADE_META_MAJOR)
+		return "Metadata area has another format than this module";
+	if (le64_to_cpu(super->required) & ~CASCADE_META_REQUIRED_KNOWN)
+		return "Metadata area needs a newer module";
+	if (memcmp(super->volume, &t->options.uuid, CASCADE_UUID_BYTES))
+		return "Metadata area is of another volume";
+	if (t->ti->len < le64_to_cpu(super->sectors))
+		return "Volume is shorter than its metadata area says";
+	if (t->ti->len > room(super))
+		return "Metadata area has no room for a volume of this length";
+	if (!generations || generations > CASCADE_META_GENERATIONS)
+		return "Metadata area has no generation";
+	return NULL;
+}
+
+static char *check_place(struct cascade_target *t, const struct cascade_meta_super *super)
+{
+	sector_t sectors = le64_to_cpu(super->area_bytes) >> SECTOR_SHIFT;
+	sector_t device = bdev_nr_sectors(t->meta_dev->bdev);
+
+	if (sectors > device || t->meta_start > device - sectors)
+		return "Metadata device is too small for offset and area";
+	if (t->meta_dev->bdev->bd_dev == t->dev->bdev->bd_dev &&
+	    t->meta_start < t->start + t->ti->len && t->start < t->meta_start + sectors)
+		return "Metadata area and volume overlap";
+	return NULL;
+}
+
+/* What is wrong with the area of @t; NULL if nothing is. @super gets it. */
+static char *read_area(struct cascade_target *t, struct cascade_meta_super *super)
+{
+	struct cascade_meta_super *other;
+	char *wrong;
+
+	if (t->meta_start & (SUPER_SECTORS - 1))
+		return "Metadata offset must be a multiple of 8 sectors";
+	if (t->meta_start + 2 * SUPER_SECTORS > bdev_nr_sectors(t->meta_dev->bdev))
+		return "Metadata device is too small for offset and area";
+	if (bdev_logical_block_size(t->meta_dev->bdev) > CASCADE_META_SUPER_BYTES)
+		return "Metadata device has logical blocks of more than 4096 bytes";
+	other = (void *)__get_free_page(GFP_KERNEL);
+	if (!other)
+		return "Not enough memory";
+	wrong = read_newest(t, super, other);
+	free_page((unsigned long)other);
+	if (!wrong)
+		wrong = check_super(t, super);
+	if (!wrong)
+		wrong = check_place(t, super);
+	return wrong;
+}
+
+int cascade_meta_check(struct cascade_target *t)
+{
+	struct cascade_meta_super *super = (void *)__get_free_page(GFP_KERNEL);
+
+	if (!super) {
+		t->ti->error = "Not enough memory";
+		return -ENOMEM;
+	}
+	t->ti->error = read_area(t, super);
+	free_page((unsigned long)super);
+	return t->ti->error ? -EINVAL : 0;
+}
+
+/* ---- writing; meta_mutex held */
+
+/* The next superblock, stable when this returns. */
+static int write_super(struct cascade_target *t)
+{
+	struct cascade_volume *v = t->v;
+	struct cascade_meta_super *super = v->meta;
+	int r;
+
+	BUILD_BUG_ON(sizeof(*super) != CASCADE_META_SUPER_BYTES);
+	BUILD_BUG_ON(offsetof(struct cascade_meta_super, end_seq) != 104);
+	BUILD_BUG_ON(offsetof(struct cascade_meta_super, generations) != 408);
+	BUILD_BUG_ON(CASCADE_META_SUPER_BYTES > PAGE_SIZE);
+
+	lockdep_assert_held(&v->meta_mutex);
+	spin_lock_irq(&v->lock);
+	super->differs = cpu_to_le32(v->differs);
+	super->local_errors = cpu_to_le64(v->local_errors);
+	spin_unlock_irq(&v->lock);
+	le64_add_cpu(&super->counter, 1);
+	super->written_ns = cpu_to_le64(ktime_get_real_ns());
+	super->crc = checksum(super);
+	r = transfer(t, le64_to_cpu(super->counter), super,
+		     REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_PREFLUSH | REQ_FUA);
+	if (r)
+		DMERR("%s: cannot write the metadata area on %s: error %d", v->name,
+		      t->meta_dev->name, r);
+	return r;
+}
+
+static void set_flags(struct cascade_meta_super *super, u32 set, u32 clear)
+{
+	super->flags = cpu_to_le32((le32_to_cpu(super->flags) & ~clear) | set);
+}
+
+/* What the area says of the time before this ring. */
+static void learn(struct cascade_volume *v)
+{
+	struct cascade_meta_super *super = v->meta;
+
+	spin_lock_irq(&v->lock);
+	v->was_clean = le32_to_cpu(super->flags) & CASCADE_META_CLEAN;
+	v->was_numbered = le32_to_cpu(super->flags) & CASCADE_META_NUMBERED;
+	v->end_seq = le64_to_cpu(super->end_seq);
+	v->local_errors = le64_to_cpu(super->local_errors);
+	v->differs = le32_to_cpu(super->differs);
+	if (!v->was_clean)
+		v->differs |= CASCADE_DIFFERS_UNCLEAN;
+	cascade_ring_tell(v);
+	import_uuid(&v->generation, super->generation[0].id);
+	import_uuid(&v->journal, super->journal);
+	spin_unlock_irq(&v->lock);
+}
+
+int cascade_meta_open(struct cascade_target *t)
+{
+	struct cascade_volume *v = t->v;
+	char *wrong;
+
+	lockdep_assert_held(&v->meta_mutex);
+	if (!v->meta_known) {
+		wrong = read_area(t, v->meta);
+		if (wrong) {
+			DMERR("%s: %s", t->meta_dev->name, wrong);
+			return -EINVAL;
+		}
+		learn(v);
+		v->meta_known = true;
+		if (!v->was_clean)
+			DMWARN("%s: the volume was not closed in order: its copies may differ",
+			       t->dev->name);
+	}
+	set_flags(v->meta, 0, CASCADE_META_CLEAN);
+	export_uuid(v->meta->incarnation, &v->incarnation);
+	v->meta->sectors = cpu_to_le64(t->ti->len);
+	return write_super(t);
+}
+
+/* Whether everything that was ever written is stored at the hub. Nothing is on its way any more. */
+static bool ended_in_order(struct cascade_volume *v, u64 *end)
+{
+	bool quiet;
+
+	spin_lock_irq(&v->lock);
+	*end = v->started ? v->stored : v->end_seq;
+	quiet = v->started ? v->stored == v->reserved && v->released == v->reserved : v->was_clean;
+	spin_unlock_irq(&v->lock);
+	return quiet;
+}
+
+void cascade_meta_close(struct cascade_target *t)
+{
+	struct cascade_volume *v = t->v;
+	u64 end;
+
+	mutex_lock(&v->meta_mutex);
+	/* Clean is a word about the disk too, not only about its cache. */
+	if (v->live == t && ended_in_order(v, &end) && !blkdev_issue_flush(t->dev->bdev)) {
+		v->meta->end_seq = cpu_to_le64(end);
+		set_flags(v->meta, CASCADE_META_CLEAN, 0);
+		write_super(t);
+	}
+	mutex_unlock(&v->meta_mutex);
+}
+
+int cascade_meta_numbered(struct cascade_volume *v, u64 base, const u8 *journal)
+{
+	int r = -EIO;
+
+	lockdep_assert_held(&v->meta_mutex);
+	if (v->live) {
+		v->meta->end_seq = cpu_to_le64(base);
+		memcpy(v->meta->journal, journal, CASCADE_UUID_BYTES);
+		set_flags(v->meta, CASCADE_META_NUMBERED, 0);
+		r = write_super(v->live);
+	}
+	if (!r) {
+		spin_lock_irq(&v->lock);
+		import_uuid(&v->journal, journal);
+		spin_unlock_irq(&v->lock);
+	}
+	return r;
+}
+
+void cascade_meta_save(struct cascade_volume *v)
+{
+	mutex_lock(&v->meta_mutex);
+	if (v->live)
+		write_super(v->live);
+	mutex_unlock(&v->meta_mutex);
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What names a block device whatever path and number it has today.
+#pragma once
+
+#include <string>
+
+namespace cascade {
+
+/// From sysfs, the first of: device-mapper's UUID (LVM, multipath, dm-crypt), MD's, the WWID, the
+/// serial number, a loop device's file; of a partition that of its disk and the number. The same
+/// sources that udev makes /dev/disk/by-id of. Empty for a file and for a device that nothing
+/// names.
+std::string device_identity(const std::string& path);
+
+}  // namespace cascade

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tools/area.hpp"
+
+#include "lib/block/identity.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+namespace cascade {
+namespace {
+
+std::uint64_t now_ns() {
+  return static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch() /
+                                    std::chrono::nanoseconds(1));
+}
+
+/// As an area keeps it.
+std::string kept(std::string identity) {
+  if (identity.size() >= CASCADE_META_DEVICE_BYTES) identity.resize(CASCADE_META_DEVICE_BYTES - 1);
+  return identity;
+}
+
+void name_devices(const VolumeConfig& volume, const meta::Place& place, meta::Area& area) {
+  area.device = kept(device_identity(volume.disk.at(volume.primary)));
+  area.meta_device = volume.meta.empty() ? "" : kept(device_identity(volume.meta));
+  area.device_bytes = place.volume_bytes + (volume.meta.empty() ? place.area_bytes : 0);
+}
+
+Result<void> same_device(const VolumeConfig& volume, const std::string& path,
+                         const std::string& then) {
+  const std::string now = kept(device_identity(path));
+  if (then.empty() || now.empty() || then == now) return {};
+  return Error{
+      Errc::refused,
+      fmt::format("{} is another device than last time: it is '{}', it was '{}'; bring the "
+                  "old one, or, if the content was moved, 'dmcascade create "
+                  "--accept-device {}'",
+                  path, now, then, volume.name)};
+}
+
+}  // namespace
+
+Error about(const VolumeConfig& volume, const Error& error) {
+  return Error{error.code, fmt::format("{}: {}", volume.name, error.text)};
+}
+
+Result<meta::Area> make_area(const VolumeConfig& volume, const meta::Place& place, bool force) {
+  meta::Area area = meta::new_area(volume.uuid, place, now_ns());
+  name_devices(volume, place, area);
+  if (auto made = meta::format_area(place, area, force); !made) return made.error();
+  return area;
+}
+
+Result<void> same_devices(const VolumeConfig& volume, const meta::Area& area) {
+  if (auto same = same_device(volume, volume.disk.at(volume.primary), area.device); !same)
+    return same;
+  return volume.meta.empty() ? Result<void>{} : same_device(volume, volume.meta, area.meta_device);
+}
+
+Result<meta::Area> accept_devices(const VolumeConfig& volume, const meta::Place& place,
+                                  meta::Area area) {
+  name_devices(volume, place, area);
+  area.written_ns = now_ns();
+  if (auto written = meta::rewrite_super(place, area); !written) return written.error();
+  return area;
+}
+
+}  // namespace cascade

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Metadata areas of this node's volumes, for the commands that make, accept and show them.
+#pragma once
+
+#include "lib/config/config.hpp"
+#include "lib/meta/area.hpp"
+
+namespace cascade {
+
+/// The same error, of that volume.
+Error about(const VolumeConfig& volume, const Error& error);
+
+/// A new area, with a new generation and what names the devices today.
+Result<meta::Area> make_area(const VolumeConfig& volume, const meta::Place& place, bool force);
+
+/// Whether the area is with the devices that it was made or accepted with. Errc::refused names
+/// both.
+Result<void> same_devices(const VolumeConfig& volume, const meta::Area& area);
+
+/// From now on these devices are the right ones; written to the area.
+Result<meta::Area> accept_devices(const VolumeConfig& volume, const meta::Place& place,
+                                  meta::Area area);
+
+}  // namespace cascade
