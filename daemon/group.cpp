@@ -2,6 +2,7 @@
 #include "daemon/group.hpp"
 
 #include "daemon/report/log.hpp"
+#include "lib/block/identity.hpp"
 
 #include <fmt/format.h>
 
@@ -89,6 +90,27 @@ Result<Applier::Copies> GroupNode::open_copies() {
   return copies;
 }
 
+/// A copy on another device than last time is left alone until somebody says that it is right.
+Task<Result<void>> GroupNode::know_copies(Journal& journal, const Applier::Copies& copies) {
+  for (const VolumeConfig& volume : group_.volumes) {
+    const auto disk = copies.find(volume.uuid);
+    if (disk == copies.end()) continue;
+    const std::string name = disk->second->identity();
+    const CopyDevice now{identity_hash(name), disk->second->bytes()};
+    const CopyDevice then = journal.copy_device(volume.uuid);
+    const bool other = now.identity != 0 && then.identity != 0 && now.identity != then.identity;
+    if (other || now.bytes < then.bytes)
+      co_return Error{
+          Errc::refused,
+          fmt::format("the copy of {} is on another device than last time: {} is '{}' with {} "
+                      "bytes, it had {}; bring the old one, or, if the content was moved, "
+                      "'dmcascade journal accept-copy {}', then restart dmcascaded",
+                      volume.name, disk->second->path(), name, now.bytes, then.bytes, volume.name)};
+    journal.set_copy_device(volume.uuid, now);
+  }
+  co_return co_await journal.persist();
+}
+
 Task<Result<void>> GroupNode::start_storage() {
   const auto path = group_.journal.find(node_);
   if (path == group_.journal.end())
@@ -113,6 +135,7 @@ Task<Result<void>> GroupNode::start_storage() {
   if (!opened) co_return opened;
   auto copies = open_copies();
   if (!copies) co_return copies.error();
+  if (auto known = co_await know_copies(journal, *copies); !known) co_return known;
   storage->applier = std::make_unique<Applier>(
       seams_.executor, seams_.clock, journal, std::move(*copies), group_.name, [this] {
         return journal_feed_ ? journal_feed_->remote_stored() + 1

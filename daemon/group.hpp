@@ -72,6 +72,7 @@ class GroupNode {
   bool is_remote() const { return group_.remote == node_; }
   std::vector<const VolumeConfig*> primary_volumes() const;
 
+  Task<Result<void>> know_copies(Journal& journal, const Applier::Copies& copies);
   Task<Result<void>> start_storage();
   Result<std::unique_ptr<Disk>> open_disk(const std::string& path);
   Result<Applier::Copies> open_copies();

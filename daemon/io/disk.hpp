@@ -26,6 +26,8 @@ class Disk {
   virtual ~Disk() = default;
 
   virtual const std::string& path() const = 0;
+  /// What names the device whatever its path; empty: nothing does.
+  virtual std::string identity() const = 0;
   virtual std::uint64_t bytes() const = 0;
   /// The smallest unit that it writes: offsets and sizes are multiples of it. In bytes.
   virtual std::uint32_t block() const = 0;

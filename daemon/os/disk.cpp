@@ -2,6 +2,7 @@
 #include "daemon/os/disk.hpp"
 
 #include "lib/base/file_lock.hpp"
+#include "lib/block/identity.hpp"
 
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -65,6 +66,7 @@ class AioDisk final : public Disk {
   ~AioDisk() override { ::close(fd_); }
 
   const std::string& path() const override { return path_; }
+  std::string identity() const override { return device_identity(path_); }
   std::uint64_t bytes() const override { return bytes_; }
   std::uint32_t block() const override { return block_; }
   Task<Result<void>> read(std::uint64_t offset, std::span<std::byte> out) override;

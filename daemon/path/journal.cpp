@@ -112,7 +112,7 @@ Task<Result<void>> Journal::write_next_superblock() {
   forget_volumes();
   superblock_.volumes.clear();
   for (const auto& [uuid, place] : stored_volumes_)
-    superblock_.volumes.push_back({uuid, place.volume_seq, place.source});
+    superblock_.volumes.push_back({uuid, place.volume_seq, place.source, place.copy});
   if (superblock_.volumes.size() > superblock_volumes_max)
     co_return Error{Errc::full,
                     fmt::format("{}: writes of {} volumes are in the journal, which has "
@@ -132,6 +132,17 @@ VolumeSource Journal::source(const Uuid& volume) const {
 void Journal::set_source(const Uuid& volume, const VolumeSource& source) {
   if (this->source(volume) == source) return;
   stored_volumes_[volume].source = source;
+  ++changes_;
+}
+
+CopyDevice Journal::copy_device(const Uuid& volume) const {
+  const auto found = stored_volumes_.find(volume);
+  return found == stored_volumes_.end() ? CopyDevice{} : found->second.copy;
+}
+
+void Journal::set_copy_device(const Uuid& volume, const CopyDevice& copy) {
+  if (copy_device(volume) == copy) return;
+  stored_volumes_[volume].copy = copy;
   ++changes_;
 }
 

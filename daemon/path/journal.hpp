@@ -88,6 +88,9 @@ class Journal {
   /// The volume's next writes come from there. Takes effect at once, on disk with persist():
   /// before that, none of them may be stored.
   void set_source(const Uuid& volume, const VolumeSource& source);
+  /// The device of this node's copy, as it was when it was opened last. On disk with persist().
+  CopyDevice copy_device(const Uuid& volume) const;
+  void set_copy_device(const Uuid& volume, const CopyDevice& copy);
   /// Writes the superblock if there is something that it lacks.
   Task<Result<void>> persist();
   /// Volumes that are not configured and have writes in the journal.

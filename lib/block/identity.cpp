@@ -2,6 +2,7 @@
 #include "lib/block/identity.hpp"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <array>
 #include <fstream>
@@ -50,6 +51,10 @@ std::string device_identity(const std::string& path) {
   if (partition.empty()) return named_by(folder);
   const std::string disk = named_by(folder + "/..");
   return disk.empty() ? disk : fmt::format("{} partition {}", disk, partition);
+}
+
+std::uint64_t identity_hash(const std::string& identity) {
+  return identity.empty() ? 0 : XXH3_64bits(identity.data(), identity.size());
 }
 
 }  // namespace cascade

@@ -3,6 +3,7 @@
 // What names a block device whatever path and number it has today.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace cascade {
@@ -12,5 +13,8 @@ namespace cascade {
 /// sources that udev makes /dev/disk/by-id of. Empty for a file and for a device that nothing
 /// names.
 std::string device_identity(const std::string& path);
+
+/// XXH3 of it with 64 bits, for where there is no room for the text; zero for none.
+std::uint64_t identity_hash(const std::string& identity);
 
 }  // namespace cascade

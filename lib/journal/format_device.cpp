@@ -59,4 +59,18 @@ Result<Superblock> read_journal(const std::string& path, const Uuid& group) {
   return choose_superblock(read_copy(*file, 0), read_copy(*file, 1), group, file->bytes(), path);
 }
 
+Result<void> accept_copy(const std::string& path, const Uuid& group, const Uuid& volume) {
+  auto file = BlockFile::open(path);
+  if (!file) return file.error();
+  auto sb = choose_superblock(read_copy(*file, 0), read_copy(*file, 1), group, file->bytes(), path);
+  if (!sb) return sb.error();
+  for (auto& entry : sb->volumes)
+    if (entry.uuid == volume) entry.copy = {};
+  sb->generation += 1;
+  std::vector<std::byte> block(superblock_bytes);
+  encode_superblock(*sb, std::span(block).first<superblock_bytes>());
+  if (auto ok = file->write(superblock_offset(sb->generation), block); !ok) return ok;
+  return file->flush();
+}
+
 }  // namespace cascade

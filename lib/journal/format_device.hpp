@@ -22,4 +22,8 @@ Result<Superblock> format_journal(const std::string& path, const Uuid& group,
 /// Errors as of choose_superblock().
 Result<Superblock> read_journal(const std::string& path, const Uuid& group);
 
+/// Forgets which device the copy of a volume was on: whatever it is on next is right. Errors as of
+/// choose_superblock(); refused while a daemon has the journal.
+Result<void> accept_copy(const std::string& path, const Uuid& group, const Uuid& volume);
+
 }  // namespace cascade

@@ -114,6 +114,8 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
     entry.volume_seq = htole64(volume.volume_seq);
     std::memcpy(entry.incarnation, volume.source.incarnation.data, 16);
     std::memcpy(entry.generation, volume.source.generation.data, 16);
+    entry.copy_device = htole64(volume.copy.identity);
+    entry.copy_bytes = htole64(volume.copy.bytes);
     std::memcpy(at, &entry, sizeof entry);
     at += sizeof entry;
   }
@@ -160,7 +162,8 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
     std::memcpy(&entry, at, sizeof entry);
     sb.volumes.push_back({get_uuid(entry.volume),
                           le64toh(entry.volume_seq),
-                          {get_uuid(entry.incarnation), get_uuid(entry.generation)}});
+                          {get_uuid(entry.incarnation), get_uuid(entry.generation)},
+                          {le64toh(entry.copy_device), le64toh(entry.copy_bytes)}});
   }
   if (auto ok = check_geometry(sb); !ok) return ok.error();
   return sb;

@@ -91,7 +91,7 @@ struct VolumeEntry {
   std::uint64_t volume_seq;      // its last write on stable storage
   std::uint8_t incarnation[16];  // of the ring that this came from; zero: not known
   std::uint8_t generation[16];   // the history of the volume that the copy is of; zero: not known
-  std::uint64_t copy_device;     // XXH3 of what names the copy's device; zero: nothing does
+  std::uint64_t copy_device;     // XXH3 of what names the copy's device; zero: not known
   std::uint64_t copy_bytes;      // size of the copy's device; zero: not known
   std::uint8_t reserved[24];     // zero; ignored by readers of this minor version
 };
@@ -134,6 +134,13 @@ struct VolumeSource {
   bool operator==(const VolumeSource&) const = default;
 };
 
+/// The device of this node's copy of a volume when it was opened last. Zeroes: not known.
+struct CopyDevice {
+  std::uint64_t identity = 0;  // identity_hash() of what names it
+  std::uint64_t bytes = 0;
+  bool operator==(const CopyDevice&) const = default;
+};
+
 enum class BatchKind : std::uint16_t { data = 1, skip = 2 };
 
 /// What a superblock says, in host order.
@@ -160,6 +167,7 @@ struct Superblock {
     Uuid uuid;
     std::uint64_t volume_seq = 0;
     VolumeSource source = {};
+    CopyDevice copy = {};
   };
   std::vector<Volume> volumes;
 };

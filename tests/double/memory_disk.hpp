@@ -49,6 +49,7 @@ class MemoryDisk final : public Disk {
   // ---- Disk
 
   const std::string& path() const override { return path_; }
+  std::string identity() const override { return {}; }
   std::uint64_t bytes() const override { return image_.size(); }
   std::uint32_t block() const override { return block_; }
 

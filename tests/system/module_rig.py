@@ -116,7 +116,10 @@ class Volume:
                               "deferred")})
 
     def wait_status(self, condition, what, timeout=60):
-        return wait_until(lambda: (lambda s: condition(s) and s)(self.status()), timeout, what)
+        try:
+            return wait_until(lambda: (lambda s: condition(s) and s)(self.status()), timeout, what)
+        except TimeoutError as late:
+            raise type(late)(f"{late}; it is {self.status()}") from None
 
     def drained(self):
         """Nothing in flight, everything stored and given back."""

@@ -233,6 +233,25 @@ def test_an_exchanged_disk_is_named_and_left_alone(cascade):
     cascade.wait_drained()
     cascade.tool("P1", "remove orders")
     primary.run("dmsetup remove other; rm -f /dev/mapper/other")
+
+    # The hub's copy: the group stops there, and goes on once told.
+    hub = cascade.g["H"]
+    cascade.stop_daemon("H")
+    hub.run(f"modprobe dm-mod; dmsetup create other --uuid LVM-other --table "
+            f"'0 {size} linear /dev/lab/orders 0' && dmsetup mknodes")
+    text = hub.run(f"cat {CONFIG}").out
+    hub.write_file(CONFIG, text.replace('h = "/dev/lab/orders"', 'h = "/dev/mapper/other"'))
+    for accepted in (False, True):
+        if accepted:
+            cascade.tool("H", "journal accept-copy orders")
+        cascade.start_daemon("H")
+        wait_until(lambda: cascade.status("H"), 30, "the hub's daemon answers")
+        state = cascade.status("H")["journal"]
+        assert accepted or ("another device than last time" in state["reason"] and
+                            "'dm LVM-other'" in state["reason"]), state
+        assert (state["state"] == "ok") == accepted, state
+        cascade.stop_daemon("H")
+    hub.run("dmsetup remove other; rm -f /dev/mapper/other")
     cascade.tool("P2", "remove ledger")
     cascade.stop_daemons()
 

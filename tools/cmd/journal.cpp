@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// journal format, journal show: makes the journal of a group on this node, and tells of it.
+// journal format, accept-copy, show: the journal of a group on this node: makes it, and tells of
+// it.
 #include "lib/config/units.hpp"
 #include "lib/journal/format_device.hpp"
 #include "tools/command.hpp"
@@ -71,6 +72,24 @@ Result<void> show_group(const GroupConfig& group, const std::string& node, const
   return {};
 }
 
+int accept_copy_of(const Options& options, const std::string& name) {
+  int code = exit_ok;
+  const auto loaded = load(options, code);
+  if (!loaded) return code;
+  const auto found = find_volume(loaded->config, name);
+  if (!found)
+    return complain(options, Error{Errc::not_found, fmt::format("{}: no such volume in the "
+                                                                "configuration",
+                                                                name)});
+  const auto& [group, volume] = *found;
+  const auto path = path_of(*group, loaded->node);
+  if (!path) return complain(options, path.error());
+  if (auto done = accept_copy(*path, group->uuid, volume->uuid); !done)
+    return complain(options, done.error());
+  fmt::print("{}: the device that has the copy next is taken as the right one\n", volume->name);
+  return exit_ok;
+}
+
 int for_each(const Options& options, const Wanted& wanted,
              Result<void> (*act)(const GroupConfig&, const std::string&, const Wanted&)) {
   int code = exit_ok;
@@ -105,6 +124,13 @@ void add_journal(CLI::App& app, const Options& options, Action& action) {
   command->add_flag("--force", wanted->force, "Even if the device holds something");
   command->final_callback([&, wanted] {
     action = [&options, wanted] { return for_each(options, *wanted, format_group); };
+  });
+  auto accepted = std::make_shared<std::string>();
+  CLI::App* accept = journal->add_subcommand(
+      "accept-copy", "The copy of a volume was moved to another device of this node");
+  accept->add_option("VOLUME", *accepted, "A volume of the configuration")->required();
+  accept->final_callback([&, accepted] {
+    action = [&options, accepted] { return accept_copy_of(options, *accepted); };
   });
   auto shown = std::make_shared<Wanted>();
   CLI::App* show = journal->add_subcommand("show", "Say what it holds, and of which history");
