@@ -30,6 +30,7 @@ struct reading {
 
 static void read_volume(struct cascade_volume *v, struct reading *r)
 {
+	cascade_look(v);
 	spin_lock_irq(&v->lock);
 	*r = (struct reading){
 		.sectors = v->sectors,

@@ -30,8 +30,11 @@ int cascade_ring_alloc(struct cascade_volume *v, unsigned int ring_kib)
 	v->records = vmalloc_user(v->nr_slots * sizeof(struct cascade_record));
 	v->payload = vmalloc_user(v->payload_bytes);
 	v->slots = vzalloc(v->nr_slots * sizeof(struct cascade_slot));
-	if (v->words && v->payload_pos && v->records && v->payload && v->slots)
+	if (v->words && v->payload_pos && v->records && v->payload && v->slots) {
+		v->words->ring_received = CASCADE_RING_NEVER;
+		v->words->ring_stored = CASCADE_RING_NEVER;
 		return 0;
+	}
 	cascade_ring_free(v);
 	return -ENOMEM;
 }
@@ -127,6 +130,12 @@ static u8 record_op(struct bio *bio)
 	}
 }
 
+static void seal(struct cascade_record *r)
+{
+	r->record_crc = cpu_to_le32(~crc32c(~0U, (u8 *)r + sizeof(r->record_crc),
+					    sizeof(*r) - sizeof(r->record_crc)));
+}
+
 void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
 {
 	u64 index = io->seq & (v->nr_slots - 1);
@@ -149,8 +158,20 @@ void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct b
 		copy_payload(v, pos, bio);
 		r->payload_crc = cpu_to_le32(payload_crc(v, pos, bytes));
 	}
-	r->record_crc = cpu_to_le32(~crc32c(~0U, (u8 *)r + sizeof(r->record_crc),
-					    sizeof(*r) - sizeof(r->record_crc)));
+	seal(r);
+}
+
+void cascade_ring_void(struct cascade_volume *v, u64 seq)
+{
+	struct cascade_record *r = &v->records[seq & (v->nr_slots - 1)];
+
+	lockdep_assert_held(&v->lock);
+	r->op = CASCADE_OP_NOOP;
+	r->flags = 0;
+	r->sector = 0;
+	r->length = 0;
+	r->payload_crc = 0;
+	seal(r);
 }
 
 /* Moves @published over all slots that are ready, and wakes a sleeping daemon. */
@@ -270,27 +291,62 @@ static void take_words(struct cascade_volume *v, struct list_head *finished)
 	cascade_ring_release(v);
 }
 
-static bool wants_doorbell(struct cascade_volume *v)
+/* The first write behind @after that is done locally and waits; NEVER if there is none. */
+static u64 first_waiting(struct cascade_volume *v, u64 after)
 {
-	return v->nr_ack_waiting || !list_empty(&v->flushes) || !bio_list_empty(&v->deferred);
+	u64 seq;
+
+	for (seq = max(after, v->released) + 1; seq <= v->reserved; seq++) {
+		struct cascade_slot *slot = cascade_slot(v, seq);
+
+		if (slot->io && slot->io->local_done)
+			return seq;
+	}
+	return CASCADE_RING_NEVER;
+}
+
+/* Which acknowledgements are worth a doorbell: those that end what waits. */
+static void worth_a_doorbell(struct cascade_volume *v, u64 *received, u64 *stored)
+{
+	*received = CASCADE_RING_NEVER;
+	*stored = CASCADE_RING_NEVER;
+	if (!list_empty(&v->flushes) || !bio_list_empty(&v->deferred))
+		*stored = v->stored + 1;
+	if (!v->nr_ack_waiting)
+		return;
+	if (v->hub_ack == CASCADE_ACK_SYNC) {
+		*stored = min(*stored, first_waiting(v, v->stored));
+	} else {
+		*received = first_waiting(v, v->received);
+		/* Of those that are received some may wait for more: FUA. */
+		*stored = v->stored + 1;
+	}
+}
+
+/* Whether the daemon has to be listened to once more. */
+static bool ask_for_doorbell(struct cascade_volume *v)
+{
+	u64 received, stored;
+
+	worth_a_doorbell(v, &received, &stored);
+	if (v->words->ring_received == received && v->words->ring_stored == stored)
+		return false;
+	WRITE_ONCE(v->words->ring_received, received);
+	WRITE_ONCE(v->words->ring_stored, stored);
+	/* Pairs with the daemon's barrier between its acknowledgement and its look at these words. */
+	smp_mb();
+	return true;
 }
 
 /*
  * Takes in what the daemon has acknowledged. Collects finished bios on @finished, for
- * cascade_finish() once the lock is dropped.
+ * cascade_finish() once the lock is dropped. Ends: each turn follows a change of what is waited
+ * for, and the daemon can't acknowledge more than what is published.
  */
 void cascade_ring_advance(struct cascade_volume *v, struct list_head *finished)
 {
 	lockdep_assert_held(&v->lock);
-	take_words(v, finished);
-	if (!wants_doorbell(v)) {
-		WRITE_ONCE(v->words->want_doorbell, 0);
-		return;
-	}
-	if (READ_ONCE(v->words->want_doorbell))
-		return;
-	WRITE_ONCE(v->words->want_doorbell, 1);
-	/* Pairs with the daemon's barrier between its acknowledgement and its look at this word. */
-	smp_mb();
-	take_words(v, finished);
+	do
+		take_words(v, finished);
+	while (ask_for_doorbell(v));
 }

@@ -126,14 +126,12 @@ static void cascade_presuspend_undo(struct dm_target *ti)
 
 static bool settled(struct cascade_volume *v)
 {
-	LIST_HEAD(finished);
 	bool done;
 
+	cascade_look(v);
 	spin_lock_irq(&v->lock);
-	cascade_ring_advance(v, &finished);
 	done = v->stored == v->reserved || v->daemon != CASCADE_DAEMON_ATTACHED;
 	spin_unlock_irq(&v->lock);
-	cascade_finish(&finished);
 	return done;
 }
 
@@ -294,6 +292,7 @@ static void print_info(struct cascade_target *t, char *result, unsigned int maxl
 	struct cascade_volume *v = t->v;
 	unsigned int sz = 0;
 
+	cascade_look(v);
 	spin_lock_irq(&v->lock);
 	DMEMIT("%s %s %s %s %llu %llu %llu %llu %u %u %llu/%llu %s %s %4phN", daemon_word(v->daemon),
 	       link_word(v->link), cascade_hub_ack_word(t->options.hub_ack),

@@ -48,6 +48,17 @@ void cascade_finish(struct list_head *finished)
 	}
 }
 
+/* Without a doorbell for them, the daemon's words may say more by now than anybody waits for. */
+void cascade_look(struct cascade_volume *v)
+{
+	LIST_HEAD(finished);
+
+	spin_lock_irq(&v->lock);
+	cascade_ring_advance(v, &finished);
+	spin_unlock_irq(&v->lock);
+	cascade_finish(&finished);
+}
+
 bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io)
 {
 	if (v->hub_ack == CASCADE_ACK_MEMORY_SYNC && !io->need_stored)
@@ -101,6 +112,9 @@ static void write_done(struct cascade_volume *v, struct cascade_io *io, struct l
 	if (cascade_order_leave(v, io))
 		cascade_queue_work(v);
 	if (!slot->ready) {
+		/* Nobody has seen it: the copies keep what they have, as the disk does. */
+		if (io->status)
+			cascade_ring_void(v, io->seq);
 		slot->ready = true;
 		cascade_ring_publish(v);
 	}

@@ -93,7 +93,7 @@ struct cascade_record {
  * The record with volume_seq S is records[S % slots] (slots is a power of two). Its payload
  * begins at byte payload_pos[S % slots] % payload_bytes of the payload area and may wrap
  * round its end once; positions are free-running, multiples of 512 and contiguous in the
- * order of volume_seq. Mapping the payload area twice, back to back, hides the wrap.
+ * order of volume_seq; behind a NOOP there may be a gap, the payload of the write that failed. Mapping the payload area twice, back to back, hides the wrap.
  *
  *      released            stored      received     published
  *  ------|-------------------|------------|-------------|--------> volume_seq
@@ -106,10 +106,12 @@ struct cascade_record {
  * once more; the other side stores its progress, has a full barrier, and wakes a sleeper only:
  *   kernel: publish; barrier; if (daemon.waiting) wake the pollers
  *   daemon: waiting = 1; barrier; if (published > consumed) waiting = 0, go on; else poll
- *   daemon: store acknowledgements; barrier; if (kernel.want_doorbell) ioctl(DOORBELL)
- *   kernel: want_doorbell = 1; barrier; read the daemon's words; nothing new: leave it set
+ *   daemon: store acknowledgements; barrier;
+ *           if (received >= kernel.ring_received || stored >= kernel.ring_stored) ioctl(DOORBELL)
+ *   kernel: set ring_received, ring_stored; barrier; read the daemon's words once more
  */
 #define CASCADE_CACHELINE	64
+#define CASCADE_RING_NEVER	(~0ULL)
 
 /* Written by the kernel only. Each word on a cache line of its own. */
 struct cascade_kernel_words {
@@ -119,9 +121,13 @@ struct cascade_kernel_words {
 	/* Slots through this volume_seq may be overwritten at any time. */
 	__u64 released;
 	__u8 pad1[CASCADE_CACHELINE - 8];
-	/* 1: the kernel wants CASCADE_IOC_DOORBELL after new acknowledgements. */
-	__u32 want_doorbell;
-	__u8 pad2[CASCADE_CACHELINE - 4];
+	/*
+	 * The kernel wants CASCADE_IOC_DOORBELL once an acknowledgement reaches these: what the
+	 * first writer that waits is waiting for. CASCADE_RING_NEVER: nobody waits.
+	 */
+	__u64 ring_received;
+	__u64 ring_stored;
+	__u8 pad2[CASCADE_CACHELINE - 16];
 	/* Local writes and flushes that failed since the metadata area was formatted. */
 	__u64 local_errors;
 	/* CASCADE_DIFFERS_* (dm_cascade_meta.h): why the volume and the hub's copy may differ. */

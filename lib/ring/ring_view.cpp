@@ -23,6 +23,10 @@ std::uint32_t load_relaxed(const std::uint32_t& word) {
   return std::atomic_ref(const_cast<std::uint32_t&>(word)).load(std::memory_order_relaxed);
 }
 
+std::uint64_t load_relaxed(const __u64& word) {
+  return std::atomic_ref(const_cast<__u64&>(word)).load(std::memory_order_relaxed);
+}
+
 /// Pairs with the kernel's smp_load_acquire() of the same word.
 void store_release(__u64& word, std::uint64_t value) {
   std::atomic_ref(word).store(value, std::memory_order_release);
@@ -112,6 +116,9 @@ Result<RingView::Batch> RingView::peek(std::size_t records_max, std::size_t payl
     const Record& record = memory_.records[slot + count];
     const std::uint64_t pos = memory_.payload_pos[slot + count];
     if (auto ok = check(record, first + count, pos); !ok) return ok.error();
+    // Behind a NOOP there may be a gap.
+    if (pos > start + bytes && count > 0 && memory_.records[slot + count - 1].op == CASCADE_OP_NOOP)
+      break;
     if (pos != start + bytes)
       return broken(
           fmt::format("the payload of write {} does not follow its predecessor's", first + count));
@@ -139,7 +146,8 @@ bool RingView::acknowledge(std::uint64_t received, std::uint64_t stored) {
   store_release(memory_.daemon->received, received_);
   store_release(memory_.daemon->stored, stored_);
   full_barrier();
-  return load_relaxed(memory_.kernel->want_doorbell) != 0;
+  return received_ >= load_relaxed(memory_.kernel->ring_received) ||
+         stored_ >= load_relaxed(memory_.kernel->ring_stored);
 }
 
 bool RingView::prepare_to_sleep() {

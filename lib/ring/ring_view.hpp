@@ -54,7 +54,7 @@ class RingView {
 
   /// Publish how far the hub is. Each must not go back, stored <= received <= taken; larger
   /// values are cut to what was taken, since a peer's number is not to be trusted either.
-  /// Returns whether the kernel wants a doorbell.
+  /// Returns whether the kernel wants a doorbell for that.
   bool acknowledge(std::uint64_t received, std::uint64_t stored);
 
   /// Before sleeping: says so and looks once more. False: there is work, do not sleep.

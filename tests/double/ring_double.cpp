@@ -53,6 +53,7 @@ RingDouble::RingDouble(const Uuid& volume, std::uint64_t slots, std::uint64_t pa
       payload_end_(slots),
       records_(slots) {
   kernel_ = kernel_owner_.get();
+  kernel_->ring_received = kernel_->ring_stored = CASCADE_RING_NEVER;
 }
 
 RingDouble::~RingDouble() { ::munmap(payload_map_, 2 * payload_bytes_); }
@@ -108,13 +109,13 @@ bool RingDouble::has_room(std::size_t bytes) const {
 
 std::uint64_t RingDouble::write(std::uint64_t sector, std::span<const std::byte> payload) {
   std::unique_lock lock(mutex_);
-  ++waiters_;
+  ++room_waiters_;
   while (!has_room(payload.size())) {
     advance();
     if (has_room(payload.size())) break;
     changed_.wait(lock);
   }
-  --waiters_;
+  --room_waiters_;
   const std::uint64_t seq = published_ + 1, slot = seq & (slots_ - 1);
   std::byte* at = payload_ + (payload_head_ & (payload_bytes_ - 1));
   std::memcpy(at, payload.data(), payload.size());
@@ -146,12 +147,12 @@ void RingDouble::publish() {
 bool RingDouble::wait_stored(std::uint64_t seq, std::chrono::milliseconds time_max) {
   std::unique_lock lock(mutex_);
   const auto deadline = std::chrono::steady_clock::now() + time_max;
-  ++waiters_;
+  const auto waited = waited_for_.insert(seq);
   advance();
   bool in_time = true;
   while (stored_ < seq && in_time)
     in_time = changed_.wait_until(lock, deadline) == std::cv_status::no_timeout;
-  --waiters_;
+  waited_for_.erase(waited);
   return stored_ >= seq;
 }
 
@@ -182,15 +183,18 @@ void RingDouble::release() {
 }
 
 void RingDouble::advance() {
-  take_words();
-  if (waiters_ == 0) {
-    store(kernel_->want_doorbell, 0, std::memory_order_relaxed);
-    return;
-  }
-  if (load(kernel_->want_doorbell, std::memory_order_relaxed) != 0) return;
-  store(kernel_->want_doorbell, 1, std::memory_order_relaxed);
+  do take_words();
+  while (ask_for_doorbell());
+}
+
+bool RingDouble::ask_for_doorbell() {
+  std::uint64_t at = room_waiters_ > 0 ? stored_ + 1 : CASCADE_RING_NEVER;
+  if (const auto first = waited_for_.upper_bound(stored_); first != waited_for_.end())
+    at = std::min(at, *first);
+  if (load(kernel_->ring_stored, std::memory_order_relaxed) == at) return false;
+  store(kernel_->ring_stored, at, std::memory_order_relaxed);
   full_barrier();
-  take_words();
+  return true;
 }
 
 std::uint64_t RingDouble::published() const {

@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -58,6 +59,7 @@ class RingDouble {
   bool has_room(std::size_t bytes) const;
   void publish();
   void advance();
+  bool ask_for_doorbell();
   void take_words();
   void release();
 
@@ -77,7 +79,8 @@ class RingDouble {
   std::condition_variable poll_;
   bool started_ = false;
   bool revoked_ = false;
-  unsigned waiters_ = 0;  // who wants a doorbell
+  unsigned room_waiters_ = 0;                // who wants a doorbell: for any progress,
+  std::multiset<std::uint64_t> waited_for_;  // and for these numbers being stored
   std::uint64_t published_ = 0, received_ = 0, stored_ = 0, released_ = 0;
   std::uint64_t payload_head_ = 0, payload_tail_ = 0;
   std::uint64_t wakeups_ = 0;

@@ -197,8 +197,9 @@ static void check_fields(const struct ring *ring, const struct cascade_record *r
 	want(!(r->flags & CASCADE_FLAG_NOUNMAP) || r->op == CASCADE_OP_WRITE_ZEROES,
 	     "NOUNMAP of no zeroes", seq);
 	want(!memcmp(r->volume, ring->at.volume, CASCADE_UUID_BYTES), "wrong volume", seq);
-	want(r->op >= CASCADE_OP_WRITE && r->op <= CASCADE_OP_DISCARD, "unknown op", seq);
-	want(length && length % CASCADE_SECTOR_BYTES == 0, "bad length", seq);
+	want((r->op >= CASCADE_OP_WRITE && r->op <= CASCADE_OP_DISCARD) ||
+	     r->op == CASCADE_OP_NOOP, "unknown op", seq);
+	want((r->op == CASCADE_OP_NOOP) == !length && length % CASCADE_SECTOR_BYTES == 0, "bad length", seq);
 	want(le64toh(r->primary_time_ns) > 1600000000ull * 1000000000ull, "bad time", seq);
 }
 
@@ -211,7 +212,8 @@ static void check_payload(struct ring *ring, const struct cascade_record *r, uin
 	want(pos % CASCADE_SECTOR_BYTES == 0, "payload position not in sectors", seq);
 	want(ring->next_pos == ~0ull || pos == ring->next_pos, "payload not contiguous", seq);
 	want(bytes <= 256 * 1024, "payload too large", seq);
-	ring->next_pos = pos + bytes;
+	/* Behind a NOOP there may be a gap. */
+	ring->next_pos = r->op == CASCADE_OP_NOOP ? ~0ull : pos + bytes;
 	*payload = ring->payload + (pos & (ring->at.payload_bytes - 1));
 	want(le32toh(r->payload_crc) == (bytes ? crc32c(*payload, bytes) : 0),
 	     "wrong payload checksum", seq);
@@ -240,8 +242,10 @@ int ring_acknowledge(struct ring *ring, uint64_t received, uint64_t stored)
 	__atomic_store_n(&ring->daemon->received, received, __ATOMIC_RELEASE);
 	__atomic_store_n(&ring->daemon->stored, stored, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return __atomic_load_n(&ring->kernel->want_doorbell, __ATOMIC_RELAXED) ?
-	       ring_doorbell(ring) : 0;
+	if (received < __atomic_load_n(&ring->kernel->ring_received, __ATOMIC_RELAXED) &&
+	    stored < __atomic_load_n(&ring->kernel->ring_stored, __ATOMIC_RELAXED))
+		return 0;
+	return ring_doorbell(ring);
 }
 
 short ring_sleep(struct ring *ring, int ms)

@@ -132,7 +132,7 @@ static void apply(int fd, const struct cascade_record *r, const uint8_t *payload
 		return;
 	if (r->op == CASCADE_OP_WRITE)
 		write_all(fd, payload, le32toh(r->length), at);
-	else
+	else if (r->op != CASCADE_OP_NOOP)
 		write_zeroes(fd, le32toh(r->length), at);
 }
 

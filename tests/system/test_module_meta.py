@@ -65,6 +65,28 @@ def test_an_end_with_writes_under_way_is_named_for_good(guest):
             assert v.area().differs == UNCLEAN, v.area()
 
 
+def test_a_failed_local_write_never_leaves_when_sent_after_it(guest):
+    """U8: with local-first the hub gets a record without effect, and both copies stay equal."""
+    load(guest)
+    below = ram_disk(guest)
+    line = f"0 {SECTORS} linear {below} 0"
+    guest.run(f"{DMSETUP} create bad --table '{line}'")
+    try:
+        with Volume(guest, "/dev/mapper/bad", SECTORS, below=below,
+                    options="send_order local-first") as v:
+            client = v.daemon()
+            write(v, 2)
+            guest.run(f"{DMSETUP} load bad --table '0 {SECTORS} error' && {DMSETUP} resume bad")
+            assert write(v, check=False).rc != 0
+            guest.run(f"{DMSETUP} load bad --table '{line}' && {DMSETUP} resume bad")
+            write(v)
+            assert v.drained().published >= 4
+            v.compare()
+            v.stop_daemon(client)
+    finally:
+        guest.run(f"{DMSETUP} remove --retry bad")
+
+
 def test_a_failed_local_write_is_counted_told_and_kept(guest):
     """P10: the hub has it, the disk does not."""
     load(guest)

@@ -53,6 +53,46 @@ TEST_F(RingTest, AHubThatHasNotStoredTheBaseYetDoesNotCostUsTheRing) {
   EXPECT_TRUE(ring.doorbell());
 }
 
+// U8: a write that failed before it was published keeps its number, and its place in the payload.
+TEST_F(RingTest, ARecordWithoutEffectMayLeaveAGapBehindIt) {
+  RingView view = view_from(0);
+  for (unsigned i = 0; i < 3; ++i) ring.write(i, pattern(1024, i));
+  Record& failed = ring.record(2);
+  failed.op = CASCADE_OP_NOOP;
+  failed.sector = failed.payload_crc = 0;
+  failed.length = 0;
+  seal(failed);
+  std::vector<std::uint64_t> seen;
+  while (seen.size() < 3) {
+    const auto batch = view.peek(10, 1 << 20);
+    ASSERT_TRUE(batch) << batch.error().text;
+    ASSERT_FALSE(batch->records.empty());
+    std::size_t bytes = 0;
+    for (const Record& r : batch->records) {
+      seen.push_back(volume_seq_of(r));
+      EXPECT_TRUE(payload_matches(r, batch->payload.subspan(bytes, payload_bytes_of(r))));
+      bytes += payload_bytes_of(r);
+    }
+    EXPECT_EQ(bytes, batch->payload.size());
+    view.take(batch->records.size());
+  }
+  EXPECT_EQ(seen, (std::vector<std::uint64_t>{1, 2, 3}));
+}
+
+// U5: only what ends somebody's waiting is worth a system call.
+TEST_F(RingTest, ADoorbellIsForWhatSomebodyWaitsFor) {
+  RingView view = view_from(0);
+  for (unsigned i = 0; i < 4; ++i) ring.write(i, pattern(512, i));
+  view.take(4);
+  EXPECT_FALSE(view.acknowledge(1, 1)) << "nobody waits";
+  ring.kernel_words().ring_stored = 3;
+  EXPECT_FALSE(view.acknowledge(4, 2));
+  EXPECT_TRUE(view.acknowledge(4, 3));
+  ring.kernel_words().ring_stored = CASCADE_RING_NEVER;
+  ring.kernel_words().ring_received = 4;
+  EXPECT_TRUE(view.acknowledge(4, 3));
+}
+
 TEST_F(RingTest, PeekKeepsItsBounds) {
   RingView view = view_from(0);
   for (unsigned i = 0; i < 5; ++i) ring.write(i, pattern(1024, i));
@@ -204,7 +244,7 @@ void consume(RingDouble& ring, const RingMemory& memory, RingView& view, std::ui
     if (view.prepare_to_sleep() && !ring.wait_readable(std::chrono::milliseconds(hang))) {
       ADD_FAILURE() << "a wake-up was lost: published " << ring.published() << ", taken "
                     << view.taken() << ", acknowledged " << view.stored() << ", stored "
-                    << ring.stored() << ", doorbell wanted " << memory.kernel->want_doorbell;
+                    << ring.stored() << ", doorbell wanted at " << memory.kernel->ring_stored;
       failed = true;
     }
     view.woken();
@@ -234,8 +274,8 @@ TEST_P(RingTorture, NothingIsLostAndNobodySleepsForEver) {
     if (lots() % 16 == 0 && !ring.wait_stored(seq, std::chrono::milliseconds(hang))) {
       ADD_FAILURE() << "a doorbell was lost: published " << ring.published() << ", waiting for "
                     << seq << ", taken " << memory.daemon->consumed << ", acknowledged "
-                    << memory.daemon->stored << ", stored " << ring.stored() << ", doorbell wanted "
-                    << memory.kernel->want_doorbell;
+                    << memory.daemon->stored << ", stored " << ring.stored()
+                    << ", doorbell wanted at " << memory.kernel->ring_stored;
       failed = true;
     }
     if (lots() % 64 == 0) std::this_thread::sleep_for(std::chrono::microseconds(lots() % 200));
