@@ -42,7 +42,8 @@ class GroupNode {
     RingHost& rings;
   };
 
-  /// `config` and `group` must outlive it.
+  /// `config` and `group` must outlive it. It may be destroyed at any moment, as a crash would end it,
+  /// if its loop was abandoned before (daemon/io/loop.hpp).
   GroupNode(const Seams& seams, const Config& config, const GroupConfig& group, std::string node);
   ~GroupNode();
 

@@ -2,6 +2,7 @@
 //
 // dmcascaded: reads the configuration, becomes the node that it names, runs until SIGTERM.
 #include "daemon/control/server.hpp"
+#include "daemon/os/clock.hpp"
 #include "daemon/os/process.hpp"
 #include "daemon/report/log.hpp"
 #include "daemon/site.hpp"
@@ -54,6 +55,8 @@ int run(const Config& config, const std::string& node) {
   for (const std::string& line : os::harden_process())
     report::log(report::Level::warning, "dmcascaded", line);
   asio::io_context io{1};
+  os::SystemClock clock(io.get_executor());
+  report::time_from([&clock] { return clock.realtime_ns(); });
   Site site(io, config, node);
   control::Server server(io, config.daemon.socket,
                          [&site](std::string request) { return answer(site, std::move(request)); });

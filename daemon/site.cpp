@@ -2,7 +2,7 @@
 #include "daemon/site.hpp"
 
 #include "daemon/group.hpp"
-#include "daemon/os/clock.hpp"
+#include "daemon/io/loop.hpp"
 #include "daemon/os/disk.hpp"
 #include "daemon/os/ring.hpp"
 #include "daemon/os/thread_call.hpp"
@@ -22,9 +22,6 @@ namespace {
 
 using report::Level;
 
-// Connections that have not said hello yet: bounded in number (strangers.hpp) and in time.
-constexpr std::chrono::seconds hello_time_max{5};
-
 std::string rfc3339_now() {
   const auto now = std::chrono::system_clock::now();
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
@@ -43,14 +40,17 @@ std::set<std::string> literal_hosts(const Config& config) {
 
 /// One group, its event loop and its thread.
 struct Site::Shard {
-  Shard(const Config& config, const GroupConfig& group, const std::string& node)
+  Shard(asio::io_context& home, const Config& config, const GroupConfig& group,
+        const std::string& node)
       : uuid(group.uuid),
         clock(io.get_executor()),
         net(io.get_executor()),
         rings(io.get_executor()),
+        home_(home),
         config_(config),
         group_(group),
         node_(node) {}
+  ~Shard() { give_up(); }
 
   Result<void> start() {
     auto aio_or = os::AioContext::create(io);
@@ -71,7 +71,19 @@ struct Site::Shard {
       io.run();
     } catch (const std::exception& error) {
       fail(error.what());
+      // Not here: handlers that the main thread waits for may be among what is given up.
+      asio::post(home_, [this] { give_up(); });
     }
+  }
+
+  /// Its sessions end at once: no peer has to find out by silence.
+  void give_up() {
+    join();
+    io.abandon();
+  }
+
+  void join() {
+    if (thread.joinable()) thread.join();
   }
 
   void fail(const std::string& what) {
@@ -105,7 +117,7 @@ struct Site::Shard {
   }
 
   Uuid uuid;
-  asio::io_context io{1};
+  Loop io;
   os::SystemClock clock;
   os::TcpNet net;
   os::KernelRings rings;
@@ -115,6 +127,7 @@ struct Site::Shard {
   std::thread thread;
 
  private:
+  asio::io_context& home_;
   const Config& config_;
   const GroupConfig& group_;
   const std::string& node_;
@@ -126,14 +139,13 @@ Site::Site(asio::io_context& io, const Config& config, std::string node)
     : io_(io),
       config_(config),
       node_(std::move(node)),
+      clock_(io.get_executor()),
       net_(io.get_executor()),
-      crew_(io.get_executor()),
-      strangers_(literal_hosts(config)) {}
+      door_(io.get_executor(), clock_, literal_hosts(config),
+            [this](auto& stream, auto& hello) { return hand_over(stream, hello); }),
+      crew_(io.get_executor()) {}
 
-Site::~Site() {
-  for (auto& shard : shards_)
-    if (shard->thread.joinable()) shard->thread.join();
-}
+Site::~Site() = default;
 
 bool Site::listens() const {
   return std::any_of(config_.groups.begin(), config_.groups.end(),
@@ -148,87 +160,36 @@ Result<void> Site::start() {
   }
   for (const GroupConfig& group : config_.groups) {
     if (!GroupNode::concerns(group, node_)) continue;
-    shards_.push_back(std::make_unique<Shard>(config_, group, node_));
+    shards_.push_back(std::make_unique<Shard>(io_, config_, group, node_));
     if (auto started = shards_.back()->start(); !started) return started;
   }
-  if (listener_) crew_.add(accept_sessions());
+  if (listener_) crew_.add(door_.run(*listener_));
   return {};
 }
 
 Task<> Site::stop() {
   if (listener_) listener_->close();
   for (auto& shard : shards_) asio::post(shard->io, [node = shard->node.get()] { node->stop(); });
-  for (auto& shard : shards_) {
-    shard->thread.join();
-    // What a failed group has left half done is nobody's to take apart.
-    if (shard->failure()) (void)shard.release();
-  }
-  std::erase(shards_, nullptr);
+  for (auto& shard : shards_) shard->join();
   co_await crew_.join();
 }
 
-// ---- sessions: read the hello here, hand the stream to its group's thread
-
-Task<> Site::accept_sessions() {
-  for (;;) {
-    auto stream = co_await listener_->accept();
-    if (!stream) co_return;
-    strangers_.make_room();
-    crew_.add(introduce(std::move(*stream)));
-  }
-}
-
-Task<> Site::introduce(std::unique_ptr<Stream> stream) {
-  const auto place = strangers_.enter(*stream);
-  os::SystemClock clock(io_.get_executor());
-  SilenceWatch watch(clock, *stream, hello_time_max);
-  Crew crew(io_.get_executor());
-  crew.add(watch.run());
-  auto hello = co_await read_hello(*stream);
-  watch.stop();
-  co_await crew.join();
-  strangers_.leave(place);
-  if (auto wanted = check_wanted(hello); !wanted) {
-    report::log(Level::warning, stream->peer(), wanted.error().text);
-    if (wanted.error().code != Errc::closed) co_await turn_away(*stream, wanted.error());
-    co_return;
-  }
-  Shard* shard = find(hello->group);
-  auto adopted = shard->net.adopt(std::move(stream));
-  if (!adopted) co_return;  // it was closed while its hello arrived
-  auto moved = std::move(*adopted);
-  asio::post(shard->io,
-             [node = shard->node.get(), moved = std::move(moved), h = std::move(*hello)]() mutable {
-               node->accept(std::move(moved), std::move(h));
-             });
-}
-
-/// Whether there is a group here that wants this session.
-Result<void> Site::check_wanted(const Result<Hello>& hello) {
-  if (!hello) return hello.error();
-  Shard* shard = find(hello->group);
+/// To the thread of its group.
+Result<void> Site::hand_over(std::unique_ptr<Stream>& stream, Hello& hello) {
+  Shard* shard = find(hello.group);
   if (shard == nullptr)
     return Error{Errc::refused,
                  fmt::format("{} takes no part in group {}; compare the configuration files", node_,
-                             to_text(hello->group))};
+                             to_text(hello.group))};
   if (const auto failed = shard->failure()) return *failed;
+  auto adopted = shard->net.adopt(std::move(stream));
+  if (!adopted) return {};  // it was closed while its hello arrived
+  auto moved = std::move(*adopted);
+  asio::post(shard->io,
+             [node = shard->node.get(), moved = std::move(moved), h = std::move(hello)]() mutable {
+               node->accept(std::move(moved), std::move(h));
+             });
   return {};
-}
-
-Task<Result<Hello>> Site::read_hello(Stream& stream) {
-  FrameReader reader(stream);
-  auto header = co_await reader.header();
-  if (!header) co_return header.error();
-  if (static_cast<FrameType>(header->type) != FrameType::hello)
-    co_return Error{Errc::invalid, "a session begins with a hello"};
-  Bytes body(header->length);
-  if (auto got = co_await reader.body(body); !got) co_return got.error();
-  co_return decode_hello(*header, body);
-}
-
-Task<> Site::turn_away(Stream& stream, const Error& error) {
-  co_await send_refusal(stream, error);
-  stream.close();
 }
 
 Site::Shard* Site::find(const Uuid& group) {

@@ -4,8 +4,9 @@
 // control socket. Builds everything from the configuration and takes it down in reverse.
 #pragma once
 
+#include "daemon/os/clock.hpp"
 #include "daemon/os/net.hpp"
-#include "daemon/path/strangers.hpp"
+#include "daemon/path/door.hpp"
 #include "lib/api/api.hpp"
 #include "lib/config/config.hpp"
 #include "lib/format/frame.hpp"
@@ -33,21 +34,18 @@ class Site {
   struct Shard;
 
   bool listens() const;
-  Task<> accept_sessions();
-  Task<> introduce(std::unique_ptr<Stream> stream);
-  Task<Result<Hello>> read_hello(Stream& stream);
-  Task<> turn_away(Stream& stream, const Error& error);
-  Result<void> check_wanted(const Result<Hello>& hello);
+  Result<void> hand_over(std::unique_ptr<Stream>& stream, Hello& hello);
   Shard* find(const Uuid& group);
 
   asio::io_context& io_;
   const Config& config_;
   std::string node_;
+  os::SystemClock clock_;
   os::TcpNet net_;
   std::unique_ptr<Listener> listener_;
   std::vector<std::unique_ptr<Shard>> shards_;
+  Door door_;
   Crew crew_;
-  Strangers strangers_;
 };
 
 }  // namespace cascade

@@ -33,7 +33,11 @@ struct Applier::Burst {
     const Disk* disk;
     std::uint64_t begin, end;
   };
-  std::map<Disk*, std::vector<DiskWrite>> writes;
+  struct Writes {
+    Disk* disk = nullptr;
+    std::vector<DiskWrite> list;
+  };
+  std::map<Uuid, Writes> writes;  // by volume: no order depends on an address
   std::vector<Range> ranges;
   std::vector<BatchPtr> keep;
   std::size_t bytes = 0;
@@ -170,14 +174,16 @@ Result<void> Applier::add(Burst& burst, Disk& disk, const Record& record,
   const std::uint64_t end = begin + payload.size();
   if (burst.overlaps(&disk, begin, end)) return {};
   burst.ranges.push_back({&disk, begin, end});
-  burst.writes[&disk].push_back({begin, payload});
+  auto& writes = burst.writes[volume_of(record)];
+  writes.disk = &disk;
+  writes.list.push_back({begin, payload});
   burst.bytes += payload.size();
   return {};
 }
 
 Task<Result<void>> Applier::write_out(Burst& burst) {
-  for (auto& [disk, writes] : burst.writes)
-    if (auto written = co_await disk->write(writes); !written) co_return written;
+  for (auto& [volume, writes] : burst.writes)
+    if (auto written = co_await writes.disk->write(writes.list); !written) co_return written;
   co_return Result<void>{};
 }
 

@@ -18,15 +18,26 @@ bool read_by_journal() {
   return is;
 }
 
+std::uint64_t system_now_ns() {
+  return static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch() /
+                                    std::chrono::nanoseconds(1));
+}
+
+std::function<std::uint64_t()>& now_ns() {
+  static std::function<std::uint64_t()> now = system_now_ns;
+  return now;
+}
+
 std::string prefix(Level level) {
   if (read_by_journal()) return fmt::format("<{}>", static_cast<int>(level));
-  const auto now = std::chrono::system_clock::now();
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
-  return fmt::format("{:%H:%M:%S}.{:03} ",
-                     fmt::localtime(std::chrono::system_clock::to_time_t(now)), ms.count() % 1000);
+  const std::uint64_t ms = now_ns()() / 1'000'000;
+  return fmt::format("{:%H:%M:%S}.{:03} ", fmt::localtime(static_cast<std::time_t>(ms / 1000)),
+                     ms % 1000);
 }
 
 }  // namespace
+
+void time_from(std::function<std::uint64_t()> now) { now_ns() = std::move(now); }
 
 void log(Level level, std::string_view subject, std::string_view text) {
   const std::string line = fmt::format("{}{}: {}\n", prefix(level), subject, text);

@@ -16,7 +16,7 @@
 
 namespace cascade::test {
 
-class MemoryDisk final : public Disk {
+class MemoryDisk : public Disk {
  public:
   static constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
 
@@ -45,6 +45,7 @@ class MemoryDisk final : public Disk {
   void set_block(std::uint32_t bytes) { block_ = bytes; }
 
   std::vector<std::byte>& image() { return image_; }
+  const std::vector<std::byte>& image() const { return image_; }
 
   // ---- Disk
 

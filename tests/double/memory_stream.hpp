@@ -21,13 +21,17 @@ namespace cascade::test {
 
 class MemoryStream final : public Stream {
  public:
-  /// Bytes in one direction.
+  /// Bytes in one direction. Each end waits on its own loop, so that one can be abandoned alone.
   struct Pipe {
-    explicit Pipe(const Executor& executor) : moved(executor) {}
+    Pipe(const Executor& writer, const Executor& reader) : arrived(reader), drained(writer) {}
+    void notify() {
+      arrived.notify();
+      drained.notify();
+    }
     std::vector<std::byte> bytes;
     std::size_t room = std::numeric_limits<std::size_t>::max();  // writers wait beyond it
     bool closed = false;
-    Signal moved;
+    Signal arrived, drained;
   };
 
   MemoryStream(const Executor& executor, std::shared_ptr<Pipe> in, std::shared_ptr<Pipe> out,
@@ -38,11 +42,16 @@ class MemoryStream final : public Stream {
         host_(std::move(host)),
         peer_(host_ + ":1") {}
 
+  /// As the kernel closes the sockets of a process that is gone.
+  ~MemoryStream() override { shut(); }
+
   using Pair = std::pair<std::unique_ptr<MemoryStream>, std::unique_ptr<MemoryStream>>;
-  static Pair pair(const Executor& executor) {
-    auto one = std::make_shared<Pipe>(executor), two = std::make_shared<Pipe>(executor);
-    return {std::make_unique<MemoryStream>(executor, one, two),
-            std::make_unique<MemoryStream>(executor, two, one)};
+  static Pair pair(const Executor& executor) { return pair(executor, executor); }
+  static Pair pair(const Executor& a, const Executor& b, const std::string& host_of_a = "10.0.0.1",
+                   const std::string& host_of_b = "10.0.0.1") {
+    auto from_a = std::make_shared<Pipe>(a, b), from_b = std::make_shared<Pipe>(b, a);
+    return {std::make_unique<MemoryStream>(a, from_b, from_a, host_of_b),
+            std::make_unique<MemoryStream>(b, from_a, from_b, host_of_a)};
   }
 
   Pipe& in() { return *in_; }
@@ -52,12 +61,12 @@ class MemoryStream final : public Stream {
   Task<Result<std::size_t>> read_some(std::span<std::byte> out) override {
     co_await asio::post(executor_, use_task);
     const auto in = in_;
-    while (in->bytes.empty() && !in->closed) co_await in->moved.wait();
+    while (in->bytes.empty() && !in->closed) co_await in->arrived.wait();
     if (in->bytes.empty()) co_return Error{Errc::closed, "End of file"};
     const std::size_t n = std::min(out.size(), in->bytes.size());
     std::memcpy(out.data(), in->bytes.data(), n);
     in->bytes.erase(in->bytes.begin(), in->bytes.begin() + static_cast<std::ptrdiff_t>(n));
-    in->moved.notify();
+    in->notify();
     co_return n;
   }
 
@@ -66,28 +75,30 @@ class MemoryStream final : public Stream {
     writing_ = true;
     co_await asio::post(executor_, use_task);
     const auto out = out_;
-    while (out->bytes.size() >= out->room && !out->closed) co_await out->moved.wait();
+    while (out->bytes.size() >= out->room && !out->closed) co_await out->drained.wait();
     writing_ = false;
     if (out->closed) co_return Error{Errc::closed, "Broken pipe"};
     for (const auto& buffer : buffers) {
       const auto* data = static_cast<const std::byte*>(buffer.data());
       out->bytes.insert(out->bytes.end(), data, data + buffer.size());
     }
-    out->moved.notify();
+    out->notify();
     co_return Result<void>{};
   }
 
-  void close() override {
-    for (const auto& pipe : {in_, out_}) {
-      pipe->closed = true;
-      pipe->moved.notify();
-    }
-  }
+  void close() override { shut(); }
 
   const std::string& peer() const override { return peer_; }
   const std::string& peer_host() const override { return host_; }
 
  private:
+  void shut() {
+    for (const auto& pipe : {in_, out_}) {
+      pipe->closed = true;
+      pipe->notify();
+    }
+  }
+
   Executor executor_;
   std::shared_ptr<Pipe> in_, out_;
   std::string host_, peer_;

@@ -197,6 +197,11 @@ bool RingDouble::ask_for_doorbell() {
   return true;
 }
 
+bool RingDouble::started() const {
+  const std::lock_guard lock(mutex_);
+  return started_;
+}
+
 std::uint64_t RingDouble::published() const {
   const std::lock_guard lock(mutex_);
   return published_;

@@ -46,6 +46,7 @@ class RingDouble {
   /// Waits until the daemon says that the write is stored; false on time-out.
   bool wait_stored(std::uint64_t seq, std::chrono::milliseconds time_max);
 
+  bool started() const;
   std::uint64_t published() const;
   std::uint64_t stored() const;
   std::uint64_t wakeups() const;

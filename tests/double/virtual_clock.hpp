@@ -11,7 +11,8 @@ namespace cascade::test {
 
 class VirtualClock final : public Clock {
  public:
-  explicit VirtualClock(const Executor& executor) : executor_(executor) {}
+  explicit VirtualClock(const Executor& executor, TimePoint now = {})
+      : executor_(executor), now_(now) {}
 
   void advance(Duration duration) {
     now_ += duration;
@@ -20,11 +21,10 @@ class VirtualClock final : public Clock {
   }
 
   TimePoint now() const override { return now_; }
-  std::uint64_t realtime_ns() const override {
+  std::uint64_t realtime_ns() const override { return realtime_ns(now_); }
+  static std::uint64_t realtime_ns(TimePoint now) {
     return realtime_base_ns +
-           static_cast<std::uint64_t>(
-               std::chrono::duration_cast<std::chrono::nanoseconds>(now_.time_since_epoch())
-                   .count());
+           static_cast<std::uint64_t>(now.time_since_epoch() / std::chrono::nanoseconds(1));
   }
   std::unique_ptr<Timer> timer() override { return std::make_unique<VirtualTimer>(*this); }
 
@@ -61,7 +61,7 @@ class VirtualClock final : public Clock {
   };
 
   Executor executor_;
-  TimePoint now_{};
+  TimePoint now_;
   std::list<Sleeper*> sleepers_;
 };
 

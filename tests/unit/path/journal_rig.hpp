@@ -2,6 +2,7 @@
 // A journal on a disk in memory, and verbs for it. Everything runs on the test's own thread.
 #pragma once
 
+#include "daemon/io/loop.hpp"
 #include "daemon/path/journal.hpp"
 #include "tests/double/memory_disk.hpp"
 #include "tests/double/virtual_clock.hpp"
@@ -17,7 +18,7 @@ inline constexpr std::uint64_t journal_disk_bytes = journal_data_offset + journa
 
 /// An event loop and what stands on it.
 struct World {
-  asio::io_context io{1};
+  Loop io;
   Executor executor = io.get_executor();
   VirtualClock clock{executor};
 

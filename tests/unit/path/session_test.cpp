@@ -77,7 +77,7 @@ class ReceiverSession : public testing::Test {
   void send(const Bytes& frame) {
     auto& pipe = peer->out();
     pipe.bytes.insert(pipe.bytes.end(), frame.begin(), frame.end());
-    pipe.moved.notify();
+    pipe.notify();
     world.settle();
   }
   /// The frames that have arrived at the peer, by type.
@@ -124,7 +124,7 @@ TEST_F(ReceiverSession, RefusesOnlyAfterTheAcknowledgementThatIsOnItsWay) {
   send(data_frame(2, true));
   EXPECT_FALSE(peer->closed());
   peer->in().room = MemoryDisk::never;
-  peer->in().moved.notify();
+  peer->in().notify();
   world.settle();
   EXPECT_EQ(answers().back(), FrameType::refuse);
   EXPECT_TRUE(peer->closed());
@@ -239,8 +239,8 @@ TEST(StrangersAtTheDoor, NeverKeepAKnownNodeOut) {
   std::vector<std::unique_ptr<MemoryStream>> streams;
   Strangers strangers({"10.0.0.1"});
   const auto arrive = [&](const std::string& host) {
-    auto one = std::make_shared<MemoryStream::Pipe>(world.executor);
-    auto two = std::make_shared<MemoryStream::Pipe>(world.executor);
+    auto one = std::make_shared<MemoryStream::Pipe>(world.executor, world.executor);
+    auto two = std::make_shared<MemoryStream::Pipe>(world.executor, world.executor);
     streams.push_back(std::make_unique<MemoryStream>(world.executor, one, two, host));
     strangers.make_room();
     strangers.enter(*streams.back());

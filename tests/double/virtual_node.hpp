@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A machine of a cascade in one thread of a test: disks and rings that outlive the daemon, wires to
+// other machines, and the daemon on a loop of its own, which can be destroyed at any moment, as
+// kill -9 or a loss of power would, while the others go on.
+#pragma once
+
+#include "daemon/group.hpp"
+#include "daemon/io/loop.hpp"
+#include "daemon/path/door.hpp"
+#include "tests/double/memory_disk.hpp"
+#include "tests/double/memory_stream.hpp"
+#include "tests/double/ring_double.hpp"
+#include "tests/double/virtual_clock.hpp"
+
+#include <list>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+namespace cascade::test {
+
+class VirtualNode;
+
+/// Who can be reached: listeners by host.
+using Wires = std::map<std::string, class VirtualListener*>;
+
+class VirtualListener final : public Listener {
+ public:
+  VirtualListener(const Executor& executor, Wires& wires, std::string host)
+      : executor_(executor), wires_(wires), host_(std::move(host)), came_(executor) {
+    wires_[host_] = this;
+  }
+  ~VirtualListener() override { close(); }
+
+  Task<Result<std::unique_ptr<Stream>>> accept() override {
+    while (waiting_.empty() && !closed_) co_await came_.wait();
+    if (closed_) co_return Error{Errc::closed, "the listener is closed"};
+    auto stream = std::move(waiting_.front());
+    waiting_.pop_front();
+    co_return stream;
+  }
+  void close() override {
+    closed_ = true;
+    if (const auto at = wires_.find(host_); at != wires_.end() && at->second == this)
+      wires_.erase(at);
+    came_.notify();
+  }
+
+  /// The caller's end of a new connection from `host`.
+  std::unique_ptr<Stream> connect(const Executor& executor, const std::string& host) {
+    auto [theirs, ours] = MemoryStream::pair(executor, executor_, host, host_);
+    waiting_.push_back(std::move(ours));
+    came_.notify();
+    return std::move(theirs);
+  }
+
+ private:
+  Executor executor_;
+  Wires& wires_;
+  std::string host_;
+  Signal came_;
+  std::list<std::unique_ptr<Stream>> waiting_;
+  bool closed_ = false;
+};
+
+class VirtualNet final : public Net {
+ public:
+  VirtualNet(const Executor& executor, Wires& wires, std::string host)
+      : executor_(executor), wires_(wires), host_(std::move(host)) {}
+
+  Result<std::unique_ptr<Listener>> listen(const Address&) override {
+    return std::unique_ptr<Listener>(std::make_unique<VirtualListener>(executor_, wires_, host_));
+  }
+  Task<Result<std::unique_ptr<Stream>>> connect(const Address& address,
+                                                std::chrono::milliseconds) override {
+    co_await asio::post(executor_, use_task);
+    const auto there = wires_.find(address.host);
+    if (there == wires_.end()) co_return Error{Errc::closed, "Connection refused"};
+    co_return there->second->connect(executor_, host_);
+  }
+  Result<std::unique_ptr<Stream>> adopt(std::unique_ptr<Stream> stream) override { return stream; }
+
+ private:
+  Executor executor_;
+  Wires& wires_;
+  std::string host_;
+};
+
+/// Disks by path; what is on them stays when the daemon goes.
+class VirtualDisks final : public DiskHost {
+ public:
+  using Images = std::map<std::string, std::vector<std::byte>>;
+
+  VirtualDisks(const Executor& executor, Images& images) : executor_(executor), images_(images) {}
+
+  /// From now on a disk that goes loses what was not flushed.
+  void cut_power() { power_cut_ = true; }
+
+  Result<std::unique_ptr<Disk>> open(const std::string& path, bool) override {
+    const auto image = images_.find(path);
+    if (image == images_.end()) return Error{Errc::not_found, path + ": no such disk"};
+    return std::unique_ptr<Disk>(std::make_unique<Held>(*this, image->second, path));
+  }
+
+ private:
+  struct Held final : MemoryDisk {
+    Held(VirtualDisks& host, std::vector<std::byte>& home, const std::string& path)
+        : MemoryDisk(host.executor_, path, std::move(home)), host(host), home(home) {}
+    ~Held() override {
+      if (host.power_cut_) cut_power();
+      home = std::move(image());
+    }
+    VirtualDisks& host;
+    std::vector<std::byte>& home;
+  };
+
+  Executor executor_;
+  Images& images_;
+  bool power_cut_ = false;
+};
+
+/// The kernel's side of one volume, for as long as its machine lives.
+struct VirtualVolume {
+  explicit VirtualVolume(const Uuid& uuid) : ring(uuid, 1024, 4 << 20) {
+    shape.sectors = 256;
+    shape.block = 512;
+    shape.incarnation = make_uuid();
+    shape.generation = make_uuid();
+  }
+  RingDouble ring;
+  RingShape shape;
+  Signal* written = nullptr;  // of the daemon that is attached
+
+  std::uint64_t write(std::uint64_t sector, std::span<const std::byte> payload) {
+    const auto seq = ring.write(sector, payload);
+    if (written != nullptr) written->notify();
+    return seq;
+  }
+};
+
+class VirtualRings final : public RingHost {
+ public:
+  using Volumes = std::map<Uuid, std::unique_ptr<VirtualVolume>>;
+
+  VirtualRings(const Executor& executor, Volumes& volumes)
+      : executor_(executor), volumes_(volumes) {}
+
+  Result<std::unique_ptr<Ring>> attach(const Uuid& uuid) override {
+    const auto volume = volumes_.find(uuid);
+    if (volume == volumes_.end()) return Error{Errc::not_found, "the device does not exist"};
+    return std::unique_ptr<Ring>(std::make_unique<Attached>(executor_, *volume->second));
+  }
+
+ private:
+  struct Attached final : Ring {
+    Attached(const Executor& executor, VirtualVolume& v)
+        : volume(v), memory(v.ring.attach()), view_(memory), changed(executor), ended(executor) {
+      volume.written = &changed;
+      if (started()) (void)view_.rewind_to(volume.ring.stored());
+    }
+    ~Attached() override { volume.written = nullptr; }
+
+    RingView& view() override { return view_; }
+    RingShape shape() const override { return volume.shape; }
+    bool started() const override { return volume.ring.started(); }
+    Result<void> start(std::uint64_t base, const Uuid& journal) override {
+      volume.ring.start(base);
+      volume.shape.journal = journal;
+      return view_.rewind_to(base);
+    }
+    Result<void> doorbell() override {
+      volume.ring.doorbell();
+      return {};
+    }
+    Task<Result<void>> readable() override {
+      while (!closed && volume.ring.published() <= memory.daemon->consumed) co_await changed.wait();
+      if (closed) co_return Error{Errc::closed, "closed"};
+      co_return Result<void>{};
+    }
+    Task<Error> lost() override {
+      while (!closed) co_await ended.wait();
+      co_return Error{Errc::closed, "closed"};
+    }
+    void close() override {
+      closed = true;
+      changed.notify();
+      ended.notify();
+    }
+    void report_link(LinkState) override {}
+
+    VirtualVolume& volume;
+    RingMemory memory;
+    RingView view_;
+    Signal changed, ended;
+    bool closed = false;
+  };
+
+  Executor executor_;
+  Volumes& volumes_;
+};
+
+class VirtualNode {
+ public:
+  /// `config` and `wires` outlive it.
+  VirtualNode(const Config& config, Wires& wires, std::string name)
+      : config_(config), wires_(wires), name_(std::move(name)) {}
+  ~VirtualNode() {
+    if (daemon_) kill(false);
+  }
+
+  VirtualDisks::Images images;
+  VirtualRings::Volumes volumes;
+
+  bool runs() const { return daemon_ != nullptr; }
+  GroupNode& group() { return daemon_->group; }
+  std::uint64_t realtime_ns() const { return VirtualClock::realtime_ns(now_); }
+
+  void start() { daemon_ = std::make_unique<Daemon>(*this); }
+
+  /// One handler of its loop; whether there was any.
+  bool step() {
+    if (!daemon_) return false;
+    loop().restart();
+    return loop().poll_one() > 0;
+  }
+  void advance(Duration duration) {
+    now_ += duration;
+    if (daemon_) daemon_->clock.advance(duration);
+  }
+
+  /// Nothing of it runs any more, and nothing of it says so.
+  void kill(bool power) {
+    if (power) daemon_->disks.cut_power();
+    loop().abandon();
+    daemon_.reset();
+  }
+
+ private:
+  struct Daemon {
+    explicit Daemon(VirtualNode& n)
+        : loop(*n.loops_.emplace_back(std::make_unique<Loop>())),
+          clock(loop.get_executor(), n.now_),
+          net(loop.get_executor(), n.wires_, n.name_),
+          disks(loop.get_executor(), n.images),
+          rings(loop.get_executor(), n.volumes),
+          group({loop.get_executor(), clock, net, disks, rings}, n.config_,
+                n.config_.groups.front(), n.name_),
+          door(loop.get_executor(), clock, {},
+               [this](auto& stream, auto& hello) -> Result<void> {
+                 group.accept(std::move(stream), std::move(hello));
+                 return {};
+               }),
+          listener(*net.listen({})),
+          crew(loop.get_executor()) {
+      crew.add(group.run());
+      crew.add(door.run(*listener));
+    }
+    Loop& loop;
+    VirtualClock clock;
+    VirtualNet net;
+    VirtualDisks disks;
+    VirtualRings rings;
+    GroupNode group;
+    Door door;
+    std::unique_ptr<Listener> listener;
+    Crew crew;
+  };
+
+  Loop& loop() { return daemon_->loop; }
+
+  const Config& config_;
+  Wires& wires_;
+  std::string name_;
+  TimePoint now_{};
+  // Others may still hold ends of its wires: loops go last.
+  std::list<std::unique_ptr<Loop>> loops_;
+  std::unique_ptr<Daemon> daemon_;
+};
+
+}  // namespace cascade::test
