@@ -190,6 +190,7 @@ void cascade_ring_release(struct cascade_volume *v);
 void cascade_ring_start(struct cascade_volume *v, u64 base);
 void cascade_ring_void(struct cascade_volume *v, u64 seq);	/* not published yet: no write at all */
 void cascade_ring_tell(struct cascade_volume *v);
+bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io);
 void cascade_ring_advance(struct cascade_volume *v, struct list_head *finished);
 /* no lock, the caller owns the reserved slot: */
 void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);
@@ -200,7 +201,6 @@ int cascade_map(struct dm_target *ti, struct bio *bio);
 void cascade_work(struct work_struct *work);
 void cascade_finish(struct list_head *finished);		/* no lock held */
 void cascade_look(struct cascade_volume *v);	/* at the daemon's words, for whoever asks; no lock held */
-bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io);	/* lock held */
 void cascade_give_up(struct cascade_volume *v, blk_status_t status);		/* may sleep */
 
 /* cdev.c */

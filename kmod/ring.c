@@ -233,6 +233,13 @@ void cascade_ring_start(struct cascade_volume *v, u64 base)
 
 /* ---- taking acknowledgements */
 
+bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io)
+{
+	if (v->hub_ack == CASCADE_ACK_MEMORY_SYNC && !io->need_stored)
+		return io->seq <= v->received;
+	return io->seq <= v->stored;
+}
+
 /* Bios of (@from, @to] that are done locally and now acknowledged too are finished. */
 static void acknowledge(struct cascade_volume *v, u64 from, u64 to, struct list_head *finished)
 {

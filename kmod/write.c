@@ -59,13 +59,6 @@ void cascade_look(struct cascade_volume *v)
 	cascade_finish(&finished);
 }
 
-bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io)
-{
-	if (v->hub_ack == CASCADE_ACK_MEMORY_SYNC && !io->need_stored)
-		return io->seq <= v->received;
-	return io->seq <= v->stored;
-}
-
 /* A noflush suspend is under way, which takes waiting bios back. */
 static bool requeues(struct cascade_volume *v, struct cascade_io *io)
 {
