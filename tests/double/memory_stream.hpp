@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <stdexcept>
@@ -54,12 +55,16 @@ class MemoryStream final : public Stream {
             std::make_unique<MemoryStream>(b, from_a, from_b, host_of_a)};
   }
 
+  /// Asked before each operation; if it says so, the connection is lost then.
+  void cut_when(std::function<bool()> cut) { cut_ = std::move(cut); }
+
   Pipe& in() { return *in_; }
   Pipe& out() { return *out_; }
   bool closed() const { return out_->closed; }
 
   Task<Result<std::size_t>> read_some(std::span<std::byte> out) override {
     co_await asio::post(executor_, use_task);
+    if (cut_ && cut_()) shut();
     const auto in = in_;
     while (in->bytes.empty() && !in->closed) co_await in->arrived.wait();
     if (in->bytes.empty()) co_return Error{Errc::closed, "End of file"};
@@ -74,6 +79,7 @@ class MemoryStream final : public Stream {
     if (writing_) throw std::logic_error("two writers on one stream");
     writing_ = true;
     co_await asio::post(executor_, use_task);
+    if (cut_ && cut_()) shut();
     const auto out = out_;
     while (out->bytes.size() >= out->room && !out->closed) co_await out->drained.wait();
     writing_ = false;
@@ -102,6 +108,7 @@ class MemoryStream final : public Stream {
   Executor executor_;
   std::shared_ptr<Pipe> in_, out_;
   std::string host_, peer_;
+  std::function<bool()> cut_;
   bool writing_ = false;
 };
 

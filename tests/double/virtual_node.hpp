@@ -23,14 +23,17 @@ namespace cascade::test {
 
 class VirtualNode;
 
-/// Who can be reached: listeners by host.
-using Wires = std::map<std::string, class VirtualListener*>;
+/// What connects the machines.
+struct Wires {
+  std::map<std::string, class VirtualListener*> listeners;  // who can be reached, by host
+  std::function<bool()> cut;  // of every connection: MemoryStream::cut_when()
+};
 
 class VirtualListener final : public Listener {
  public:
   VirtualListener(const Executor& executor, Wires& wires, std::string host)
       : executor_(executor), wires_(wires), host_(std::move(host)), came_(executor) {
-    wires_[host_] = this;
+    wires_.listeners[host_] = this;
   }
   ~VirtualListener() override { close(); }
 
@@ -43,14 +46,17 @@ class VirtualListener final : public Listener {
   }
   void close() override {
     closed_ = true;
-    if (const auto at = wires_.find(host_); at != wires_.end() && at->second == this)
-      wires_.erase(at);
+    auto& listeners = wires_.listeners;
+    if (const auto at = listeners.find(host_); at != listeners.end() && at->second == this)
+      listeners.erase(at);
     came_.notify();
   }
 
   /// The caller's end of a new connection from `host`.
   std::unique_ptr<Stream> connect(const Executor& executor, const std::string& host) {
     auto [theirs, ours] = MemoryStream::pair(executor, executor_, host, host_);
+    ours->cut_when(wires_.cut);
+    theirs->cut_when(wires_.cut);
     waiting_.push_back(std::move(ours));
     came_.notify();
     return std::move(theirs);
@@ -76,8 +82,8 @@ class VirtualNet final : public Net {
   Task<Result<std::unique_ptr<Stream>>> connect(const Address& address,
                                                 std::chrono::milliseconds) override {
     co_await asio::post(executor_, use_task);
-    const auto there = wires_.find(address.host);
-    if (there == wires_.end()) co_return Error{Errc::closed, "Connection refused"};
+    const auto there = wires_.listeners.find(address.host);
+    if (there == wires_.listeners.end()) co_return Error{Errc::closed, "Connection refused"};
     co_return there->second->connect(executor_, host_);
   }
   Result<std::unique_ptr<Stream>> adopt(std::unique_ptr<Stream> stream) override { return stream; }
@@ -93,7 +99,9 @@ class VirtualDisks final : public DiskHost {
  public:
   using Images = std::map<std::string, std::vector<std::byte>>;
 
-  VirtualDisks(const Executor& executor, Images& images) : executor_(executor), images_(images) {}
+  /// `writes_max`: of each disk; all later ones fail.
+  VirtualDisks(const Executor& executor, Images& images, std::uint64_t writes_max)
+      : executor_(executor), images_(images), writes_max_(writes_max) {}
 
   /// From now on a disk that goes loses what was not flushed.
   void cut_power() { power_cut_ = true; }
@@ -107,7 +115,9 @@ class VirtualDisks final : public DiskHost {
  private:
   struct Held final : MemoryDisk {
     Held(VirtualDisks& host, std::vector<std::byte>& home, const std::string& path)
-        : MemoryDisk(host.executor_, path, std::move(home)), host(host), home(home) {}
+        : MemoryDisk(host.executor_, path, std::move(home)), host(host), home(home) {
+      fail_after(host.writes_max_);
+    }
     ~Held() override {
       if (host.power_cut_) cut_power();
       home = std::move(image());
@@ -118,6 +128,7 @@ class VirtualDisks final : public DiskHost {
 
   Executor executor_;
   Images& images_;
+  std::uint64_t writes_max_;
   bool power_cut_ = false;
 };
 
@@ -212,6 +223,8 @@ class VirtualNode {
 
   VirtualDisks::Images images;
   VirtualRings::Volumes volumes;
+  /// For the next start(): so many writes of each of its disks go well.
+  std::uint64_t writes_max = MemoryDisk::never;
 
   bool runs() const { return daemon_ != nullptr; }
   GroupNode& group() { return daemon_->group; }
@@ -219,11 +232,15 @@ class VirtualNode {
 
   void start() { daemon_ = std::make_unique<Daemon>(*this); }
 
+  /// Handlers that its loops have run.
+  std::uint64_t steps() const { return steps_; }
   /// One handler of its loop; whether there was any.
   bool step() {
     if (!daemon_) return false;
     loop().restart();
-    return loop().poll_one() > 0;
+    const bool any = loop().poll_one() > 0;
+    steps_ += any ? 1 : 0;
+    return any;
   }
   void advance(Duration duration) {
     now_ += duration;
@@ -243,7 +260,7 @@ class VirtualNode {
         : loop(*n.loops_.emplace_back(std::make_unique<Loop>())),
           clock(loop.get_executor(), n.now_),
           net(loop.get_executor(), n.wires_, n.name_),
-          disks(loop.get_executor(), n.images),
+          disks(loop.get_executor(), n.images, n.writes_max),
           rings(loop.get_executor(), n.volumes),
           group({loop.get_executor(), clock, net, disks, rings}, n.config_,
                 n.config_.groups.front(), n.name_),
@@ -274,6 +291,7 @@ class VirtualNode {
   Wires& wires_;
   std::string name_;
   TimePoint now_{};
+  std::uint64_t steps_ = 0;
   // Others may still hold ends of its wires: loops go last.
   std::list<std::unique_ptr<Loop>> loops_;
   std::unique_ptr<Daemon> daemon_;

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A whole cascade in one thread, its application, and verbs to make it go on and to compare it.
+#pragma once
+
+#include "daemon/report/log.hpp"
+#include "tests/double/virtual_node.hpp"
+#include "tests/unit/path/journal_rig.hpp"
+
+#include <array>
+#include <random>
+
+namespace cascade::test {
+
+using std::chrono::milliseconds;
+
+inline constexpr std::uint64_t copy_bytes = 256 * 512;
+inline constexpr std::uint64_t writes = 60;
+inline const std::array names{"p1", "p2", "h", "r"};
+
+inline Config make_config(AckWhen hub_ack) {
+  Config config;
+  for (const char* name : names) config.nodes.push_back({name, name, {name, 1}});
+  GroupConfig g;
+  g.name = "shop";
+  g.uuid = group;
+  g.hub = "h";
+  g.remote = "r";
+  g.hub_ack = hub_ack;
+  g.journal = {{"h", "journal"}, {"r", "journal"}};
+  g.journal_cache_bytes = 1 << 20;
+  for (const auto& [name, uuid, primary] :
+       {std::tuple{"orders", volume_a, "p1"}, std::tuple{"ledger", volume_b, "p2"}})
+    g.volumes.push_back({name, uuid, primary, {{"h", name}, {"r", name}}, 1 << 20});
+  config.groups.push_back(g);
+  config.daemon.heartbeat = milliseconds(1000);
+  config.daemon.session_timeout = milliseconds(5000);
+  config.daemon.reconnect_min = milliseconds(50);
+  config.daemon.reconnect_max = milliseconds(200);
+  return config;
+}
+
+inline std::vector<std::byte> new_journal() {
+  std::vector<std::byte> image(journal_disk_bytes);
+  const Superblock sb = *format_superblock(group, image.size());
+  for (const std::uint64_t generation : {0, 1})
+    encode_superblock(
+        sb, std::span(image).subspan(superblock_offset(generation)).first<superblock_bytes>());
+  return image;
+}
+
+/// Two primaries, hub and remote; one volume each. What was written is remembered, to be compared.
+class Cascade {
+ public:
+  Cascade(unsigned seed, AckWhen hub_ack) : lots_(seed), config_(make_config(hub_ack)) {
+    for (const char* name : names) nodes_.try_emplace(name, config_, wires_, name);
+    for (const char* name : {"h", "r"}) {
+      node(name).images["journal"] = new_journal();
+      for (const char* volume : {"orders", "ledger"}) node(name).images[volume].resize(copy_bytes);
+    }
+    add_volume("p1", volume_a, "orders");
+    add_volume("p2", volume_b, "ledger");
+    for (const char* name : names) node(name).start();
+    report::time_from([this] { return node("h").realtime_ns(); });
+  }
+  ~Cascade() {
+    report::time_from([] { return std::uint64_t{0}; });
+    for (auto& [name, node] : nodes_)
+      if (node.runs()) node.kill(false);
+  }
+
+  VirtualNode& node(const std::string& name) { return nodes_.at(name); }
+
+  /// Some handlers of some nodes, some time, some writes.
+  void go_on() {
+    auto at = nodes_.begin();
+    std::advance(at, lots_() % nodes_.size());
+    for (unsigned i = lots_() % 8; i > 0; --i) at->second.step();
+    if (lots_() % 4 == 0) pass(milliseconds(lots_() % 40));
+    if (lots_() % 4 == 0) write_one(volumes_[lots_() % volumes_.size()]);
+  }
+
+  /// Until every copy has everything; false if it does not come to that.
+  bool drain() {
+    for (int i = 0; i < 4000; ++i) {
+      if (i % 10 == 0 && drained()) return true;
+      bool any = false;
+      for (int n = 0; n < 50; ++n)
+        for (auto& [name, node] : nodes_) any = node.step() || any;
+      pass(milliseconds(20));
+    }
+    return false;
+  }
+
+  /// Empty, or which copy is not what was written.
+  std::string difference() {
+    // What lies in the disks' images is there once the daemons are gone.
+    for (const char* name : {"h", "r"}) node(name).kill(false);
+    for (const Volume& volume : volumes_)
+      for (const char* name : {"h", "r"})
+        if (node(name).images[volume.name] != volume.written) return volume.name + " on " + name;
+    return {};
+  }
+
+  /// One step of each node, and a little time; the same every time.
+  void go_round() {
+    for (auto& [name, node] : nodes_) node.step();
+    if (++rounds_ % 8 == 0) pass(milliseconds(1));
+  }
+  bool ready() const {
+    return volumes_[0].kernel->ring.started() && volumes_[1].kernel->ring.started();
+  }
+  void write_to_each() {
+    for (Volume& volume : volumes_) write_one(volume);
+  }
+  bool drained() {
+    if (!ready() || !node("h").runs() || !node("r").runs()) return false;
+    for (const Volume& volume : volumes_) {
+      volume.kernel->ring.doorbell();
+      if (volume.kernel->ring.stored() != volume.seq) return false;
+    }
+    const auto hub = node("h").group().status().journal,
+               remote = node("r").group().status().journal;
+    return hub && remote && hub->received_seq == written() && hub->applied_seq == written() &&
+           remote->applied_seq == written();
+  }
+  void cut_when(std::function<bool()> cut) { wires_.cut = std::move(cut); }
+
+  std::uint64_t written() const { return volumes_[0].seq + volumes_[1].seq; }
+  unsigned draw() { return static_cast<unsigned>(lots_()); }
+
+ private:
+  struct Volume {
+    std::string name;
+    VirtualVolume* kernel;
+    std::vector<std::byte> written;
+    std::uint64_t seq = 0;
+  };
+
+  void add_volume(const std::string& primary, const Uuid& uuid, const std::string& name) {
+    auto& slot = node(primary).volumes[uuid];
+    slot = std::make_unique<VirtualVolume>(uuid);
+    volumes_.push_back({name, slot.get(), std::vector<std::byte>(copy_bytes)});
+  }
+
+  void write_one(Volume& volume) {
+    if (!volume.kernel->ring.started() || volume.seq >= writes) return;
+    const std::size_t sectors = 1 + lots_() % 8, at = lots_() % (256 - sectors);
+    const auto payload = pattern(sectors * 512, static_cast<unsigned>(lots_()));
+    volume.seq = volume.kernel->write(at, payload);
+    std::copy(payload.begin(), payload.end(),
+              volume.written.begin() + static_cast<std::ptrdiff_t>(at * 512));
+  }
+
+  void pass(milliseconds time) {
+    for (auto& [name, node] : nodes_) node.advance(time);
+  }
+
+  std::mt19937 lots_;
+  Config config_;
+  Wires wires_;
+  std::map<std::string, VirtualNode> nodes_;
+  std::vector<Volume> volumes_;
+  std::uint64_t rounds_ = 0;
+};
+
+}  // namespace cascade::test
