@@ -42,6 +42,8 @@ class MemoryDisk : public Disk {
     undo_.clear();
   }
 
+  /// A write takes so many turns of the loop.
+  void slow_down(unsigned turns) { write_turns_ = turns; }
   void set_block(std::uint32_t bytes) { block_ = bytes; }
 
   std::vector<std::byte>& image() { return image_; }
@@ -97,7 +99,7 @@ class MemoryDisk : public Disk {
   }
 
   Task<Result<void>> put_one(std::uint64_t offset, std::span<const std::byte> data) {
-    co_await asio::post(executor_, use_task);
+    for (unsigned i = 0; i < write_turns_; ++i) co_await asio::post(executor_, use_task);
     while (holding_) co_await moved_.wait();
     if (auto ok = inside("write", offset, data.size()); !ok) co_return ok;
     if (writes_left_ == 0) co_return Error{Errc::io, path_ + ": write: " + std::strerror(EIO)};
@@ -115,6 +117,7 @@ class MemoryDisk : public Disk {
   Signal moved_;
   std::uint64_t writes_left_ = never;
   std::uint32_t block_ = 512;
+  unsigned write_turns_ = 1;
   bool holding_ = false;
 };
 

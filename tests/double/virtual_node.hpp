@@ -117,6 +117,7 @@ class VirtualDisks final : public DiskHost {
     Held(VirtualDisks& host, std::vector<std::byte>& home, const std::string& path)
         : MemoryDisk(host.executor_, path, std::move(home)), host(host), home(home) {
       fail_after(host.writes_max_);
+      slow_down(8);  // than a connection: what is received is not stored at once
     }
     ~Held() override {
       if (host.power_cut_) cut_power();
