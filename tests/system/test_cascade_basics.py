@@ -136,7 +136,9 @@ def test_volumes_come_and_go_while_the_daemon_runs(cascade):
     assert background.wait(120) == 0, background.output()
     table = cascade.tool("P1", "table orders").out.split()
     real = cascade.g["P1"].run("dmsetup table orders").out.split()
-    assert table[:4] == real[:4] and table[5:] == real[5:], (table, real)
+    for devices in (6, 4):  # the kernel prints devices as numbers
+        del table[devices], real[devices]
+    assert table == real, (table, real)
     assert cascade.g["P1"].run(f"{BUILD}/tools/dmcascade --version").out.strip()
     cascade.wait_drained()
     cascade.compare()

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// From the journal to the copies: in order, each byte once, and what a copy that fails leaves. I2,
+// I3, I4.
+#include "daemon/path/applier.hpp"
+#include "tests/unit/path/journal_rig.hpp"
+
+#include <gmock/gmock.h>
+
+namespace cascade::test {
+namespace {
+
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+constexpr std::uint64_t copy_bytes = 64 * 1024;
+
+class ApplierTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    format(disk);
+    begin();
+  }
+  void TearDown() override { world.io.abandon(); }
+
+  /// A journal that is open, and copies that hold what they held.
+  void begin() {
+    run.emplace(world, disk);
+    Applier::Copies copies;
+    for (const Uuid& volume : {volume_a, volume_b}) {
+      auto copy = std::make_unique<MemoryDisk>(world.executor, "copy", copy_bytes);
+      copies_[volume] = copy.get();
+      copies[volume] = std::move(copy);
+    }
+    applier.emplace(world.executor, world.clock, run->journal, std::move(copies), "shop",
+                    [this] { return needed_from; });
+    run->crew.add(applier->run());
+    world.settle();
+  }
+  void put(const Record& record, std::span<const std::byte> payload) {
+    Record numbered = record;
+    set_group_seq(numbered, run->journal.next_seq());
+    run->journal.append(incoming(std::span(&numbered, 1), payload));
+  }
+  void write(std::uint64_t sector, std::size_t bytes, unsigned seed,
+             const Uuid& volume = volume_a) {
+    const auto data = pattern(bytes, seed);
+    put(make_record(++seq, data, sector, volume), data);
+  }
+  bool holds(std::uint64_t sector, std::size_t bytes, unsigned seed,
+             const Uuid& volume = volume_a) {
+    const auto data = pattern(bytes, seed);
+    return std::equal(data.begin(), data.end(),
+                      copies_[volume]->image().begin() + static_cast<std::ptrdiff_t>(sector * 512));
+  }
+  void pass_a_second() {
+    world.clock.advance(seconds(1));
+    world.settle();
+  }
+
+  World world;
+  MemoryDisk disk{world.executor, "journal", journal_disk_bytes};
+  std::uint64_t needed_from = MemoryDisk::never;
+  std::uint64_t seq = 0;
+  std::map<Uuid, MemoryDisk*> copies_;
+  std::optional<RunningJournal> run;
+  std::optional<Applier> applier;
+};
+
+TEST_F(ApplierTest, WritesWhatIsStoredToTheRightCopy) {
+  write(8, 4096, 1);
+  write(8, 4096, 2, volume_b);
+  world.settle();
+  EXPECT_EQ(applier->applied_seq(), 2u);
+  EXPECT_TRUE(holds(8, 4096, 1) && holds(8, 4096, 2, volume_b));
+}
+
+TEST_F(ApplierTest, TheLastOfOverlappingWritesRemains) {
+  for (unsigned i = 1; i <= 9; ++i) write(i, 2048, i);
+  world.settle();
+  for (unsigned i = 1; i <= 8; ++i) EXPECT_TRUE(holds(i, 512, i)) << i;
+  EXPECT_TRUE(holds(9, 2048, 9));
+}
+
+TEST_F(ApplierTest, ZeroingAndDiscardLeaveZeroesAndANoopNothing) {
+  write(0, 8192, 1);
+  put(make_record(++seq, {}, 0, volume_a, CASCADE_OP_DISCARD, 2048), {});
+  put(make_record(++seq, {}, 8, volume_a, CASCADE_OP_WRITE_ZEROES, 2048), {});
+  put(make_record(++seq, {}, 0, volume_a, CASCADE_OP_NOOP), {});
+  world.settle();
+  EXPECT_EQ(applier->applied_seq(), 4u);
+  auto expected = pattern(8192, 1);
+  for (const std::size_t at : {0, 4096})
+    std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(at), 2048, std::byte{0});
+  EXPECT_TRUE(std::equal(expected.begin(), expected.end(), copies_[volume_a]->image().begin()));
+}
+
+TEST_F(ApplierTest, StopsAtTheFirstFailureOfACopy) {
+  write(0, 4096, 1);
+  world.settle();
+  copies_[volume_a]->fail_after(0);
+  write(8, 4096, 2);
+  write(8, 4096, 3, volume_b);
+  world.settle();
+  ASSERT_TRUE(applier->failure());
+  EXPECT_THAT(applier->failure()->text, HasSubstr("copy: write"));
+  EXPECT_EQ(applier->applied_seq(), 1u);
+  write(0, 4096, 4, volume_b);
+  pass_a_second();
+  EXPECT_FALSE(holds(0, 4096, 4, volume_b)) << "nothing goes on without the failed write";
+  EXPECT_EQ(run->journal.checkpoint_seq(), 0u) << "and nothing is called flushed";
+}
+
+TEST_F(ApplierTest, RefusesAWriteThatDoesNotFit) {
+  write(copy_bytes / 512 - 1, 4096, 1);
+  world.settle();
+  ASSERT_TRUE(applier->failure());
+  EXPECT_EQ(applier->applied_seq(), 0u);
+}
+
+TEST_F(ApplierTest, AppliesAgainAfterACrashWhatWasNotFlushed) {
+  write(0, 4096, 1);
+  world.settle();
+  pass_a_second();
+  EXPECT_EQ(run->journal.checkpoint_seq(), 1u);
+  write(8, 4096, 2);
+  world.settle();
+  copies_[volume_a]->cut_power();
+  EXPECT_TRUE(holds(0, 4096, 1)) << "flushed before it was called so";
+  EXPECT_FALSE(holds(8, 4096, 2));
+
+  const auto copy = copies_[volume_a]->image();
+  World after;
+  MemoryDisk same(after.executor, "journal", disk.image());
+  RunningJournal again(after, same);
+  Applier::Copies copies;
+  auto kept = std::make_unique<MemoryDisk>(after.executor, "copy", copy);
+  MemoryDisk& result = *kept;
+  copies[volume_a] = std::move(kept);
+  Applier second(after.executor, after.clock, again.journal, std::move(copies), "shop",
+                 [] { return MemoryDisk::never; });
+  again.crew.add(second.run());
+  after.settle();
+  const auto data = pattern(4096, 2);
+  EXPECT_TRUE(std::equal(data.begin(), data.end(), result.image().begin() + 8 * 512));
+  after.io.abandon();
+}
+
+TEST_F(ApplierTest, KeepsWhatTheShipperStillNeeds) {
+  needed_from = 20;
+  for (unsigned i = 1; i <= 60; ++i) {
+    write(0, copy_bytes, i);
+    world.settle();
+  }
+  pass_a_second();
+  // Space is given up in larger steps.
+  EXPECT_GT(run->journal.first_seq(), 1u);
+  EXPECT_LE(run->journal.first_seq(), 20u);
+  needed_from = MemoryDisk::never;
+  pass_a_second();
+  EXPECT_GT(run->journal.first_seq(), 20u);
+}
+
+TEST_F(ApplierTest, AppliesNothingPastTheLimit) {
+  run->journal.set_limit(1);
+  write(0, 512, 1);
+  write(1, 512, 2);
+  world.settle();
+  EXPECT_EQ(applier->applied_seq(), 1u);
+  EXPECT_FALSE(holds(1, 512, 2));
+  run->journal.set_limit(MemoryDisk::never);
+  world.settle();
+  EXPECT_TRUE(holds(1, 512, 2));
+}
+
+}  // namespace
+}  // namespace cascade::test
