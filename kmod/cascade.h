@@ -169,6 +169,7 @@ void cascade_queue_work(struct cascade_volume *v);		/* any context */
 void cascade_later_event(struct cascade_volume *v, enum cascade_event event);	/* lock held */
 
 /* meta.c: the metadata area. May sleep. */
+void cascade_meta_init(void);
 int cascade_meta_check(struct cascade_target *t);	/* for the table: sets ti->error */
 int cascade_meta_open(struct cascade_target *t);	/* before writes come; meta_mutex held */
 void cascade_meta_close(struct cascade_target *t);	/* no write is on its way */

@@ -11,7 +11,7 @@
 #include <linux/blkdev.h>
 #include <linux/crc32c.h>
 #include <linux/ktime.h>
-#include <linux/log2.h>
+#include <linux/part_stat.h>
 
 #define SUPER_SECTORS (CASCADE_META_SUPER_BYTES >> SECTOR_SHIFT)
 
@@ -148,6 +148,51 @@ int cascade_meta_check(struct cascade_target *t)
 	return t->ti->error ? -EINVAL : 0;
 }
 
+/* ---- who else writes */
+
+static uuid_t boot;	/* of this loading of the module: its counts mean nothing in another */
+
+void cascade_meta_init(void)
+{
+	uuid_gen(&boot);
+}
+
+static u64 written(struct block_device *bdev)
+{
+	return part_stat_read(bdev, sectors[STAT_WRITE]) +
+	       part_stat_read(bdev, sectors[STAT_DISCARD]);
+}
+
+/* Whether the whole device is the volume's, so that nobody else may write to it. */
+static bool counts(struct cascade_target *t)
+{
+	return !t->start && (t->meta_dev->bdev == t->dev->bdev ||
+			     t->ti->len == bdev_nr_sectors(t->dev->bdev));
+}
+
+/* For the superblock that is written next, and may count itself. */
+static void note_written(struct cascade_target *t)
+{
+	struct cascade_meta_super *super = t->v->meta;
+	bool own = t->meta_dev->bdev == t->dev->bdev;
+
+	memset(super->boot, 0, sizeof(super->boot));
+	if (!counts(t))
+		return;
+	export_uuid(super->boot, &boot);
+	super->diskseq = cpu_to_le64(t->dev->bdev->bd_disk->diskseq);
+	super->written = cpu_to_le64(written(t->dev->bdev) + (own ? SUPER_SECTORS : 0));
+}
+
+static bool written_outside(struct cascade_target *t)
+{
+	const struct cascade_meta_super *super = t->v->meta;
+
+	return !memcmp(super->boot, &boot, sizeof(super->boot)) &&
+	       le64_to_cpu(super->diskseq) == t->dev->bdev->bd_disk->diskseq &&
+	       le64_to_cpu(super->written) != written(t->dev->bdev);
+}
+
 /* ---- writing; meta_mutex held */
 
 /* The next superblock, stable when this returns. */
@@ -184,9 +229,11 @@ static void set_flags(struct cascade_meta_super *super, u32 set, u32 clear)
 }
 
 /* What the area says of the time before this ring. */
-static void learn(struct cascade_volume *v)
+static void learn(struct cascade_target *t)
 {
+	struct cascade_volume *v = t->v;
 	struct cascade_meta_super *super = v->meta;
+	bool outside = written_outside(t);
 
 	spin_lock_irq(&v->lock);
 	v->was_clean = le32_to_cpu(super->flags) & CASCADE_META_CLEAN;
@@ -196,6 +243,8 @@ static void learn(struct cascade_volume *v)
 	v->differs = le32_to_cpu(super->differs);
 	if (!v->was_clean)
 		v->differs |= CASCADE_DIFFERS_UNCLEAN;
+	if (outside)
+		v->differs |= CASCADE_DIFFERS_OUTSIDE;
 	cascade_ring_tell(v);
 	import_uuid(&v->generation, super->generation[0].id);
 	import_uuid(&v->journal, super->journal);
@@ -214,10 +263,13 @@ int cascade_meta_open(struct cascade_target *t)
 			DMERR("%s: %s", t->meta_dev->name, wrong);
 			return -EINVAL;
 		}
-		learn(v);
+		learn(t);
 		v->meta_known = true;
 		if (!v->was_clean)
 			DMWARN("%s: the volume was not closed in order: its copies may differ",
+			       t->dev->name);
+		if (written_outside(t))
+			DMWARN("%s: the device was written while no target had it: its copies may differ",
 			       t->dev->name);
 	}
 	set_flags(v->meta, 0, CASCADE_META_CLEAN);
@@ -248,6 +300,7 @@ void cascade_meta_close(struct cascade_target *t)
 	if (v->live == t && ended_in_order(v, &end) && !blkdev_issue_flush(t->dev->bdev)) {
 		v->meta->end_seq = cpu_to_le64(end);
 		set_flags(v->meta, CASCADE_META_CLEAN, 0);
+		note_written(t);
 		write_super(t);
 	}
 	mutex_unlock(&v->meta_mutex);

@@ -275,16 +275,18 @@ static const char *waiting_word(struct cascade_volume *v)
 /* Why the volume and the hub's copy may differ. */
 static const char *differs_word(u32 differs)
 {
-	switch (differs & CASCADE_DIFFERS_KNOWN) {
-	case 0:
-		return "-";
-	case CASCADE_DIFFERS_UNCLEAN:
-		return "unclean";
-	case CASCADE_DIFFERS_LOCAL:
-		return "local-error";
-	default:
-		return "unclean,local-error";
-	}
+	static const char *const words[CASCADE_DIFFERS_KNOWN + 1] = {
+		"-",
+		"unclean",
+		"local-error",
+		"unclean,local-error",
+		"outside",
+		"unclean,outside",
+		"local-error,outside",
+		"unclean,local-error,outside",
+	};
+
+	return words[differs & CASCADE_DIFFERS_KNOWN];
 }
 
 static void print_info(struct cascade_target *t, char *result, unsigned int maxlen)
@@ -404,6 +406,7 @@ static int __init cascade_init(void)
 {
 	int r;
 
+	cascade_meta_init();
 	r = cascade_netlink_init();
 	if (r)
 		return r;

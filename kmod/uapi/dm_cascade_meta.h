@@ -35,7 +35,8 @@
 /* Bits of @differs: why the volume and the hub's copy may differ. They stay until told. */
 #define CASCADE_DIFFERS_UNCLEAN	0x01	/* a ring ended with writes that the hub may lack */
 #define CASCADE_DIFFERS_LOCAL	0x02	/* a local write failed; the hub has it or has a NOOP */
-#define CASCADE_DIFFERS_KNOWN	0x03
+#define CASCADE_DIFFERS_OUTSIDE	0x04	/* the disk was written while no target had it */
+#define CASCADE_DIFFERS_KNOWN	0x07
 
 /* A history of the volume, and the volume_seq behind which it began. 24 bytes. */
 struct cascade_meta_generation {
@@ -96,8 +97,15 @@ struct cascade_meta_super {
 	__le32 generations;
 	__u8 reserved0[4];
 	struct cascade_meta_generation generation[CASCADE_META_GENERATIONS];
+	/*
+	 * If it is clean: how much had been written to the backing device by then, to see whether
+	 * somebody else writes before the next target. Only for the same @boot and @diskseq.
+	 */
+	__u8 boot[16];		/* random, of the loaded module; zero: not known */
+	__le64 diskseq;		/* the kernel's number of the disk, new at each appearance */
+	__le64 written;		/* sectors written and discarded since then */
 	/* Zero; kept by whoever does not know it. */
-	__u8 reserved[2912];
+	__u8 reserved[2880];
 };
 
 #endif /* _UAPI_DM_CASCADE_META_H */

@@ -22,7 +22,7 @@ static_assert(sizeof(Super) == CASCADE_META_SUPER_BYTES && offsetof(Super, volum
               offsetof(Super, counter) == 64 && offsetof(Super, flags) == 96 &&
               offsetof(Super, end_seq) == 104 && offsetof(Super, device_bytes) == 144 &&
               offsetof(Super, device) == 152 && offsetof(Super, generations) == 408 &&
-              offsetof(Super, reserved) == 1184);
+              offsetof(Super, boot) == 1184 && offsetof(Super, reserved) == 1216);
 static_assert(sizeof(cascade_meta_generation) == 24);
 
 constexpr std::uint64_t block = 4096;
@@ -251,6 +251,7 @@ std::string differs_text(std::uint32_t differs) {
   };
   add(CASCADE_DIFFERS_UNCLEAN, "it once ended without order, with writes under way");
   add(CASCADE_DIFFERS_LOCAL, "a local write failed");
+  add(CASCADE_DIFFERS_OUTSIDE, "its disk was written while no target had it");
   return text;
 }
 

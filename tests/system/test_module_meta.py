@@ -142,3 +142,27 @@ def test_an_area_that_cannot_be_written_stops_the_start(guest):
             v.meta = good
             guest.run(f"{DMSETUP} remove --retry --force {v.name}", check=False)
             guest.run(f"{DMSETUP} remove --retry meta")
+
+
+def test_a_disk_written_outside_is_named(guest):
+    """P15: a file system mounted from the backing device, as far as it can be seen."""
+    load(guest)
+    below, backing = ram_disk(guest), "/dev/mapper/counted"  # a RAM disk does not count
+    guest.run(f"{DMSETUP} create counted --table '0 {SECTORS} linear {below} 0'")
+    try:
+        with Volume(guest, backing, SECTORS, below=below) as v:
+            client = v.daemon()
+            write(v, 3)
+            v.stop_daemon(client)
+            for _ in range(2):
+                v.dm(f"remove {v.name}")
+                v.create_again()
+                assert v.status().differs == "-", "nobody else has written"
+            v.dm(f"remove {v.name}")
+            guest.run(f"dd if=/dev/urandom of={backing} bs=4k count=1 oflag=direct status=none")
+            mark = kernel_mark(guest)
+            v.create_again()
+            assert v.status().differs == "outside"
+            kernel_said(guest, mark, "was written while no target had it")
+    finally:
+        guest.run(f"{DMSETUP} remove --retry counted")

@@ -63,7 +63,7 @@ meta::Area full_area() {
   area.meta_device = "serial 12";
   area.generations = {{volume_b, 40}, {volume_a, 0}};
   area.optional = 1;
-  area.reserved[2911] = 9;
+  area.reserved.back() = 9;
   return area;
 }
 
