@@ -85,6 +85,7 @@ CopyShape Applier::copy_shape(const Uuid& volume) const {
 /// Intakes let in writes of configured volumes only: this one was taken out of the configuration
 /// afterwards, and what is left of it in the journal goes nowhere.
 void Applier::note_dropped(const Record& record) {
+  journal_.set_dropped(volume_of(record));
   if (!dropped_.insert(volume_of(record)).second) return;
   report::log(report::Level::warning, subject_,
               fmt::format("volume {} is not in the configuration any more: its writes from {} on "

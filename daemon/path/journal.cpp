@@ -112,7 +112,8 @@ Task<Result<void>> Journal::write_next_superblock() {
   forget_volumes();
   superblock_.volumes.clear();
   for (const auto& [uuid, place] : stored_volumes_)
-    superblock_.volumes.push_back({uuid, place.volume_seq, place.source, place.copy});
+    superblock_.volumes.push_back(
+        {uuid, place.volume_seq, place.source, place.copy, place.dropped});
   if (superblock_.volumes.size() > superblock_volumes_max)
     co_return Error{Errc::full,
                     fmt::format("{}: writes of {} volumes are in the journal, which has "
@@ -143,6 +144,17 @@ CopyDevice Journal::copy_device(const Uuid& volume) const {
 void Journal::set_copy_device(const Uuid& volume, const CopyDevice& copy) {
   if (copy_device(volume) == copy) return;
   stored_volumes_[volume].copy = copy;
+  ++changes_;
+}
+
+bool Journal::dropped(const Uuid& volume) const {
+  const auto found = stored_volumes_.find(volume);
+  return found != stored_volumes_.end() && found->second.dropped;
+}
+
+void Journal::set_dropped(const Uuid& volume) {
+  if (dropped(volume)) return;
+  stored_volumes_[volume].dropped = true;
   ++changes_;
 }
 

@@ -91,6 +91,10 @@ class Journal {
   /// The device of this node's copy, as it was when it was opened last. On disk with persist().
   CopyDevice copy_device(const Uuid& volume) const;
   void set_copy_device(const Uuid& volume, const CopyDevice& copy);
+  /// Whether writes of the volume were left out of this node's copy. On disk with the checkpoint
+  /// that passes them.
+  bool dropped(const Uuid& volume) const;
+  void set_dropped(const Uuid& volume);
   /// Writes the superblock if there is something that it lacks.
   Task<Result<void>> persist();
   /// Volumes that are not configured and have writes in the journal.

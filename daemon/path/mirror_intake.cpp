@@ -89,6 +89,10 @@ Result<MirrorVolumes::Volume*> MirrorIntake::entitled(const Hello& hello,
                  fmt::format("it belongs to primary {} by the hub's file, not to {}; "
                              "give both nodes the same file",
                              volume->config->primary, hello.node)};
+  if (volumes_.journal().dropped(stream.uuid))
+    return Error{Errc::refused,
+                 "the hub's copy lacks writes of it, which came to their turn while the hub's file "
+                 "did not have it; begin anew (dmcascade(8))"};
   if (auto ok = volumes_.fits(*volume, stream); !ok) return ok.error();
   if (auto ok = continues(*volume, stream); !ok) return ok.error();
   return volume;

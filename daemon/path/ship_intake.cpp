@@ -72,6 +72,12 @@ Result<void> ShipIntake::fits(const Hello::Stream& volume) const {
                  fmt::format("group {}: the remote's file has no volume {}; give all "
                              "nodes the same file",
                              state_.group.name, to_text(volume.uuid))};
+  if (copy != state_.copies.end() && state_.journal.dropped(volume.uuid))
+    return Error{Errc::refused,
+                 fmt::format("group {}: the remote's copy of volume {} lacks writes, which came to "
+                             "their turn while the remote's file did not have it; begin anew "
+                             "(dmcascade(8))",
+                             state_.group.name, to_text(volume.uuid))};
   if (copy != state_.copies.end() && volume.bytes > copy->second.bytes)
     return Error{
         Errc::refused,

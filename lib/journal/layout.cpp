@@ -116,6 +116,7 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
     std::memcpy(entry.generation, volume.source.generation.data, 16);
     entry.copy_device = htole64(volume.copy.identity);
     entry.copy_bytes = htole64(volume.copy.bytes);
+    entry.flags = htole32(volume.dropped ? volume_dropped : 0);
     std::memcpy(at, &entry, sizeof entry);
     at += sizeof entry;
   }
@@ -163,7 +164,8 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
     sb.volumes.push_back({get_uuid(entry.volume),
                           le64toh(entry.volume_seq),
                           {get_uuid(entry.incarnation), get_uuid(entry.generation)},
-                          {le64toh(entry.copy_device), le64toh(entry.copy_bytes)}});
+                          {le64toh(entry.copy_device), le64toh(entry.copy_bytes)},
+                          (le32toh(entry.flags) & volume_dropped) != 0});
   }
   if (auto ok = check_geometry(sb); !ok) return ok.error();
   return sb;

@@ -93,8 +93,11 @@ struct VolumeEntry {
   std::uint8_t generation[16];   // the history of the volume that the copy is of; zero: not known
   std::uint64_t copy_device;     // XXH3 of what names the copy's device; zero: not known
   std::uint64_t copy_bytes;      // size of the copy's device; zero: not known
-  std::uint8_t reserved[24];     // zero; ignored by readers of this minor version
+  std::uint32_t flags;           // volume_dropped; unknown ones are ignored
+  std::uint8_t reserved[20];     // zero; ignored by readers of this minor version
 };
+/// Writes of the volume were left out of the copy, because it was not in the configuration.
+inline constexpr std::uint32_t volume_dropped = 1;
 static_assert(sizeof(VolumeEntry) == 96 && offsetof(VolumeEntry, copy_device) == 56);
 
 /// The volumes of a full configuration, and as many that were taken out of it and still have writes
@@ -168,6 +171,7 @@ struct Superblock {
     std::uint64_t volume_seq = 0;
     VolumeSource source = {};
     CopyDevice copy = {};
+    bool dropped = false;
   };
   std::vector<Volume> volumes;
 };

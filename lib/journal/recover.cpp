@@ -23,7 +23,7 @@ Recovery::Recovery(const Superblock& superblock) : superblock_(superblock) {
   head_.previous_crc = superblock.tail_previous_crc;
   head_.history = superblock.tail_history;
   for (const auto& volume : superblock.volumes)
-    volumes_[volume.uuid] = {volume.volume_seq, 0, volume.source, volume.copy};
+    volumes_[volume.uuid] = {volume.volume_seq, 0, volume.source, volume.copy, volume.dropped};
 }
 
 std::uint64_t Recovery::offset_of(std::uint64_t position) const {

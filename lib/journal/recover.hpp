@@ -21,6 +21,7 @@ struct VolumePlace {
   std::uint64_t group_seq = 0;   // of the same, if that was seen in the journal; else zero
   VolumeSource source{};         // of its writes
   CopyDevice copy{};             // of this node
+  bool dropped = false;          // writes of it were left out of the copy
 
   void moved_to(const Record& record) {
     if (record.op == CASCADE_OP_MARK) return;

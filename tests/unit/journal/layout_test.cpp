@@ -28,7 +28,7 @@ Superblock a_superblock(std::uint64_t generation = 5) {
   sb.stored_seq = 1350;
   sb.tail_history = 0x1122334455667788;
   sb.follower = volume_b;
-  sb.volumes = {{volume_a, 700, {}}, {volume_b, 600, {group, volume_a}, {5, 6}}};
+  sb.volumes = {{volume_a, 700, {}}, {volume_b, 600, {group, volume_a}, {5, 6}, true}};
   return sb;
 }
 
@@ -58,6 +58,7 @@ TEST(SuperblockFormat, ComesBackAsItWas) {
   EXPECT_EQ(back->volumes[1].volume_seq, 600u);
   EXPECT_EQ(back->volumes[1].source, sb.volumes[1].source);
   EXPECT_EQ(back->volumes[1].copy, sb.volumes[1].copy);
+  EXPECT_TRUE(back->volumes[1].dropped && !back->volumes[0].dropped);
   EXPECT_EQ(back->stored_seq, 1350u);
   EXPECT_EQ(back->tail_history, 0x1122334455667788u);
   EXPECT_EQ(back->follower, volume_b);

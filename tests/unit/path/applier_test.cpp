@@ -146,6 +146,23 @@ TEST_F(ApplierTest, AppliesAgainAfterACrashWhatWasNotFlushed) {
   after.io.abandon();
 }
 
+// A volume taken out of the file comes back one day: its copy is not what it was thought to be.
+TEST_F(ApplierTest, RemembersThatItLeftWritesOut) {
+  const Uuid gone = make_uuid();
+  const auto data = pattern(512, 1);
+  put(make_record(1, data, 0, gone), data);
+  write(0, 512, 2);
+  world.settle();
+  pass_a_second();
+  EXPECT_EQ(run->journal.checkpoint_seq(), 2u);
+  World after;
+  MemoryDisk same(after.executor, "journal", disk.image());
+  RunningJournal again(after, same);
+  EXPECT_TRUE(again.journal.dropped(gone));
+  EXPECT_FALSE(again.journal.dropped(volume_a));
+  after.io.abandon();
+}
+
 TEST_F(ApplierTest, KeepsWhatTheShipperStillNeeds) {
   needed_from = 20;
   for (unsigned i = 1; i <= 60; ++i) {

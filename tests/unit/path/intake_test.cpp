@@ -84,6 +84,13 @@ TEST_F(RemoteIntake, ComparesTheVolumesBeforeTheFirstWrite) {
   EXPECT_THAT(intake->open(h, [] {}).error().text, HasSubstr("the remote's file has no volume"));
 }
 
+TEST_F(RemoteIntake, DoesNotFollowAVolumeWhoseCopyLacksWrites) {
+  Hello h = hello();
+  h.streams.push_back({volume_a});
+  run->journal.set_dropped(volume_a);
+  EXPECT_THAT(intake->open(h, [] {}).error().text, HasSubstr("lacks writes"));
+}
+
 TEST_F(RemoteIntake, TakesTheLastWritesOfAVolumeThatLeaves) {
   Hello h = hello();
   h.streams.push_back({volume_b});
@@ -275,6 +282,11 @@ TEST_F(HubIntake, GoesOnAfterAnUncleanEndAndSaysSo) {
   h.streams[0].differs = CASCADE_DIFFERS_UNCLEAN;
   EXPECT_EQ(refusal_of(h), "");
   EXPECT_EQ(volumes->find(volume_a)->differs, unsigned{CASCADE_DIFFERS_UNCLEAN});
+}
+
+TEST_F(HubIntake, TakesNoVolumeWhoseCopyLacksWrites) {
+  run->journal.set_dropped(volume_a);
+  EXPECT_THAT(refusal_of(ended(0)), HasSubstr("the hub's copy lacks writes of it"));
 }
 
 TEST_F(HubIntake, TakesNoOtherGenerationOfAVolume) {
