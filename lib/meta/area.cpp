@@ -203,8 +203,11 @@ Result<Area> read_area(const Place& place, const Uuid& volume) {
   const auto file = BlockFile::look(place.device);
   if (!file) return file.error();
   auto area = read_newest(*file, place);
+  if (!area && area.error().code == Errc::not_found)
+    return Error{Errc::not_found, fmt::format("{}: there is no metadata area at byte {}",
+                                              place.device, place.offset)};
   if (!area)
-    return Error{area.error().code, fmt::format("{}: no usable metadata area at byte {}: {}",
+    return Error{area.error().code, fmt::format("{}: the metadata area at byte {} is unusable: {}",
                                                 place.device, place.offset, area.error().text)};
   if (area->volume != volume)
     return Error{Errc::foreign, fmt::format("{}: its metadata area is of volume {}", place.device,
