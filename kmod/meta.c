@@ -114,12 +114,13 @@ static char *check_place(struct cascade_target *t, const struct cascade_meta_sup
 /* What is wrong with the area of @t; NULL if nothing is. @super gets it. */
 static char *read_area(struct cascade_target *t, struct cascade_meta_super *super)
 {
+	sector_t device = bdev_nr_sectors(t->meta_dev->bdev);
 	struct cascade_meta_super *other;
 	char *wrong;
 
 	if (t->meta_start & (SUPER_SECTORS - 1))
 		return "Metadata offset must be a multiple of 8 sectors";
-	if (t->meta_start + 2 * SUPER_SECTORS > bdev_nr_sectors(t->meta_dev->bdev))
+	if (device < 2 * SUPER_SECTORS || t->meta_start > device - 2 * SUPER_SECTORS)
 		return "Metadata device is too small for offset and area";
 	if (bdev_logical_block_size(t->meta_dev->bdev) > CASCADE_META_SUPER_BYTES)
 		return "Metadata device has logical blocks of more than 4096 bytes";
