@@ -189,7 +189,8 @@ static bool written_outside(struct cascade_target *t)
 {
 	const struct cascade_meta_super *super = t->v->meta;
 
-	return !memcmp(super->boot, &boot, sizeof(super->boot)) &&
+	return le32_to_cpu(super->flags) & CASCADE_META_CLEAN &&
+	       !memcmp(super->boot, &boot, sizeof(super->boot)) &&
 	       le64_to_cpu(super->diskseq) == t->dev->bdev->bd_disk->diskseq &&
 	       le64_to_cpu(super->written) != written(t->dev->bdev);
 }
@@ -230,11 +231,9 @@ static void set_flags(struct cascade_meta_super *super, u32 set, u32 clear)
 }
 
 /* What the area says of the time before this ring. */
-static void learn(struct cascade_target *t)
+static void learn(struct cascade_volume *v, bool outside)
 {
-	struct cascade_volume *v = t->v;
 	struct cascade_meta_super *super = v->meta;
-	bool outside = written_outside(t);
 
 	spin_lock_irq(&v->lock);
 	v->was_clean = le32_to_cpu(super->flags) & CASCADE_META_CLEAN;
@@ -255,6 +254,7 @@ static void learn(struct cascade_target *t)
 int cascade_meta_open(struct cascade_target *t)
 {
 	struct cascade_volume *v = t->v;
+	bool outside;
 	char *wrong;
 
 	lockdep_assert_held(&v->meta_mutex);
@@ -264,12 +264,13 @@ int cascade_meta_open(struct cascade_target *t)
 			DMERR("%s: %s", t->meta_dev->name, wrong);
 			return -EINVAL;
 		}
-		learn(t);
+		outside = written_outside(t);
+		learn(v, outside);
 		v->meta_known = true;
 		if (!v->was_clean)
 			DMWARN("%s: the volume was not closed in order: its copies may differ",
 			       t->dev->name);
-		if (written_outside(t))
+		if (outside)
 			DMWARN("%s: the device was written while no target had it: its copies may differ",
 			       t->dev->name);
 	}

@@ -164,5 +164,20 @@ def test_a_disk_written_outside_is_named(guest):
             v.create_again()
             assert v.status().differs == "outside"
             kernel_said(guest, mark, "was written while no target had it")
+
+        # What the volume itself wrote is not taken for somebody else's, however it ends.
+        with Volume(guest, backing, SECTORS, below=below) as v:
+            v.stop_daemon(v.daemon())
+            v.dm(f"remove {v.name}")
+            v.create_again()
+            client = v.daemon("--ack hold")
+            writer = guest.spawn(f"dd if=/dev/urandom of={v.device} bs=4k count=1 oflag=direct")
+            v.wait_status(lambda s: s.waiting == 1, "a write that the hub does not have")
+            v.stop_daemon(client)
+            v.dm(f"message {v.name} 0 fail_writes")
+            assert writer.wait() != 0
+            v.dm(f"remove {v.name}")
+            v.create_again()
+            assert v.status().differs == "unclean"
     finally:
         guest.run(f"{DMSETUP} remove --retry counted")
