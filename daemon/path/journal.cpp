@@ -125,38 +125,34 @@ Task<Result<void>> Journal::write_next_superblock() {
   co_return co_await disk_.write_durable(superblock_offset(superblock_.generation), buffer.span());
 }
 
-VolumeSource Journal::source(const Uuid& volume) const {
+const VolumePlace& Journal::place(const Uuid& volume) const {
+  static const VolumePlace nowhere;
   const auto found = stored_volumes_.find(volume);
-  return found == stored_volumes_.end() ? VolumeSource{} : found->second.source;
+  return found == stored_volumes_.end() ? nowhere : found->second;
 }
+
+template <class T>
+void Journal::note(const Uuid& volume, T VolumePlace::*what, const T& value) {
+  if (place(volume).*what == value) return;
+  stored_volumes_[volume].*what = value;
+  ++changes_;
+}
+
+VolumeSource Journal::source(const Uuid& volume) const { return place(volume).source; }
 
 void Journal::set_source(const Uuid& volume, const VolumeSource& source) {
-  if (this->source(volume) == source) return;
-  stored_volumes_[volume].source = source;
-  ++changes_;
+  note(volume, &VolumePlace::source, source);
 }
 
-CopyDevice Journal::copy_device(const Uuid& volume) const {
-  const auto found = stored_volumes_.find(volume);
-  return found == stored_volumes_.end() ? CopyDevice{} : found->second.copy;
-}
+CopyDevice Journal::copy_device(const Uuid& volume) const { return place(volume).copy; }
 
 void Journal::set_copy_device(const Uuid& volume, const CopyDevice& copy) {
-  if (copy_device(volume) == copy) return;
-  stored_volumes_[volume].copy = copy;
-  ++changes_;
+  note(volume, &VolumePlace::copy, copy);
 }
 
-bool Journal::dropped(const Uuid& volume) const {
-  const auto found = stored_volumes_.find(volume);
-  return found != stored_volumes_.end() && found->second.dropped;
-}
+bool Journal::dropped(const Uuid& volume) const { return place(volume).dropped; }
 
-void Journal::set_dropped(const Uuid& volume) {
-  if (dropped(volume)) return;
-  stored_volumes_[volume].dropped = true;
-  ++changes_;
-}
+void Journal::set_dropped(const Uuid& volume) { note(volume, &VolumePlace::dropped, true); }
 
 Task<Result<void>> Journal::persist() {
   if (changes_saved_ == changes_) co_return Result<void>{};
@@ -204,8 +200,7 @@ void Journal::stop() {
 }
 
 std::uint64_t Journal::stored_volume_seq(const Uuid& volume) const {
-  const auto found = stored_volumes_.find(volume);
-  return found == stored_volumes_.end() ? 0 : found->second.volume_seq;
+  return place(volume).volume_seq;
 }
 
 // ---- group commit

@@ -126,6 +126,9 @@ class Journal {
   std::uint64_t used_bytes() const { return head_.position - free_before_; }
 
  private:
+  const VolumePlace& place(const Uuid& volume) const;
+  template <class T>
+  void note(const Uuid& volume, T VolumePlace::*what, const T& value);
   Task<Result<Superblock>> read_superblock(std::uint64_t offset);
   Task<Result<void>> write_superblock();
   Task<Result<void>> write_next_superblock();
