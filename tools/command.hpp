@@ -47,9 +47,11 @@ struct Loaded {
 };
 std::optional<Loaded> load(const Options& options, int& code);
 
-/// A volume and its group, by the volume's name.
-std::optional<std::pair<const GroupConfig*, const VolumeConfig*>> find_volume(
-    const Config& config, const std::string& name);
+/// A volume and its group, by the volume's name; Errc::not_found.
+using GroupVolume = std::pair<const GroupConfig*, const VolumeConfig*>;
+Result<GroupVolume> find_volume(const Config& config, const std::string& name);
+/// The same, if this node is its primary; Errc::refused.
+Result<GroupVolume> find_own_volume(const Loaded& loaded, const std::string& name);
 
 void add_status(CLI::App& app, const Options& options, Action& action);
 void add_create(CLI::App& app, const Options& options, Action& action);

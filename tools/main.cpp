@@ -58,12 +58,18 @@ std::optional<Loaded> load(const Options& options, int& code) {
   return Loaded{std::move(*config), std::move(*node)};
 }
 
-std::optional<std::pair<const GroupConfig*, const VolumeConfig*>> find_volume(
-    const Config& config, const std::string& name) {
+Result<GroupVolume> find_volume(const Config& config, const std::string& name) {
   for (const GroupConfig& group : config.groups)
     for (const VolumeConfig& volume : group.volumes)
-      if (volume.name == name) return std::pair(&group, &volume);
-  return std::nullopt;
+      if (volume.name == name) return GroupVolume(&group, &volume);
+  return Error{Errc::not_found, fmt::format("{}: no such volume in the configuration", name)};
+}
+
+Result<GroupVolume> find_own_volume(const Loaded& loaded, const std::string& name) {
+  auto found = find_volume(loaded.config, name);
+  if (!found || found->second->primary == loaded.node) return found;
+  return Error{Errc::refused, fmt::format("{}: its primary is {}, this node is {}; run this there",
+                                          name, found->second->primary, loaded.node)};
 }
 
 namespace {

@@ -23,21 +23,14 @@ struct Chosen {
   bool force = false;
 };
 
-using Volume = std::pair<const GroupConfig*, const VolumeConfig*>;
-
-Error not_ours(const VolumeConfig& volume, const std::string& node) {
-  return Error{Errc::refused, fmt::format("{}: its primary is {}, this node is {}; run this there",
-                                          volume.name, volume.primary, node)};
-}
+using Volume = GroupVolume;
 
 /// The volumes named on the command line, or all of which this node is the primary.
 Result<std::vector<Volume>> choose(const Loaded& loaded, const Chosen& chosen) {
   std::vector<Volume> out;
   for (const std::string& name : chosen.names) {
-    const auto found = find_volume(loaded.config, name);
-    if (!found)
-      return Error{Errc::not_found, fmt::format("{}: no such volume in the configuration", name)};
-    if (found->second->primary != loaded.node) return not_ours(*found->second, loaded.node);
+    const auto found = find_own_volume(loaded, name);
+    if (!found) return found.error();
     out.push_back(*found);
   }
   if (!chosen.all) return out;

@@ -77,10 +77,7 @@ int accept_copy_of(const Options& options, const std::string& name) {
   const auto loaded = load(options, code);
   if (!loaded) return code;
   const auto found = find_volume(loaded->config, name);
-  if (!found)
-    return complain(options, Error{Errc::not_found, fmt::format("{}: no such volume in the "
-                                                                "configuration",
-                                                                name)});
+  if (!found) return complain(options, found.error());
   const auto& [group, volume] = *found;
   const auto path = path_of(*group, loaded->node);
   if (!path) return complain(options, path.error());

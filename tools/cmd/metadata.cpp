@@ -65,17 +65,9 @@ int with_volume(const Options& options, const Wanted& wanted,
   int code = exit_ok;
   const auto loaded = load(options, code);
   if (!loaded) return code;
-  const auto found = find_volume(loaded->config, wanted.volume);
-  if (!found)
-    return complain(options, Error{Errc::not_found, fmt::format("{}: no such volume in the "
-                                                                "configuration",
-                                                                wanted.volume)});
+  const auto found = find_own_volume(*loaded, wanted.volume);
+  if (!found) return complain(options, found.error());
   const VolumeConfig& volume = *found->second;
-  if (volume.primary != loaded->node)
-    return complain(
-        options,
-        Error{Errc::refused, fmt::format("{}: its primary is {}, this node is {}; run this there",
-                                         volume.name, volume.primary, loaded->node)});
   const auto place = dm::place_of(volume);
   if (!place) return complain(options, about(volume, place.error()));
   if (auto done = act(volume, *place, wanted); !done)
