@@ -16,12 +16,9 @@
 #include <list>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 
 namespace cascade::test {
-
-class VirtualNode;
 
 /// What connects the machines.
 struct Wires {

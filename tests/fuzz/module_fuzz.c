@@ -19,7 +19,7 @@ static bool revoked;
 
 static struct {
 	struct cascade_io io;
-	bool used, published_once, finished;
+	bool used, finished;
 } ios[IOS];
 static u64 nr_ios;
 

@@ -97,14 +97,19 @@ def test_a_hub_restored_from_a_snapshot_is_not_taken_for_itself(cascade):
     cascade.down()
 
 
-def test_a_remotes_journal_made_anew_is_named(cascade):
-    """P7: copies of unknown content are not filled from the middle."""
+def make_a_journal_anew(cascade, node):
+    """That of one node, of a group that has written."""
     cascade.up(daemon=QUICK)
     fio_on_both(cascade, io="256k")
     cascade.wait_drained()
-    cascade.stop_daemon("R")
-    cascade.tool("R", "journal format shop --force")
-    cascade.start_daemon("R")
+    cascade.stop_daemon(node)
+    cascade.tool(node, "journal format shop --force")
+    cascade.start_daemon(node)
+
+
+def test_a_remotes_journal_made_anew_is_named(cascade):
+    """P7: copies of unknown content are not filled from the middle."""
+    make_a_journal_anew(cascade, "R")
     # Which of the two depends on whether the hub has given up its first writes by now.
     wait_until(lambda: any(words in ship_link(cascade)["reason"] for words in
                            ("made anew or exchanged", "the remote's journal is new")), 60,
@@ -115,12 +120,7 @@ def test_a_remotes_journal_made_anew_is_named(cascade):
 
 def test_a_hubs_journal_made_anew_is_named(cascade):
     """P7, first hop: nothing is taken into it, at hub and remote, until somebody decides."""
-    cascade.up(daemon=QUICK)
-    fio_on_both(cascade, io="256k")
-    cascade.wait_drained()
-    cascade.stop_daemon("H")
-    cascade.tool("H", "journal format shop --force")
-    cascade.start_daemon("H")
+    make_a_journal_anew(cascade, "H")
     for name, (primary, _) in VOLUMES.items():
         for node in (primary, "H"):
             wait_until(lambda: "the hub's journal was made anew" in
