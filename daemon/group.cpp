@@ -130,8 +130,7 @@ Task<Result<void>> GroupNode::start_storage() {
   const std::function<void(const BatchInfo&)> note = [this](const BatchInfo& batch) {
     if (journal_feed_) journal_feed_->recovered(batch);
   };
-  const bool hold = is_hub() && group_.hub_ack == AckWhen::memory_sync;
-  auto opened = co_await journal.open(hold, note);
+  auto opened = co_await journal.open(note);
   if (!opened) co_return opened;
   auto copies = open_copies();
   if (!copies) co_return copies.error();
@@ -169,12 +168,9 @@ Task<> GroupNode::run_storage() {
 
 void GroupNode::start_hub() {
   Journal& journal = *storage_->journal;
-  mirror_ = std::make_unique<MirrorVolumes>(group_, journal);
+  mirror_ = std::make_unique<MirrorVolumes>(group_, journal, seams_.clock);
   mirror_->load([this](const Uuid& uuid) { return storage_->applier->copy_shape(uuid); });
-  if (journal.limit_seq() != std::numeric_limits<std::uint64_t>::max()) {
-    mirror_->hold_until_resent();
-    crew_.add(keep_hold());
-  }
+  mirror_->resume();
   if (!journal_feed_) return;
   journal_feed_->describe_with([this] { return mirror_->describe(); });
   mirror_->on_sizes_changed([this] { journal_feed_->renew(); });
@@ -189,13 +185,6 @@ void GroupNode::start_remote() {
   for (const VolumeConfig& volume : group_.volumes)
     copies[volume.uuid] = storage_->applier->copy_shape(volume.uuid);
   ship_.reset(new ShipState{group_, *storage_->journal, std::move(copies)});
-}
-
-Task<> GroupNode::keep_hold() {
-  while (mirror_->holding() && !stopping_) {
-    co_await storage_->journal->progress().wait();
-    mirror_->check_hold();
-  }
 }
 
 void GroupNode::start_primary() {
@@ -213,6 +202,21 @@ LinkStatus& GroupNode::upstream_status(const std::string& peer) {
   LinkStatus& status = upstream_[peer];
   status.peer = peer;
   return status;
+}
+
+Result<void> GroupNode::end_bracket(const std::string& name) {
+  if (!mirror_)
+    return Error{Errc::refused, fmt::format("{} is not the hub of group {}; ask {}", node_,
+                                            group_.name, group_.hub)};
+  for (const VolumeConfig& volume : group_.volumes) {
+    if (volume.name != name) continue;
+    auto left = mirror_->bracket().leave(volume.uuid);
+    if (left)
+      report::log(Level::warning, group_.name,
+                  fmt::format("goes on without {}, as told: its copies stay behind", name));
+    return left;
+  }
+  return Error{Errc::not_found, fmt::format("group {} has no volume {}", group_.name, name)};
 }
 
 std::unique_ptr<Intake> GroupNode::make_intake(const Hello& hello, const std::string& host) {

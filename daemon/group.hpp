@@ -42,8 +42,8 @@ class GroupNode {
     RingHost& rings;
   };
 
-  /// `config` and `group` must outlive it. It may be destroyed at any moment, as a crash would end it,
-  /// if its loop was abandoned before (daemon/io/loop.hpp).
+  /// `config` and `group` must outlive it. It may be destroyed at any moment, as a crash would end
+  /// it, if its loop was abandoned before (daemon/io/loop.hpp).
   GroupNode(const Seams& seams, const Config& config, const GroupConfig& group, std::string node);
   ~GroupNode();
 
@@ -60,6 +60,8 @@ class GroupNode {
   void accept(std::unique_ptr<Stream> stream, Hello hello);
 
   api::Group status();
+  /// `dmcascade bracket end`: the group goes on without the volume, if its bracket waits for it.
+  Result<void> end_bracket(const std::string& volume);
 
  private:
   /// What hub and remote have and a primary has not.
@@ -81,7 +83,6 @@ class GroupNode {
   void start_remote();
   void start_primary();
   Task<> run_storage();
-  Task<> keep_hold();
   Task<> serve(std::unique_ptr<Stream> stream, Hello hello);
   Task<> refuse(std::unique_ptr<Stream> stream, Error error);
   std::unique_ptr<Intake> make_intake(const Hello& hello, const std::string& host);
@@ -93,6 +94,8 @@ class GroupNode {
   api::Volume copy_status(const VolumeConfig& volume);
   std::optional<api::Journal> journal_status() const;
   std::optional<api::RemoteLag> remote_status();
+  std::optional<api::Bracket> bracket_status() const;
+  std::string awaited_of(const Uuid& volume) const;
   std::optional<Error> storage_failure() const;
 
   Seams seams_;

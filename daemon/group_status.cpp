@@ -3,6 +3,7 @@
 // What status says of a group: numbers gathered from its parts, words for people.
 #include "daemon/group.hpp"
 
+#include "daemon/report/rfc3339.hpp"
 #include "lib/meta/area.hpp"
 
 #include <fmt/format.h>
@@ -12,6 +13,17 @@ namespace {
 
 const char* word(SendOrder v) { return v == SendOrder::parallel ? "parallel" : "local-first"; }
 const char* word(AckWhen v) { return v == AckWhen::sync ? "sync" : "memory-sync"; }
+const char* why_word(std::uint8_t why) {
+  switch (why) {
+    case CASCADE_WHY_RESEND:
+      return "resend";
+    case CASCADE_WHY_ALONE:
+      return "alone";
+    default:
+      return "resync";
+  }
+}
+
 const char* word(ShipWhen v) { return v == ShipWhen::stored ? "stored" : "received"; }
 
 api::Link link_status(const LinkStatus& link) {
@@ -56,6 +68,7 @@ api::Group GroupNode::status() {
   out.volumes = volume_statuses();
   out.journal = journal_status();
   out.remote = remote_status();
+  out.bracket = bracket_status();
   return out;
 }
 
@@ -115,6 +128,11 @@ api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
   } else {
     out.state = "replicating";
   }
+  if (storage_ != nullptr && out.state == "replicating" &&
+      storage_->journal->places().at(volume.uuid).standing.mark == CASCADE_MARK_LEFT) {
+    out.state = "behind";
+    out.reason = "the group went on without it, as told; it is whole again when it has caught up";
+  }
   if (mirror_) {
     const auto* state = mirror_->find(volume.uuid);
     if (!state->refusal.empty() && state->owner == nullptr && out.state != "failed") {
@@ -126,10 +144,6 @@ api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
     out.differs = meta::differs_text(state->differs);
     out.received_seq = state->received;
     out.stored_seq = storage_->journal->stored_volume_seq(volume.uuid);
-    if (mirror_->holding() && out.state == "replicating")
-      out.reason =
-          "nothing new is applied until every primary has sent again what the hub's crash "
-          "may have lost";
   }
   return out;
 }
@@ -150,8 +164,12 @@ std::optional<api::Journal> GroupNode::journal_status() const {
   out.stored_seq = journal.stored_seq();
   out.applied_seq = storage_->applier->applied_seq();
   out.checkpoint_seq = journal.checkpoint_seq();
+  out.consistent = storage_->applier->whole();
   if (!failed && journal.starved())
-    out.reason = "full: writes wait until the remote or the copies catch up";
+    out.reason = journal.limit_seq() == no_limit
+                     ? "full: writes wait until the remote or the copies catch up"
+                     : "full: writes wait until the bracket is closed, or ended with 'dmcascade "
+                       "bracket end' on the hub";
   return out;
 }
 
@@ -160,6 +178,36 @@ std::optional<api::RemoteLag> GroupNode::remote_status() {
   const auto behind = journal_feed_->behind(seams_.clock.realtime_ns());
   return api::RemoteLag{journal_feed_->remote_received(), journal_feed_->remote_stored(),
                         behind.writes, behind.bytes, behind.age_seconds};
+}
+
+/// What the hub waits for until the volume is attached.
+std::string GroupNode::awaited_of(const Uuid& volume) const {
+  if (!mirror_) return fmt::format("the hub, {}, says what for", group_.hub);
+  const auto& apart = mirror_->bracket().apart();
+  const auto found = apart.find(volume);
+  if (found == apart.end()) return "its last writes are being stored";
+  const auto* state = mirror_->find(volume);
+  if (!state->refusal.empty()) return fmt::format("it was refused: {}", state->refusal);
+  if (!found->second.awaited)
+    return fmt::format("its primary {} has not come back yet", state->config->primary);
+  return fmt::format("write {}, now at {}", found->second.awaited->last, state->received);
+}
+
+std::optional<api::Bracket> GroupNode::bracket_status() const {
+  if (storage_ == nullptr || storage_->journal->limit_seq() == no_limit) return std::nullopt;
+  const Journal& journal = *storage_->journal;
+  api::Bracket out;
+  out.applied_through = journal.limit_seq();
+  out.held_writes = journal.stored_seq() - journal.limit_seq();
+  for (const auto& [uuid, place] : journal.places().volumes()) {
+    if (place.standing.mark != CASCADE_MARK_DETACHED) continue;
+    std::string name = to_text(uuid);
+    for (const VolumeConfig& volume : group_.volumes)
+      if (volume.uuid == uuid) name = volume.name;
+    out.volumes.push_back({name, why_word(place.standing.why),
+                           report::rfc3339(place.standing.since_ns), awaited_of(uuid)});
+  }
+  return out;
 }
 
 }  // namespace cascade

@@ -32,12 +32,14 @@ int complain(const Error& error, int code) {
 }
 
 Task<std::string> answer(Site& site, std::string request) {
-  auto command = api::parse_request(request);
-  if (!command) co_return api::error_json(command.error());
-  if (*command != "status")
-    co_return api::error_json(
-        Error{Errc::invalid, fmt::format("unknown command '{}'; known: status", *command)});
-  co_return api::to_json(co_await site.status());
+  const auto asked = api::parse_request(request);
+  if (!asked) co_return api::error_json(asked.error());
+  if (asked->command == api::command_status) co_return api::to_json(co_await site.status());
+  if (asked->command == api::command_bracket_end)
+    co_return api::outcome_json(co_await site.end_bracket(asked->group, asked->volume));
+  co_return api::error_json(
+      Error{Errc::invalid, fmt::format("unknown command '{}'; known: {}, {}", asked->command,
+                                       api::command_status, api::command_bracket_end)});
 }
 
 Task<> live(asio::io_context& io, Site& site, control::Server& server) {

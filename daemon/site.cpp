@@ -7,13 +7,12 @@
 #include "daemon/os/ring.hpp"
 #include "daemon/os/thread_call.hpp"
 #include "daemon/report/log.hpp"
+#include "daemon/report/rfc3339.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <mutex>
 #include <thread>
 
@@ -21,13 +20,6 @@ namespace cascade {
 namespace {
 
 using report::Level;
-
-std::string rfc3339_now() {
-  const auto now = std::chrono::system_clock::now();
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
-                     fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms.count() % 1000);
-}
 
 /// Hosts of the configured nodes; those given by name can't be told by a connection's address.
 std::set<std::string> literal_hosts(const Config& config) {
@@ -94,6 +86,8 @@ struct Site::Shard {
                                     group_.name, what)};
     report::log(Level::error, group_.name, failure_->text);
   }
+
+  const std::string& name() const { return group_.name; }
 
   /// Set once the group's thread has gone.
   std::optional<Error> failure() {
@@ -201,7 +195,7 @@ Site::Shard* Site::find(const Uuid& group) {
 Task<api::StatusReport> Site::status() {
   api::StatusReport report;
   report.version = CASCADE_VERSION;
-  report.time = rfc3339_now();
+  report.time = report::rfc3339(clock_.realtime_ns());
   report.node = node_;
   for (auto& shard : shards_) {
     if (shard->failure()) {
@@ -213,6 +207,17 @@ Task<api::StatusReport> Site::status() {
                                                              [node] { return node->status(); }));
   }
   co_return report;
+}
+
+Task<Result<void>> Site::end_bracket(std::string group, std::string volume) {
+  for (auto& shard : shards_) {
+    if (shard->name() != group) continue;
+    if (const auto failed = shard->failure()) co_return *failed;
+    GroupNode* node = shard->node.get();
+    co_return co_await os::call_on<Result<void>>(
+        shard->io.get_executor(), [node, volume] { return node->end_bracket(volume); });
+  }
+  co_return Error{Errc::not_found, fmt::format("{} takes no part in a group {}", node_, group)};
 }
 
 }  // namespace cascade

@@ -29,6 +29,8 @@ class Site {
   Task<> stop();
 
   Task<api::StatusReport> status();
+  /// As GroupNode's, by name of group and volume.
+  Task<Result<void>> end_bracket(std::string group, std::string volume);
 
  private:
   struct Shard;

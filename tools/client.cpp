@@ -65,13 +65,30 @@ class Connection {
 
 }  // namespace
 
-Result<api::StatusReport> ask_status(const std::string& socket_path) {
+namespace {
+
+/// One line there, one line back.
+Result<std::string> ask(const std::string& socket_path, const api::Request& request) {
   Connection connection;
   std::string answer;
-  if (!connection.connect(socket_path) || !connection.send(api::request_json("status") + "\n") ||
+  if (!connection.connect(socket_path) || !connection.send(api::request_json(request) + "\n") ||
       !connection.receive_line(answer))
     return unreachable(socket_path);
-  return api::parse_status(answer);
+  return answer;
+}
+
+}  // namespace
+
+Result<api::StatusReport> ask_status(const std::string& socket_path) {
+  const auto answer = ask(socket_path, {std::string(api::command_status)});
+  if (!answer) return answer.error();
+  return api::parse_status(*answer);
+}
+
+Result<void> tell(const std::string& socket_path, const api::Request& request) {
+  const auto answer = ask(socket_path, request);
+  if (!answer) return answer.error();
+  return api::parse_outcome(*answer);
 }
 
 }  // namespace cascade

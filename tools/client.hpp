@@ -11,4 +11,7 @@ namespace cascade {
 /// Errc::closed if no daemon answers there.
 Result<api::StatusReport> ask_status(const std::string& socket_path);
 
+/// Any command that is done or not. Errors as above, or the daemon's own.
+Result<void> tell(const std::string& socket_path, const api::Request& request);
+
 }  // namespace cascade

@@ -34,6 +34,8 @@ class Applier {
   Task<Result<void>> settle();
 
   std::uint64_t applied_seq() const { return applied_seq_; }
+  /// Whether the copies are a consistent image of the group now, not on the way to the next one.
+  bool whole() const { return applied_seq_ >= journal_.whole_from(); }
   const std::optional<Error>& failure() const { return failure_; }
   CopyShape copy_shape(const Uuid& volume) const;
 

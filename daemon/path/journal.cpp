@@ -39,8 +39,7 @@ Task<Result<Superblock>> Journal::read_superblock(std::uint64_t offset) {
   co_return decode_superblock(buffer.span().first<superblock_bytes>());
 }
 
-Task<Result<void>> Journal::open(bool hold_after_crash,
-                                 const std::function<void(const BatchInfo&)>& on_batch) {
+Task<Result<void>> Journal::open(const std::function<void(const BatchInfo&)>& on_batch) {
   const auto a = co_await read_superblock(superblock_offset(0));
   const auto b = co_await read_superblock(superblock_offset(1));
   auto chosen = choose_superblock(a, b, group_, disk_.bytes(), disk_.path());
@@ -59,8 +58,7 @@ Task<Result<void>> Journal::open(bool hold_after_crash,
   received_seq_ = sealed_seq_ = stored_seq_ = head_.seq - 1;
   received_history_ = head_.history;
   superblock_.epoch += 1;
-  if (was_crashed_ && hold_after_crash)
-    superblock_.limit_seq = std::min(superblock_.limit_seq, received_seq_);
+  whole_from_ = std::min(stored_seq_, limit_seq());
   superblock_.clean = false;
   // Both copies: whichever is lost later, the other one knows of this opening.
   if (auto first = co_await write_superblock(); !first) co_return first;
@@ -88,7 +86,7 @@ Task<Result<void>> Journal::walk(const std::function<void(const BatchInfo&)>& on
                                 "write {}; nothing was changed; take a copy of the device, then "
                                 "fetch what is missing from upstream or format it anew",
                                 disk_.path(), superblock_.stored_seq, head_.seq - 1)};
-  stored_volumes_ = recovery.volumes();
+  places_ = recovery.places();
   co_return Result<void>{};
 }
 
@@ -110,10 +108,8 @@ Task<Result<void>> Journal::write_next_superblock() {
   superblock_.epoch_number = head_.number;
   superblock_.stored_seq = head_.seq - 1;
   forget_volumes();
-  superblock_.volumes.clear();
-  for (const auto& [uuid, place] : stored_volumes_)
-    superblock_.volumes.push_back(
-        {uuid, place.volume_seq, place.source, place.copy, place.dropped});
+  superblock_.volumes = places_.volumes();
+  superblock_.limit_seq = places_.limit_seq();
   if (superblock_.volumes.size() > superblock_volumes_max)
     co_return Error{Errc::full,
                     fmt::format("{}: writes of {} volumes are in the journal, which has "
@@ -125,16 +121,10 @@ Task<Result<void>> Journal::write_next_superblock() {
   co_return co_await disk_.write_durable(superblock_offset(superblock_.generation), buffer.span());
 }
 
-const VolumePlace& Journal::place(const Uuid& volume) const {
-  static const VolumePlace nowhere;
-  const auto found = stored_volumes_.find(volume);
-  return found == stored_volumes_.end() ? nowhere : found->second;
-}
-
 template <class T>
 void Journal::note(const Uuid& volume, T VolumePlace::*what, const T& value) {
   if (place(volume).*what == value) return;
-  stored_volumes_[volume].*what = value;
+  places_[volume].*what = value;
   ++changes_;
 }
 
@@ -163,15 +153,15 @@ Task<Result<void>> Journal::persist() {
 
 std::vector<Uuid> Journal::leaving_volumes() const {
   std::vector<Uuid> out;
-  for (const auto& [uuid, place] : stored_volumes_)
+  for (const auto& [uuid, place] : places_.volumes())
     if (!volumes_.contains(uuid)) out.push_back(uuid);
   return out;
 }
 
 /// Volumes that are neither configured nor have a write at or behind the tail.
 void Journal::forget_volumes() {
-  std::erase_if(stored_volumes_, [this](const auto& entry) {
-    return !volumes_.contains(entry.first) && entry.second.group_seq < superblock_.tail_seq;
+  places_.forget_if([this](const Uuid& volume, const VolumePlace& place) {
+    return !volumes_.contains(volume) && place.group_seq < superblock_.tail_seq;
   });
 }
 
@@ -338,18 +328,22 @@ void Journal::note_stored(const Batch& batch) {
   stored_seq_ = batch.last_seq();
   head_.seq = stored_seq_ + 1;
   head_.history = pending_.empty() ? received_history_ : pending_.front().history;
-  const auto note = [this](const Record& record) {
-    stored_volumes_[volume_of(record)].moved_to(record);
-  };
   const Record* last = nullptr;
   for (const Record& record : batch.records()) {
-    // Runs of one volume are the rule: look its entry up once a run.
-    if (last != nullptr && std::memcmp(last->volume, record.volume, CASCADE_UUID_BYTES) != 0)
-      note(*last);
+    // Runs of one volume are the rule: look its entry up once a run. Each mark counts.
+    if (last != nullptr && (last->op == CASCADE_OP_MARK || record.op == CASCADE_OP_MARK ||
+                            std::memcmp(last->volume, record.volume, CASCADE_UUID_BYTES) != 0))
+      follow(*last);
     last = &record;
   }
-  if (last != nullptr) note(*last);
+  if (last != nullptr) follow(*last);
   progress_.notify();
+}
+
+void Journal::follow(const Record& record) {
+  const bool open = limit_seq() != no_limit;
+  places_.follow(record);
+  if (open && limit_seq() == no_limit) whole_from_ = group_seq_of(record);
 }
 
 void Journal::fail(Error error) {
@@ -451,11 +445,6 @@ Task<Result<void>> Journal::checkpoint(std::uint64_t applied_seq, std::uint64_t 
   space_.notify();
   progress_.notify();
   co_return Result<void>{};
-}
-
-void Journal::set_limit(std::uint64_t limit_seq) {
-  superblock_.limit_seq = limit_seq;
-  progress_.notify();
 }
 
 Task<Result<void>> Journal::close() {

@@ -49,11 +49,8 @@ class Journal {
           std::set<Uuid> volumes, std::uint64_t cache_bytes);
 
   /// Recovers to the last whole batch and begins a new epoch. Called once, before anything else.
-  /// `hold_after_crash`: if the last run was not closed in order, nothing past the recovered end
-  /// may be seen until set_limit() allows it; this is on disk before open() returns. `on_batch` is
-  /// told of every batch found. Errors as of choose_superblock() and Recovery.
-  Task<Result<void>> open(bool hold_after_crash,
-                          const std::function<void(const BatchInfo&)>& on_batch);
+  /// `on_batch` is told of every batch found. Errors as of choose_superblock() and Recovery.
+  Task<Result<void>> open(const std::function<void(const BatchInfo&)>& on_batch);
 
   /// Group commit, until stop() and until all that was appended is stored (or has failed).
   Task<> run();
@@ -70,8 +67,13 @@ class Journal {
   std::uint64_t received_seq() const { return received_seq_; }
   std::uint64_t sealed_seq() const { return sealed_seq_; }
   std::uint64_t stored_seq() const { return stored_seq_; }
-  /// Nothing past this may be applied or shipped.
-  std::uint64_t limit_seq() const { return superblock_.limit_seq; }
+  /// A bracket is open in what is stored: nothing past this may be applied. Else no_limit.
+  std::uint64_t limit_seq() const { return places_.limit_seq(); }
+  /// Copies that hold everything through this, and nothing past limit_seq(), are a consistent
+  /// image: the end of the last bracket that was closed, or what was stored at opening.
+  std::uint64_t whole_from() const { return whole_from_; }
+  /// How the volumes stand in what is stored.
+  const Places& places() const { return places_; }
   /// The history hash through received_seq().
   History received_history() const { return received_history_; }
   /// The history hash through `seq`, first_seq() - 1 <= seq <= sealed_seq().
@@ -114,8 +116,6 @@ class Journal {
   /// storage, and gives up what lies before `keep_seq`. Not called twice at a time.
   Task<Result<void>> checkpoint(std::uint64_t applied_seq, std::uint64_t keep_seq);
   std::uint64_t checkpoint_seq() const { return superblock_.applied_seq; }
-  /// Takes effect at once, on disk with the next checkpoint (or opening).
-  void set_limit(std::uint64_t limit_seq);
   /// A batch waits for space: checkpoint soon.
   bool starved() const { return starved_; }
   /// Last superblock of an orderly end: no recovery scan will find anything behind the head.
@@ -126,7 +126,8 @@ class Journal {
   std::uint64_t used_bytes() const { return head_.position - free_before_; }
 
  private:
-  const VolumePlace& place(const Uuid& volume) const;
+  const VolumePlace& place(const Uuid& volume) const { return places_.at(volume); }
+  void follow(const Record& record);
   template <class T>
   void note(const Uuid& volume, T VolumePlace::*what, const T& value);
   Task<Result<Superblock>> read_superblock(std::uint64_t offset);
@@ -155,7 +156,7 @@ class Journal {
   Recovery::Head head_;
   std::optional<JournalIndex> index_;
   std::set<Uuid> volumes_;
-  std::map<Uuid, VolumePlace> stored_volumes_;
+  Places places_;  // through stored_seq_
 
   std::deque<Incoming> pending_;
   std::size_t pending_bytes_ = 0;
@@ -167,6 +168,7 @@ class Journal {
   std::uint64_t received_seq_ = 0;
   std::uint64_t sealed_seq_ = 0;
   std::uint64_t stored_seq_ = 0;
+  std::uint64_t whole_from_ = 0;
   History received_history_ = 0;
   std::uint64_t changes_ = 0;  // of what only persist() writes at once
   std::uint64_t changes_saved_ = 0;

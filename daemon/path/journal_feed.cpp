@@ -15,12 +15,10 @@ JournalFeed::JournalFeed(const GroupConfig& group, Journal& journal)
 /// Last group_seq that may be shipped now.
 std::uint64_t JournalFeed::through() const {
   const bool early = group_.ship == ShipWhen::received;
-  return std::min(early ? journal_.sealed_seq() : journal_.stored_seq(), journal_.limit_seq());
+  return early ? journal_.sealed_seq() : journal_.stored_seq();
 }
 
-std::uint64_t JournalFeed::stored_through() const {
-  return std::min(journal_.stored_seq(), journal_.limit_seq());
-}
+std::uint64_t JournalFeed::stored_through() const { return journal_.stored_seq(); }
 
 std::vector<Hello::Stream> JournalFeed::streams() {
   if (journal_.failure()) return {};

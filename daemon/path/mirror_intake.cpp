@@ -4,19 +4,12 @@
 #include <fmt/format.h>
 
 #include <cstring>
-#include <limits>
 
 namespace cascade {
-namespace {
-
-constexpr std::uint64_t not_known = std::numeric_limits<std::uint64_t>::max();
-
-}  // namespace
-
 // ---- the volumes
 
-MirrorVolumes::MirrorVolumes(const GroupConfig& group, Journal& journal)
-    : group_(group), journal_(journal) {
+MirrorVolumes::MirrorVolumes(const GroupConfig& group, Journal& journal, Clock& clock)
+    : group_(group), journal_(journal), bracket_(journal, clock) {
   for (const VolumeConfig& volume : group.volumes) volumes_[volume.uuid].config = &volume;
 }
 
@@ -55,24 +48,18 @@ std::vector<Hello::Stream> MirrorVolumes::describe() const {
   return out;
 }
 
-void MirrorVolumes::hold_until_resent() {
+void MirrorVolumes::resume() {
+  bracket_.load();
+  const bool lost = journal_.was_crashed() && group_.hub_ack == AckWhen::memory_sync;
   for (const auto& [uuid, volume] : volumes_)
-    // A volume that has never written has nothing to send again.
-    if (volume.received > 0) awaited_[uuid] = not_known;
-  check_hold();
-}
-
-void MirrorVolumes::expect(const Uuid& volume, std::uint64_t last) {
-  const auto found = awaited_.find(volume);
-  if (found != awaited_.end() && found->second == not_known) found->second = last;
-}
-
-void MirrorVolumes::check_hold() {
-  if (journal_.limit_seq() == not_known) return;
-  std::erase_if(awaited_, [this](const auto& entry) {
-    return entry.second != not_known && journal_.stored_volume_seq(entry.first) >= entry.second;
-  });
-  if (awaited_.empty()) journal_.set_limit(not_known);
+    // One that never had a session has sent nothing.
+    if (lost && journal_.source(uuid) != VolumeSource{}) bracket_.detach(uuid, CASCADE_WHY_RESEND);
+  std::vector<Uuid> gone;
+  for (const auto& [uuid, apart] : bracket_.apart())
+    if (!volumes_.contains(uuid) && apart.standing.mark == CASCADE_MARK_DETACHED)
+      gone.push_back(uuid);
+  // Whoever took a volume out of the file has said that the group goes on without it.
+  for (const Uuid& uuid : gone) (void)bracket_.leave(uuid);
 }
 
 // ---- one session
@@ -224,7 +211,8 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   volumes_.journal().set_source(stream.uuid, {stream.incarnation, stream.generation});
   volume->differs = stream.differs;
   volumes_.learn_size(*volume, stream.bytes);
-  volumes_.expect(stream.uuid, stream.fresh ? 0 : stream.last);
+  volumes_.bracket().came_back(stream.uuid, stream.incarnation, stream.fresh ? 0 : stream.last,
+                               volume->received);
   return volume;
 }
 
@@ -244,7 +232,6 @@ Result<Welcome> MirrorIntake::open(const Hello& hello, std::function<void()> sup
     }
     welcome.streams.push_back(std::move(answer));
   }
-  volumes_.check_hold();
   return welcome;
 }
 
@@ -298,6 +285,9 @@ Result<void> MirrorIntake::take(Incoming incoming) {
   incoming.records = incoming.records.first(good);
   incoming.payload = incoming.payload.first(good_bytes);
   if (good > 0) volumes_.journal().append(std::move(incoming));
+  if (!volumes_.bracket().apart().empty())
+    for (const auto* volume : streams_)
+      volumes_.bracket().arrived(volume->config->uuid, volume->received);
   return outcome;
 }
 
@@ -306,7 +296,9 @@ void MirrorIntake::drop_known(Incoming& incoming) {
   std::size_t known = 0, known_bytes = 0;
   for (const Record& record : incoming.records) {
     const auto* volume = mine(volume_of(record));
-    if (volume == nullptr || volume_seq_of(record) > volume->received) break;
+    if (volume == nullptr || record.op == CASCADE_OP_MARK ||
+        volume_seq_of(record) > volume->received)
+      break;
     ++known;
     known_bytes += payload_bytes_of(record);
   }

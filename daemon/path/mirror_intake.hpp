@@ -4,6 +4,7 @@
 // order.
 #pragma once
 
+#include "daemon/path/bracket.hpp"
 #include "daemon/path/intake.hpp"
 #include "lib/config/config.hpp"
 
@@ -29,7 +30,7 @@ class MirrorVolumes {
     std::string refusal;  // why its last offer was refused; empty if it was not
   };
 
-  MirrorVolumes(const GroupConfig& group, Journal& journal);
+  MirrorVolumes(const GroupConfig& group, Journal& journal, Clock& clock);
 
   /// After the journal is open: what it holds. `copy_of` tells of the hub's copies.
   void load(const std::function<CopyShape(const Uuid&)>& copy_of);
@@ -45,25 +46,17 @@ class MirrorVolumes {
   Volume* find(const Uuid& uuid);
   const std::map<Uuid, Volume>& all() const { return volumes_; }
 
-  /// Under `hub-ack memory-sync` a crashed hub may have lost received writes that the rings still
-  /// hold, and the primaries send them again in any order. Until all of them are here, nothing past
-  /// the recovered end may be seen outside the journal. Call it if the journal has a limit.
-  void hold_until_resent();
-  bool holding() const { return !awaited_.empty(); }
-  /// Volumes that the hold waits for.
-  const std::map<Uuid, std::uint64_t>& awaited() const { return awaited_; }
-  /// A primary told how far its ring goes: the hold lasts at least until then.
-  void expect(const Uuid& volume, std::uint64_t last);
-  /// Ends the hold when everything awaited is stored.
-  void check_hold();
+  /// After load(), before the first session: what the last run of the hub may have lost of what it
+  /// had acknowledged is sent again, and brackets that were open go on.
+  void resume();
+  Bracket& bracket() { return bracket_; }
 
  private:
   const GroupConfig& group_;
   Journal& journal_;
   std::map<Uuid, Volume> volumes_;
   std::function<void()> sizes_changed_;
-  // Volume and the volume_seq to wait for; "not known yet" until its primary is back.
-  std::map<Uuid, std::uint64_t> awaited_;
+  Bracket bracket_;
 };
 
 class MirrorIntake final : public Intake {

@@ -29,15 +29,32 @@ enum cascade_op {
 	CASCADE_OP_WRITE_ZEROES	= 2,	/* no payload; the range reads as zeroes after it */
 	CASCADE_OP_DISCARD	= 3,	/* as WRITE_ZEROES, but storage may be unmapped */
 	CASCADE_OP_FLUSH	= 4,	/* no range, no payload; reserved: flushes never travel today */
-	CASCADE_OP_MARK		= 5,	/* made by the hub about @volume; @sector: enum cascade_mark */
+	CASCADE_OP_MARK		= 5,	/* made by the hub about @volume; @sector: CASCADE_MARK() */
 	CASCADE_OP_NOOP		= 6,	/* no range, no payload; takes its place, changes nothing */
 };
 
-/* What a MARK says. It has a group_seq and no volume_seq, no length and no payload. */
+/*
+ * What a MARK says of its volume. It has a group_seq and no volume_seq, no length and no payload;
+ * @primary_time_ns is the hub's clock. While any volume of a group is detached, the group's bracket
+ * is open: records behind the first of these marks are kept in the journals, and applied nowhere.
+ */
 enum cascade_mark {
-	CASCADE_MARK_DETACHED	= 1,	/* from here on the volume may be written without the hub */
-	CASCADE_MARK_ATTACHED	= 2,	/* the hub has everything of the volume again */
+	CASCADE_MARK_DETACHED	= 1,	/* the hub may lack writes that others already depend on */
+	CASCADE_MARK_ATTACHED	= 2,	/* it has everything of the volume again */
+	CASCADE_MARK_LEFT	= 3,	/* the group goes on without the volume, which stays behind */
 };
+
+/* Why a volume is detached. */
+enum cascade_mark_why {
+	CASCADE_WHY_RESEND	= 1,	/* a hub that crashed under memory-sync lost what it had received */
+	CASCADE_WHY_ALONE	= 2,	/* the lease ran out: the primary may go on without the hub */
+	CASCADE_WHY_RESYNC	= 3,	/* what differs is being copied */
+};
+
+/* @sector of a MARK: what it says in bits 0 to 7, why in bits 8 to 15, other bits zero. */
+#define CASCADE_MARK(mark, why)	((__u64)(why) << 8 | (mark))
+#define CASCADE_MARK_OF(sector)	((sector) & 0xff)
+#define CASCADE_WHY_OF(sector)	((sector) >> 8)
 
 /* Bits of cascade_record.flags; all others are written zero and refused otherwise. */
 #define CASCADE_FLAG_FUA	0x01	/* the writer asked for stable storage */

@@ -59,7 +59,18 @@ void tag_invoke(json::value_from_tag, json::value& out, const Journal& v) {
          {"received_seq", v.received_seq},
          {"stored_seq", v.stored_seq},
          {"applied_seq", v.applied_seq},
-         {"checkpoint_seq", v.checkpoint_seq}};
+         {"checkpoint_seq", v.checkpoint_seq},
+         {"consistent", v.consistent}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Bracket::Waiting& v) {
+  out = {{"volume", v.volume}, {"why", v.why}, {"since", v.since}, {"waits_for", v.waits_for}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Bracket& v) {
+  out = {{"applied_through", v.applied_through},
+         {"held_writes", v.held_writes},
+         {"volumes", json::value_from(v.volumes)}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
@@ -81,7 +92,8 @@ void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
          {"links", json::value_from(v.links)},
          {"volumes", json::value_from(v.volumes)},
          {"journal", or_null(v.journal)},
-         {"remote", or_null(v.remote)}};
+         {"remote", or_null(v.remote)},
+         {"bracket", or_null(v.bracket)}};
 }
 
 namespace {
@@ -98,6 +110,10 @@ class Fields {
   }
   const Fields& get(std::string_view key, std::uint64_t& out) const {
     if (const auto* v = at(key)) out = v->to_number<std::uint64_t>();
+    return *this;
+  }
+  const Fields& get(std::string_view key, bool& out) const {
+    if (const auto* v = at(key)) out = v->as_bool();
     return *this;
   }
   const Fields& get(std::string_view key, double& out) const {
@@ -165,6 +181,20 @@ Journal read_journal(const Fields& f) {
   f.get("size_bytes", v.size_bytes).get("used_bytes", v.used_bytes);
   f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
   f.get("applied_seq", v.applied_seq).get("checkpoint_seq", v.checkpoint_seq);
+  f.get("consistent", v.consistent);
+  return v;
+}
+
+Bracket::Waiting read_waiting(const Fields& f) {
+  Bracket::Waiting v;
+  f.get("volume", v.volume).get("why", v.why).get("since", v.since).get("waits_for", v.waits_for);
+  return v;
+}
+
+Bracket read_bracket(const Fields& f) {
+  Bracket v;
+  f.get("applied_through", v.applied_through).get("held_writes", v.held_writes);
+  f.each("volumes", v.volumes, read_waiting);
   return v;
 }
 
@@ -183,6 +213,7 @@ Group read_group(const Fields& f) {
   f.get("ship", v.ship).get("remote_ack", v.remote_ack);
   f.each("links", v.links, read_link).each("volumes", v.volumes, read_volume);
   f.maybe("journal", v.journal, read_journal).maybe("remote", v.remote, read_lag);
+  f.maybe("bracket", v.bracket, read_bracket);
   return v;
 }
 
@@ -240,17 +271,36 @@ std::string to_json(const StatusReport& report) {
   return json::serialize(out);
 }
 
-Result<StatusReport> parse_status(std::string_view text) {
+namespace {
+
+/// What `read` makes of an answer of this schema; the daemon's error, or our own.
+template <class T, class Read>
+Result<T> parse_answer(std::string_view text, std::string_view wanted, Read read) {
   try {
     const json::value parsed = json::parse(text);
     const json::object& object = parsed.as_object();
     const auto& schema = object.at("schema").as_string();
     if (schema == error_schema) return read_error(object);
-    if (schema != status_schema) return not_understood("another schema");
-    return read_status(object);
+    if (schema != wanted) return not_understood("another schema");
+    return read(object);
   } catch (const std::exception& error) {
     return not_understood(error.what());
   }
+}
+
+}  // namespace
+
+Result<StatusReport> parse_status(std::string_view text) {
+  return parse_answer<StatusReport>(text, status_schema, read_status);
+}
+
+Result<void> parse_outcome(std::string_view text) {
+  return parse_answer<void>(text, done_schema, [](const json::object&) { return Result<void>{}; });
+}
+
+std::string outcome_json(const Result<void>& outcome) {
+  if (!outcome) return error_json(outcome.error());
+  return json::serialize(json::value{{"schema", done_schema}});
 }
 
 std::string error_json(const Error& error) {
@@ -258,21 +308,31 @@ std::string error_json(const Error& error) {
       {"schema", error_schema}, {"error", {{"code", word(error.code)}, {"message", error.text}}}});
 }
 
-Result<std::string> parse_request(std::string_view text) {
+Result<Request> parse_request(std::string_view text) {
   boost::system::error_code ec;
   const json::value parsed = json::parse(text, ec);
   if (ec)
     return Error{Errc::invalid, fmt::format("a request must be a line of JSON: {}", ec.message())};
   const auto* object = parsed.if_object();
-  const auto* command = object == nullptr ? nullptr : object->if_contains("command");
-  if (command == nullptr || !command->is_string())
+  const auto field = [&](std::string_view name) -> const json::string* {
+    const auto* value = object == nullptr ? nullptr : object->if_contains(name);
+    return value == nullptr ? nullptr : value->if_string();
+  };
+  const auto text_of = [&](std::string_view name) {
+    const auto* value = field(name);
+    return value == nullptr ? std::string() : std::string(*value);
+  };
+  if (field("command") == nullptr)
     return Error{Errc::invalid,
                  "a request needs a text field 'command', like {\"command\": \"status\"}"};
-  return std::string(command->as_string());
+  return Request{text_of("command"), text_of("group"), text_of("volume")};
 }
 
-std::string request_json(std::string_view command) {
-  return json::serialize(json::value{{"command", command}});
+std::string request_json(const Request& request) {
+  json::object out{{"command", request.command}};
+  if (!request.group.empty()) out["group"] = request.group;
+  if (!request.volume.empty()) out["volume"] = request.volume;
+  return json::serialize(out);
 }
 
 }  // namespace cascade::api

@@ -5,6 +5,8 @@
 // Control socket: AF_UNIX stream, one JSON object a line each way.
 //   request  {"command": "status"}
 //   answer   {"schema": "dmcascade.status/1", ...}                                (StatusReport)
+//   request  {"command": "bracket-end", "group": NAME, "volume": NAME}
+//   answer   {"schema": "dmcascade.done/1"}
 //   error    {"schema": "dmcascade.error/1", "error": {"code": "...", "message": "..."}}
 // Guarantee within /1: fields are only added, none changes type, all are always present (null if
 // unknown), numbers are numbers, sizes are bytes, times RFC 3339 UTC, durations seconds.
@@ -24,6 +26,10 @@ namespace cascade::api {
 
 inline constexpr std::string_view status_schema = "dmcascade.status/1";
 inline constexpr std::string_view error_schema = "dmcascade.error/1";
+inline constexpr std::string_view done_schema = "dmcascade.done/1";
+
+inline constexpr std::string_view command_status = "status";
+inline constexpr std::string_view command_bracket_end = "bracket-end";
 
 /// One session with another node.
 struct Link {
@@ -51,7 +57,7 @@ struct Volume {
   std::string primary;  // node name
   std::string role;     // of this node: "primary" | "hub" | "remote"
   std::string state;    // "replicating" | "waiting" (no session) | "refused" (by the hub) |
-                        // "not-created" (no target) | "failed"
+                        // "not-created" (no target) | "behind" (left out of the group) | "failed"
   std::string reason;   // why not replicating, and what to do; empty otherwise
   std::uint64_t size_bytes = 0;
   std::optional<Ring> ring;
@@ -74,6 +80,20 @@ struct Journal {
   std::uint64_t stored_seq = 0;      // on stable storage
   std::uint64_t applied_seq = 0;     // in the copies (not necessarily flushed)
   std::uint64_t checkpoint_seq = 0;  // in the copies, flushed, and in the superblock
+  bool consistent = false;  // the copies are an image of one moment, not on the way to the next one
+};
+
+/// An open bracket: the copies stand still, at hub and remote, until every volume is here again.
+struct Bracket {
+  struct Waiting {
+    std::string volume;     // name, or UUID if it is not configured any more
+    std::string why;        // "resend" | "alone" | "resync"
+    std::string since;      // RFC 3339 UTC, by the hub's clock
+    std::string waits_for;  // in words
+  };
+  std::uint64_t applied_through = 0;  // group_seq of the last write that the copies may have
+  std::uint64_t held_writes = 0;      // stored in this node's journal behind that
+  std::vector<Waiting> volumes;
 };
 
 /// How far the remote is behind, as the hub sees it; on the hub of a group with a remote.
@@ -94,6 +114,7 @@ struct Group {
   std::vector<Volume> volumes;
   std::optional<Journal> journal;
   std::optional<RemoteLag> remote;
+  std::optional<Bracket> bracket;  // hub and remote; null: none is open
 };
 
 struct StatusReport {
@@ -108,9 +129,20 @@ Result<StatusReport> parse_status(std::string_view json);
 
 std::string error_json(const Error& error);
 
-/// A request line: {"command": name}. Errc::invalid with what is wrong with it.
-Result<std::string> parse_request(std::string_view json);
-std::string request_json(std::string_view command);
+/// What a client asks for; fields that a command does not take are empty.
+struct Request {
+  std::string command;
+  std::string group = {};
+  std::string volume = {};
+};
+/// A request line. Errc::invalid with what is wrong with it.
+Result<Request> parse_request(std::string_view json);
+std::string request_json(const Request& request);
+
+/// The answer to a command that is done or not, and back; an answer that can't be understood is
+/// an error.
+std::string outcome_json(const Result<void>& outcome);
+Result<void> parse_outcome(std::string_view json);
 
 /// "invalid", "corrupt", ...: the word for an Errc in JSON and in logs.
 std::string_view word(Errc code);

@@ -292,6 +292,7 @@ Bytes encode_hello(const Hello& hello, std::uint64_t stored_through) {
   head.entries = htole32(static_cast<std::uint32_t>(hello.streams.size()));
   head.head_bytes = htole16(sizeof head);
   head.entry_bytes = htole16(sizeof(HelloEntry));
+  head.required = htole64(hello.kind == SessionKind::ship ? capability_marks : 0);
   put_uuid(head.journal, hello.journal);
   append(body, head);
   for (const auto& stream : hello.streams) append(body, hello_entry(stream));

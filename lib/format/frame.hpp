@@ -40,8 +40,9 @@ namespace cascade {
 inline constexpr std::uint32_t frame_magic = 0x46435343;  // "CSCF" as bytes on the wire
 inline constexpr std::uint8_t frame_major = 2;
 inline constexpr std::uint8_t frame_minor = 0;
-/// Capability bits that this program knows: none is defined yet.
-inline constexpr std::uint64_t required_known = 0;
+/// Required capabilities, a bit each. Marks: brackets are in what is shipped, and are respected.
+inline constexpr std::uint64_t capability_marks = 1;
+inline constexpr std::uint64_t required_known = capability_marks;
 
 enum class FrameType : std::uint16_t {
   hello = 1,

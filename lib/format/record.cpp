@@ -48,8 +48,10 @@ Result<void> check_range(const Record& r) {
 Result<void> check_mark(const Record& r) {
   if (volume_seq_of(r) != 0 || group_seq_of(r) == 0 || group_seq_of(r) >= CASCADE_SEQ_MAX)
     return corrupt(r, "a mark has a place in the group's order, and none in its volume's");
-  if (sector_of(r) != CASCADE_MARK_DETACHED && sector_of(r) != CASCADE_MARK_ATTACHED)
-    return corrupt(r, fmt::format("mark {} is not known", sector_of(r)));
+  const auto mark = CASCADE_MARK_OF(sector_of(r)), why = CASCADE_WHY_OF(sector_of(r));
+  if (mark < CASCADE_MARK_DETACHED || mark > CASCADE_MARK_LEFT || why < CASCADE_WHY_RESEND ||
+      why > CASCADE_WHY_RESYNC)
+    return corrupt(r, fmt::format("mark {:#x} is not known", sector_of(r)));
   if (length_of(r) != 0) return corrupt(r, "a mark has a length");
   return {};
 }
@@ -83,6 +85,7 @@ Result<void> check_record(const Record& r) {
 }
 
 bool inside(const Record& r, std::uint64_t bytes) {
+  if (!has_range(r.op)) return true;
   const std::uint64_t sectors = bytes / CASCADE_SECTOR_BYTES;
   return sector_of(r) <= sectors && length_of(r) / CASCADE_SECTOR_BYTES <= sectors - sector_of(r);
 }
@@ -93,6 +96,17 @@ bool payload_matches(const Record& r, std::span<const std::byte> payload) {
 }
 
 void seal(Record& r) { r.record_crc = htole32(computed_crc(r)); }
+
+Record make_mark(const Uuid& volume, cascade_mark mark, cascade_mark_why why,
+                 std::uint64_t time_ns) {
+  Record r{};
+  r.version = CASCADE_RECORD_VERSION;
+  r.op = CASCADE_OP_MARK;
+  std::memcpy(r.volume, volume.data, sizeof r.volume);
+  r.sector = htole64(CASCADE_MARK(mark, why));
+  r.primary_time_ns = htole64(time_ns);
+  return r;
+}
 
 void set_group_seq(Record& r, std::uint64_t group_seq) {
   r.group_seq = htole64(group_seq);

@@ -46,7 +46,7 @@ inline std::size_t payload_bytes_of(const Record& r) {
   return r.op == CASCADE_OP_WRITE ? length_of(r) : 0;
 }
 
-/// Whether the record's range lies inside a device of `bytes`; never wraps.
+/// Whether the record's range, if it has one, lies inside a device of `bytes`; never wraps.
 bool inside(const Record& r, std::uint64_t bytes);
 
 /// Everything that can be wrong with a record by itself: checksum, version, operation, flags,
@@ -58,6 +58,10 @@ bool payload_matches(const Record& r, std::span<const std::byte> payload);
 
 /// Renew record_crc after filling a field.
 void seal(Record& r);
+
+/// What the hub says of a volume, at its clock's `time_ns`; set_group_seq() makes it whole.
+Record make_mark(const Uuid& volume, cascade_mark mark, cascade_mark_why why,
+                 std::uint64_t time_ns);
 
 /// The hub's step: give the record its place in the group's order, and seal it.
 void set_group_seq(Record& r, std::uint64_t group_seq);

@@ -64,8 +64,8 @@ Result<void> accept_copy(const std::string& path, const Uuid& group, const Uuid&
   if (!file) return file.error();
   auto sb = choose_superblock(read_copy(*file, 0), read_copy(*file, 1), group, file->bytes(), path);
   if (!sb) return sb.error();
-  for (auto& entry : sb->volumes)
-    if (entry.uuid == volume) entry.copy = {};
+  if (const auto entry = sb->volumes.find(volume); entry != sb->volumes.end())
+    entry->second.copy = {};
   sb->generation += 1;
   std::vector<std::byte> block(superblock_bytes);
   encode_superblock(*sb, std::span(block).first<superblock_bytes>());

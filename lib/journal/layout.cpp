@@ -82,6 +82,38 @@ Result<Superblock> format_superblock(const Uuid& group, std::uint64_t device_byt
   return sb;
 }
 
+namespace {
+
+VolumeEntry volume_entry(const Uuid& uuid, const VolumePlace& place) {
+  VolumeEntry entry{};
+  std::memcpy(entry.volume, uuid.data, 16);
+  entry.volume_seq = htole64(place.volume_seq);
+  std::memcpy(entry.incarnation, place.source.incarnation.data, 16);
+  std::memcpy(entry.generation, place.source.generation.data, 16);
+  entry.copy_device = htole64(place.copy.identity);
+  entry.copy_bytes = htole64(place.copy.bytes);
+  entry.flags = htole32(place.dropped ? volume_dropped : 0);
+  const Standing& standing = place.standing;
+  if (standing.mark == CASCADE_MARK_ATTACHED) return entry;
+  entry.mark = htole32(static_cast<std::uint32_t>(CASCADE_MARK(standing.mark, standing.why)));
+  entry.mark_time_ns = htole64(standing.since_ns);
+  return entry;
+}
+
+VolumePlace place_of(const VolumeEntry& entry) {
+  VolumePlace place;
+  place.volume_seq = le64toh(entry.volume_seq);
+  place.source = {get_uuid(entry.incarnation), get_uuid(entry.generation)};
+  place.copy = {le64toh(entry.copy_device), le64toh(entry.copy_bytes)};
+  place.dropped = (le32toh(entry.flags) & volume_dropped) != 0;
+  if (const std::uint32_t mark = le32toh(entry.mark); mark != 0)
+    place.standing = {static_cast<std::uint8_t>(CASCADE_MARK_OF(mark)),
+                      static_cast<std::uint8_t>(CASCADE_WHY_OF(mark)), le64toh(entry.mark_time_ns)};
+  return place;
+}
+
+}  // namespace
+
 void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_bytes> out) {
   std::memset(out.data(), 0, out.size());
   SuperblockDisk disk{};
@@ -108,18 +140,14 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   disk.clean = htole32(sb.clean ? 1 : 0);
   disk.volumes = htole32(static_cast<std::uint32_t>(sb.volumes.size()));
   std::byte* at = out.data() + sizeof disk;
-  for (const auto& volume : sb.volumes) {
-    VolumeEntry entry{};
-    std::memcpy(entry.volume, volume.uuid.data, 16);
-    entry.volume_seq = htole64(volume.volume_seq);
-    std::memcpy(entry.incarnation, volume.source.incarnation.data, 16);
-    std::memcpy(entry.generation, volume.source.generation.data, 16);
-    entry.copy_device = htole64(volume.copy.identity);
-    entry.copy_bytes = htole64(volume.copy.bytes);
-    entry.flags = htole32(volume.dropped ? volume_dropped : 0);
+  bool brackets = sb.limit_seq != no_limit;
+  for (const auto& [uuid, place] : sb.volumes) {
+    brackets = brackets || place.standing.mark != CASCADE_MARK_ATTACHED;
+    const VolumeEntry entry = volume_entry(uuid, place);
     std::memcpy(at, &entry, sizeof entry);
     at += sizeof entry;
   }
+  disk.required = htole64(brackets ? journal_required_brackets : 0);
   std::memcpy(out.data(), &disk, sizeof disk);
   disk.crc = htole32(superblock_crc(out));
   std::memcpy(out.data(), &disk, sizeof disk);
@@ -161,11 +189,7 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
   for (std::size_t i = 0; i < volumes; ++i, at += sizeof(VolumeEntry)) {
     VolumeEntry entry;
     std::memcpy(&entry, at, sizeof entry);
-    sb.volumes.push_back({get_uuid(entry.volume),
-                          le64toh(entry.volume_seq),
-                          {get_uuid(entry.incarnation), get_uuid(entry.generation)},
-                          {le64toh(entry.copy_device), le64toh(entry.copy_bytes)},
-                          (le32toh(entry.flags) & volume_dropped) != 0});
+    sb.volumes[get_uuid(entry.volume)] = place_of(entry);
   }
   if (auto ok = check_geometry(sb); !ok) return ok.error();
   return sb;

@@ -29,11 +29,12 @@
 #include "lib/base/uuid.hpp"
 #include "lib/format/history.hpp"
 #include "lib/format/record.hpp"
+#include "lib/journal/places.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <span>
-#include <vector>
 
 namespace cascade {
 
@@ -48,7 +49,9 @@ inline constexpr std::uint32_t batch_magic = 0x42435343;               // "CSCB"
 /// capability that he does not know.
 inline constexpr std::uint16_t journal_major = 2;
 inline constexpr std::uint16_t journal_minor = 0;
-inline constexpr std::uint64_t journal_required_known = 0;
+inline constexpr std::uint64_t journal_required_known = 1;
+/// Required while a volume is detached or left behind: whoever opens it has to know of brackets.
+inline constexpr std::uint64_t journal_required_brackets = 1;
 
 /// First 512 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
 /// generation wins if both are valid; they are written in turn, never both at once.
@@ -68,8 +71,9 @@ struct SuperblockDisk {
   std::uint64_t tail_number;    // its batch number
   std::uint64_t tail_seq;       // group_seq of its first record
   std::uint64_t
-      applied_seq;          // the copies hold, on stable storage, everything through this group_seq
-  std::uint64_t limit_seq;  // nothing past this group_seq may be applied or shipped; ~0: no limit
+      applied_seq;  // the copies hold, on stable storage, everything through this group_seq
+  std::uint64_t
+      limit_seq;  // a bracket is open: nothing past this group_seq may be applied; ~0: none
   std::uint32_t tail_previous_crc;  // header_crc of the batch before the tail; 0 for the first
   std::uint32_t clean;              // 1: closed in order, the circle ends where the superblock says
   std::uint32_t volumes;            // VolumeEntry that follow
@@ -94,11 +98,14 @@ struct VolumeEntry {
   std::uint64_t copy_device;     // XXH3 of what names the copy's device; zero: not known
   std::uint64_t copy_bytes;      // size of the copy's device; zero: not known
   std::uint32_t flags;           // volume_dropped; unknown ones are ignored
-  std::uint8_t reserved[20];     // zero; ignored by readers of this minor version
+  std::uint32_t mark;            // CASCADE_MARK() of its last MARK; zero: it stands in the order
+  std::uint64_t mark_time_ns;    // when the hub made that, CLOCK_REALTIME
+  std::uint8_t reserved[8];      // zero; ignored by readers of this minor version
 };
 /// Writes of the volume were left out of the copy, because it was not in the configuration.
 inline constexpr std::uint32_t volume_dropped = 1;
-static_assert(sizeof(VolumeEntry) == 96 && offsetof(VolumeEntry, copy_device) == 56);
+static_assert(sizeof(VolumeEntry) == 96 && offsetof(VolumeEntry, copy_device) == 56 &&
+              offsetof(VolumeEntry, mark_time_ns) == 80);
 
 /// The volumes of a full configuration, and as many that were taken out of it and still have writes
 /// in the journal.
@@ -130,20 +137,6 @@ struct BatchHeader {
 static_assert(sizeof(BatchHeader) == 128 && offsetof(BatchHeader, journal) == 24 &&
               offsetof(BatchHeader, epoch) == 40 && offsetof(BatchHeader, history) == 96);
 
-/// Where a volume's writes come from: which history of it, and which ring. Nil: not known.
-struct VolumeSource {
-  Uuid incarnation{};
-  Uuid generation{};
-  bool operator==(const VolumeSource&) const = default;
-};
-
-/// The device of this node's copy of a volume when it was opened last. Zeroes: not known.
-struct CopyDevice {
-  std::uint64_t identity = 0;  // identity_hash() of what names it
-  std::uint64_t bytes = 0;
-  bool operator==(const CopyDevice&) const = default;
-};
-
 enum class BatchKind : std::uint16_t { data = 1, skip = 2 };
 
 /// What a superblock says, in host order.
@@ -159,21 +152,14 @@ struct Superblock {
   std::uint64_t tail_number = 1;
   std::uint64_t tail_seq = 1;
   std::uint64_t applied_seq = 0;
-  std::uint64_t limit_seq = ~std::uint64_t{0};
+  std::uint64_t limit_seq = no_limit;
   std::uint32_t tail_previous_crc = 0;
   bool clean = true;
   std::uint64_t optional = 0;  // as read; a journal is written with what this program knows
   std::uint64_t stored_seq = 0;
   History tail_history = 0;
   Uuid follower{};
-  struct Volume {
-    Uuid uuid;
-    std::uint64_t volume_seq = 0;
-    VolumeSource source = {};
-    CopyDevice copy = {};
-    bool dropped = false;
-  };
-  std::vector<Volume> volumes;
+  std::map<Uuid, VolumePlace> volumes;  // without their group_seq
 };
 
 /// A fresh journal for a device of `device_bytes`; Errc::invalid if that is too small.

@@ -16,14 +16,14 @@ constexpr std::uint64_t probe_read_bytes = 1024 * 1024;
 
 }  // namespace
 
-Recovery::Recovery(const Superblock& superblock) : superblock_(superblock) {
+Recovery::Recovery(const Superblock& superblock)
+    : superblock_(superblock),
+      places_(superblock.volumes, superblock.limit_seq, superblock.stored_seq) {
   head_.position = superblock.tail_position;
   head_.number = superblock.tail_number;
   head_.seq = superblock.tail_seq;
   head_.previous_crc = superblock.tail_previous_crc;
   head_.history = superblock.tail_history;
-  for (const auto& volume : superblock.volumes)
-    volumes_[volume.uuid] = {volume.volume_seq, 0, volume.source, volume.copy, volume.dropped};
 }
 
 std::uint64_t Recovery::offset_of(std::uint64_t position) const {
@@ -115,7 +115,7 @@ Result<std::optional<BatchInfo>> Recovery::feed_batch(std::span<const std::byte>
 }
 
 std::optional<BatchInfo> Recovery::accept(const BatchInfo& info, std::span<const Record> records) {
-  for (const Record& record : records) volumes_[volume_of(record)].moved_to(record);
+  for (const Record& record : records) places_.follow(record);
   for (const Record& record : records) head_.history = history_after(head_.history, record);
   head_.position = info.position + info.bytes;
   head_.number = info.number + 1;

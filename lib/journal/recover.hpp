@@ -8,28 +8,11 @@
 #include "lib/journal/layout.hpp"
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <span>
 #include <string>
 
 namespace cascade {
-
-/// How far a journal has one volume.
-struct VolumePlace {
-  std::uint64_t volume_seq = 0;  // of its last write
-  std::uint64_t group_seq = 0;   // of the same, if that was seen in the journal; else zero
-  VolumeSource source{};         // of its writes
-  CopyDevice copy{};             // of this node
-  bool dropped = false;          // writes of it were left out of the copy
-
-  void moved_to(const Record& record) {
-    if (record.op == CASCADE_OP_MARK) return;
-    volume_seq = volume_seq_of(record);
-    group_seq = group_seq_of(record);
-  }
-  bool operator==(const VolumePlace&) const = default;
-};
 
 class Recovery {
  public:
@@ -60,8 +43,8 @@ class Recovery {
   /// Valid once next() returns nothing and no feed() failed.
   const Head& head() const { return head_; }
 
-  /// Each volume's last write through the head.
-  const std::map<Uuid, VolumePlace>& volumes() const { return volumes_; }
+  /// How the volumes stand at the head.
+  const Places& places() const { return places_; }
 
  private:
   enum class Phase { header, batch, probe, probed_batch, done };
@@ -88,7 +71,7 @@ class Recovery {
   std::string why_;     // what is wrong with the batch at the head
   std::uint64_t probe_ = 0;
   std::uint64_t probe_end_ = 0;
-  std::map<Uuid, VolumePlace> volumes_;
+  Places places_;
 };
 
 }  // namespace cascade

@@ -207,6 +207,11 @@ std::uint64_t RingDouble::published() const {
   return published_;
 }
 
+std::uint64_t RingDouble::received() const {
+  const std::lock_guard lock(mutex_);
+  return received_;
+}
+
 std::uint64_t RingDouble::stored() const {
   const std::lock_guard lock(mutex_);
   return stored_;

@@ -48,6 +48,7 @@ class RingDouble {
 
   bool started() const;
   std::uint64_t published() const;
+  std::uint64_t received() const;
   std::uint64_t stored() const;
   std::uint64_t wakeups() const;
 

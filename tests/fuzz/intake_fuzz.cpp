@@ -86,7 +86,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::Input in(data, size);
   fuzz::Rig rig;
   if (in.get<std::uint8_t>() % 2 == 0) {
-    MirrorVolumes volumes(rig.group, rig.journal());
+    MirrorVolumes volumes(rig.group, rig.journal(), rig.world.clock);
     volumes.load([](const Uuid&) { return CopyShape{fuzz::copy_bytes, 512}; });
     MirrorIntake intake(volumes, "10.0.0.1");
     fuzz::try_session(rig, intake, in, SessionKind::mirror);

@@ -27,11 +27,11 @@ def copies(cascade, node):
 
 
 def remote_is_quiet(cascade):
-    """The remote has lost its session and has applied all that it holds."""
+    """The remote has lost its session and has applied all that it holds and may apply."""
     state = cascade.status("R")
-    journal = state["journal"]
-    return state["links"][0]["state"] != "connected" and \
-        journal["applied_seq"] == journal["received_seq"]
+    journal, bracket = state["journal"], state["bracket"]
+    through = bracket["applied_through"] if bracket else journal["received_seq"]
+    return state["links"][0]["state"] != "connected" and journal["applied_seq"] == through
 
 
 def wipe(cascade):
@@ -218,5 +218,49 @@ def test_journal_smaller_than_what_is_written(cascade):
     for job in jobs:
         assert job.wait(300) == 0, job.output()
     cascade.wait_drained(240)
+    cascade.compare()
+    cascade.down()
+
+
+def bracket_waits_for(cascade, node):
+    bracket = cascade.status(node)["bracket"]
+    return {v["volume"]: v["waits_for"] for v in bracket["volumes"]} if bracket else {}
+
+
+def test_a_bracket_is_shown_and_ended_by_name(cascade):
+    """I3, I8: one volume does not come back after a crash of a memory-sync hub; the others wait for
+    it visibly, writers do not, and an operator lets the group go on without it."""
+    cascade.up(daemon=QUICK, hub_ack="memory-sync")
+    fio_on_both(cascade, io="256k")
+    cascade.wait_drained()
+    cascade.stop_daemon("H", signal.SIGKILL)
+    cascade.lab.links["P1-H"].cut()
+    cascade.start_daemon("H")
+    wait_until(lambda: list(bracket_waits_for(cascade, "H")) == ["orders"], 60,
+               "the hub waits for orders alone")
+    assert "p1 has not come back" in bracket_waits_for(cascade, "H")["orders"]
+    wait_until(lambda: list(bracket_waits_for(cascade, "R")) == ["orders"], 60,
+               "the remote knows of the bracket")
+    assert fio(cascade, "ledger", io="256k", seed=3).wait(120) == 0, "writers of ledger do not wait"
+    for node in ("H", "R"):
+        state = cascade.status(node)
+        assert state["journal"]["applied_seq"] == state["bracket"]["applied_through"]
+        assert state["bracket"]["held_writes"] >= 64
+    assert "bracket open" in cascade.tool("H", "status").out
+    assert cascade.tool("R", "bracket end shop --without orders", check=False).rc == 5
+
+    told = cascade.tool("H", "bracket end shop --without orders").out
+    assert "stay behind" in told, told
+    assert cascade.tool("H", "bracket end shop --without orders", check=False).rc == 5
+    wait_until(lambda: not cascade.status("R")["bracket"], 60, "the bracket is closed everywhere")
+    wait_until(lambda: cascade.status("R")["journal"]["consistent"], 60, "ledger is applied")
+    behind = next(v for v in cascade.status("R")["volumes"] if v["name"] == "orders")
+    assert behind["state"] == "behind", behind
+
+    cascade.lab.links["P1-H"].heal()
+    cascade.wait_connected()
+    cascade.wait_drained()
+    for node in ("H", "R"):
+        assert all(v["state"] == "replicating" for v in cascade.status(node)["volumes"])
     cascade.compare()
     cascade.down()

@@ -49,6 +49,17 @@ std::string name_of(const GroupConfig& group, const Uuid& volume) {
   return to_text(volume);
 }
 
+const char* standing_text(const Standing& standing) {
+  switch (standing.mark) {
+    case CASCADE_MARK_DETACHED:
+      return ", the bracket waits for it";
+    case CASCADE_MARK_LEFT:
+      return ", left behind";
+    default:
+      return "";
+  }
+}
+
 /// What the superblock said when it was written last: about a second ago under a running daemon.
 Result<void> show_group(const GroupConfig& group, const std::string& node, const Wanted&) {
   const auto path = path_of(group, node);
@@ -63,12 +74,15 @@ Result<void> show_group(const GroupConfig& group, const std::string& node, const
   fmt::print("  {} for writes, opening {}, superblock {}\n", human_bytes(sb->data_bytes), sb->epoch,
              sb->generation);
   if (sb->follower != nobody) fmt::print("  followed by journal {}\n", to_text(sb->follower));
-  for (const auto& volume : sb->volumes)
+  if (sb->limit_seq != no_limit)
+    fmt::print("  bracket open: the copies stand at write {}\n", sb->limit_seq);
+  for (const auto& [uuid, place] : sb->volumes)
     fmt::print(
-        "  volume {}: write {}{}{}\n", name_of(group, volume.uuid), volume.volume_seq,
-        volume.source.generation == nobody ? ""
-                                           : " of generation " + to_text(volume.source.generation),
-        volume.source.incarnation == nobody ? "" : ", ring " + to_text(volume.source.incarnation));
+        "  volume {}: write {}{}{}{}\n", name_of(group, uuid), place.volume_seq,
+        place.source.generation == nobody ? ""
+                                          : " of generation " + to_text(place.source.generation),
+        place.source.incarnation == nobody ? "" : ", ring " + to_text(place.source.incarnation),
+        standing_text(place.standing));
   return {};
 }
 

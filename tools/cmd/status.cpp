@@ -81,6 +81,19 @@ std::string journal_lines(const api::Group& group) {
   return out;
 }
 
+std::string bracket_lines(const api::Group& group) {
+  if (!group.bracket) return {};
+  const api::Bracket& b = *group.bracket;
+  std::string out = fmt::format(
+      "  bracket open: the copies stand at write {}, {} writes are held until all "
+      "volumes are here again\n",
+      b.applied_through, b.held_writes);
+  for (const auto& waiting : b.volumes)
+    out += fmt::format("    {} ({}, since {}): {}\n", waiting.volume, waiting.why, waiting.since,
+                       waiting.waits_for);
+  return out;
+}
+
 std::string render(const api::StatusReport& report, const std::vector<std::string>& groups) {
   std::string out =
       fmt::format("node {}  {}  dm-cascade {}\n", report.node, report.time, report.version);
@@ -91,7 +104,8 @@ std::string render(const api::StatusReport& report, const std::vector<std::strin
         "\ngroup {}  this node: {}  send-order {}  hub-ack {}  ship {}  remote-ack {}\n",
         group.name, fmt::join(group.roles, ", "), group.send_order, group.hub_ack, group.ship,
         group.remote_ack);
-    out += volumes_table(group) + differs_lines(group) + links_table(group) + journal_lines(group);
+    out += volumes_table(group) + differs_lines(group) + links_table(group) + journal_lines(group) +
+           bracket_lines(group);
   }
   return out;
 }

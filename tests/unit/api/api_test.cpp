@@ -41,7 +41,8 @@ StatusReport a_report() {
   primary.differs = "a local write failed";
   primary.local_errors = 2;
   group.volumes = {hub, primary};
-  group.journal = Journal{"/dev/j", "ok", "", 1 << 24, 4096, 7, 6, 5, 4};
+  group.journal = Journal{"/dev/j", "ok", "", 1 << 24, 4096, 7, 6, 5, 4, true};
+  group.bracket = Bracket{5, 2, {{"ledger", "resend", "2026-11-23T08:29:00.000Z", "write 9"}}};
   group.remote = RemoteLag{5, 4, 2, 8192, 1.5};
   report.groups = {group};
   return report;
@@ -81,7 +82,11 @@ TEST(StatusJson, GarbageIsAnErrorNotAnException) {
 }
 
 TEST(Request, NamesACommand) {
-  EXPECT_EQ(*parse_request(request_json("status")), "status");
+  EXPECT_EQ(parse_request(request_json({"status"}))->command, "status");
+  const auto end = parse_request(request_json({"bracket-end", "shop", "orders"}));
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->group, "shop");
+  EXPECT_EQ(end->volume, "orders");
   for (const char* text : {"", "status", "[]", "{}", "{\"command\": 7}"})
     EXPECT_FALSE(parse_request(text)) << text;
 }

@@ -68,13 +68,18 @@ TEST(Record, MarksAndNoopsHaveTheirPlacesOnly) {
   Record noop = make_record(3, {}, 0, volume_a, CASCADE_OP_NOOP, 0);
   EXPECT_TRUE(check_record(noop));
   EXPECT_EQ(payload_bytes_of(noop), 0u);
-  Record mark = make_record(0, {}, CASCADE_MARK_DETACHED, volume_a, CASCADE_OP_MARK, 0);
+  Record mark = make_record(0, {}, CASCADE_MARK(CASCADE_MARK_LEFT, CASCADE_WHY_RESYNC), volume_a,
+                            CASCADE_OP_MARK, 0);
   EXPECT_FALSE(check_record(mark)) << "nobody but the hub makes one, with its number";
   set_group_seq(mark, 8);
   EXPECT_TRUE(check_record(mark));
-  mark.sector = htole64(9);
-  seal(mark);
-  EXPECT_FALSE(check_record(mark));
+  for (const std::uint64_t unknown :
+       std::initializer_list<std::uint64_t>{CASCADE_MARK(4, 1), CASCADE_MARK(0, 1),
+                                            CASCADE_MARK(1, 0), CASCADE_MARK(1, 4), 0x10101}) {
+    mark.sector = htole64(unknown);
+    seal(mark);
+    EXPECT_FALSE(check_record(mark)) << unknown;
+  }
   Record zeroes = make_record(1, {}, 0, volume_a, CASCADE_OP_WRITE_ZEROES, 4096);
   zeroes.flags = CASCADE_FLAG_NOUNMAP;
   seal(zeroes);

@@ -6,6 +6,8 @@
 #include "tests/double/virtual_node.hpp"
 #include "tests/unit/path/journal_rig.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <random>
 
@@ -70,6 +72,45 @@ class Cascade {
 
   VirtualNode& node(const std::string& name) { return nodes_.at(name); }
 
+  /// Writes to sector 0 of the volume what it has seen acknowledged of the other one, as an
+  /// application on both would: the effect of that cause. Once its own last one is acknowledged.
+  void depend(std::size_t which) {
+    Volume& volume = volumes_[which];
+    const Volume& other = volumes_[1 - which];
+    if (!volume.kernel->ring.started() || acknowledged(volume) < volume.chain) return;
+    std::array<std::uint64_t, 64> sector{volume.chain_length + 1, seen(other)};
+    const auto payload = std::as_bytes(std::span(sector));
+    volume.seq = volume.chain = volume.kernel->write(0, payload);
+    volume.chain_length += 1;
+    std::copy(payload.begin(), payload.end(), volume.written.begin());
+  }
+
+  /// What the node's copies hold once it has recovered by itself, its daemon being killed: an
+  /// effect that is there without its cause, or empty.
+  std::string effect_without_cause(const std::string& name) {
+    Wires none;
+    VirtualNode alone(config_, none, name);
+    alone.images = node(name).images;
+    alone.start();
+    for (int i = 0; i < 100; ++i) {
+      while (alone.step()) {
+      }
+      alone.advance(milliseconds(100));
+    }
+    alone.kill(false);
+    std::array<std::array<std::uint64_t, 2>, 2> held{};
+    for (std::size_t i = 0; i < 2; ++i)
+      std::memcpy(held[i].data(), alone.images[volumes_[i].name].data(), sizeof held[i]);
+    for (std::size_t i = 0; i < 2; ++i)
+      if (held[i][1] > held[1 - i][0])
+        return fmt::format("{}: {} has seen {} of {}, whose copy is at {}", name, volumes_[i].name,
+                           held[i][1], volumes_[1 - i].name, held[1 - i][0]);
+    if (held[0][0] < seen_on_[name][0] || held[1][0] < seen_on_[name][1])
+      return fmt::format("{}: its point in time went back", name);
+    seen_on_[name] = {held[0][0], held[1][0]};
+    return {};
+  }
+
   /// Some handlers of some nodes, some time, some writes.
   void go_on() {
     auto at = nodes_.begin();
@@ -120,8 +161,10 @@ class Cascade {
     }
     const auto hub = node("h").group().status().journal,
                remote = node("r").group().status().journal;
-    return hub && remote && hub->received_seq == written() && hub->applied_seq == written() &&
-           remote->applied_seq == written();
+    // Marks stand between the writes.
+    return hub && remote && hub->received_seq >= written() &&
+           hub->applied_seq == hub->received_seq && remote->applied_seq == hub->received_seq &&
+           hub->consistent && remote->consistent;
   }
   void cut_when(std::function<bool()> cut) { wires_.cut = std::move(cut); }
 
@@ -134,7 +177,19 @@ class Cascade {
     VirtualVolume* kernel;
     std::vector<std::byte> written;
     std::uint64_t seq = 0;
+    std::uint64_t chain = 0;  // volume_seq of the last dependent write
+    std::uint64_t chain_length = 0;
   };
+
+  /// As the application of the volume sees it, by the group's hub-ack.
+  std::uint64_t acknowledged(const Volume& volume) {
+    volume.kernel->ring.doorbell();
+    return config_.groups.front().hub_ack == AckWhen::sync ? volume.kernel->ring.stored()
+                                                           : volume.kernel->ring.received();
+  }
+  std::uint64_t seen(const Volume& volume) {
+    return acknowledged(volume) >= volume.chain ? volume.chain_length : volume.chain_length - 1;
+  }
 
   void add_volume(const std::string& primary, const Uuid& uuid, const std::string& name) {
     auto& slot = node(primary).volumes[uuid];
@@ -144,7 +199,7 @@ class Cascade {
 
   void write_one(Volume& volume) {
     if (!volume.kernel->ring.started() || volume.seq >= writes) return;
-    const std::size_t sectors = 1 + lots_() % 8, at = lots_() % (256 - sectors);
+    const std::size_t sectors = 1 + lots_() % 8, at = 1 + lots_() % (255 - sectors);
     const auto payload = pattern(sectors * 512, static_cast<unsigned>(lots_()));
     volume.seq = volume.kernel->write(at, payload);
     std::copy(payload.begin(), payload.end(),
@@ -160,6 +215,7 @@ class Cascade {
   Wires wires_;
   std::map<std::string, VirtualNode> nodes_;
   std::vector<Volume> volumes_;
+  std::map<std::string, std::array<std::uint64_t, 2>> seen_on_;
   std::uint64_t rounds_ = 0;
 };
 

@@ -86,6 +86,7 @@ struct Image {
     Recovery::Head head;
     std::vector<std::uint64_t> first_seqs;
     std::map<Uuid, VolumePlace> volumes;
+    std::uint64_t limit_seq = 0;
   };
 
   Recovered recover() const {
@@ -100,7 +101,8 @@ struct Image {
       if (*batch) out.first_seqs.push_back((*batch)->first_seq);
     }
     out.head = recovery.head();
-    out.volumes = recovery.volumes();
+    out.volumes = recovery.places().volumes();
+    out.limit_seq = recovery.places().limit_seq();
     return out;
   }
 };

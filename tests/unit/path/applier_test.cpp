@@ -178,16 +178,30 @@ TEST_F(ApplierTest, KeepsWhatTheShipperStillNeeds) {
   EXPECT_GT(run->journal.first_seq(), 20u);
 }
 
-TEST_F(ApplierTest, AppliesNothingPastTheLimit) {
-  run->journal.set_limit(1);
+// I3
+TEST_F(ApplierTest, StandsStillWhileABracketIsOpen) {
   write(0, 512, 1);
+  run->put_mark(CASCADE_MARK_DETACHED, volume_b);
   write(1, 512, 2);
   world.settle();
   EXPECT_EQ(applier->applied_seq(), 1u);
+  EXPECT_TRUE(applier->whole());
   EXPECT_FALSE(holds(1, 512, 2));
-  run->journal.set_limit(MemoryDisk::never);
-  world.settle();
+  run->put_mark(CASCADE_MARK_ATTACHED, volume_b);
   EXPECT_TRUE(holds(1, 512, 2));
+  EXPECT_TRUE(applier->whole());
+}
+
+TEST_F(ApplierTest, IsNotWholeOnTheWayThroughWhatABracketHeld) {
+  run->put_mark(CASCADE_MARK_DETACHED, volume_b);
+  for (unsigned i = 1; i <= 20; ++i) write(i, 512, i);
+  world.settle();
+  copies_[volume_a]->hold_writes(true);
+  run->put_mark(CASCADE_MARK_ATTACHED, volume_b);
+  EXPECT_FALSE(applier->whole());
+  copies_[volume_a]->hold_writes(false);
+  world.settle();
+  EXPECT_TRUE(applier->whole());
 }
 
 }  // namespace

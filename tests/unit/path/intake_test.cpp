@@ -148,7 +148,7 @@ class HubIntake : public testing::Test {
   void SetUp() override {
     format(disk);
     run.emplace(world, disk);
-    volumes.emplace(config, run->journal);
+    volumes.emplace(config, run->journal, world.clock);
     volumes->load([](const Uuid&) { return CopyShape{copy_bytes, 512}; });
   }
   static Hello hello(bool fresh, std::uint64_t first = 0, std::uint64_t last = 0) {
@@ -258,7 +258,7 @@ Hello ended(std::uint64_t end_seq, bool clean = true) {
 TEST_F(HubIntake, TakesNoDiskThatEndedInOrderBeforeTheHubDid) {
   EXPECT_EQ(refusal_of(ended(0)), "");
   run->put(3);
-  volumes.emplace(config, run->journal);
+  volumes.emplace(config, run->journal, world.clock);
   volumes->load([](const Uuid&) { return CopyShape{copy_bytes, 512}; });
   EXPECT_THAT(refusal_of(ended(2)), HasSubstr("ended in order with write 2, but the hub holds "
                                               "writes through 3"));
@@ -276,7 +276,7 @@ TEST_F(HubIntake, TakesNoDiskThatHasWritesTheHubHasLost) {
 TEST_F(HubIntake, GoesOnAfterAnUncleanEndAndSaysSo) {
   EXPECT_EQ(refusal_of(ended(0)), "");
   run->put(4);
-  volumes.emplace(config, run->journal);
+  volumes.emplace(config, run->journal, world.clock);
   volumes->load([](const Uuid&) { return CopyShape{copy_bytes, 512}; });
   Hello h = ended(1, false);
   h.streams[0].differs = CASCADE_DIFFERS_UNCLEAN;

@@ -92,19 +92,30 @@ inline Incoming one_write(std::uint64_t volume_seq, std::size_t bytes = 4096,
   return incoming(std::span(&record, 1), data);
 }
 
+inline Incoming one_mark(cascade_mark mark, std::uint64_t group_seq,
+                         const Uuid& volume = volume_a) {
+  Record record = make_mark(volume, mark, CASCADE_WHY_RESEND, group_seq);
+  set_group_seq(record, group_seq);
+  return incoming(std::span(&record, 1), {});
+}
+
 /// A journal that is open and running.
 struct RunningJournal {
-  RunningJournal(World& world, MemoryDisk& disk, bool hold = false,
-                 std::set<Uuid> volumes = {volume_a, volume_b}, std::uint64_t cache = 1 << 20)
+  RunningJournal(World& world, MemoryDisk& disk, std::set<Uuid> volumes = {volume_a, volume_b},
+                 std::uint64_t cache = 1 << 20)
       : world_(world),
         journal(world.executor, disk, world.clock, group, std::move(volumes), cache),
         crew(world.executor) {
-    opened = world.get(journal.open(hold, [](const BatchInfo&) {}));
+    opened = world.get(journal.open([](const BatchInfo&) {}));
     if (opened) crew.add(journal.run());
   }
 
   void put(std::uint64_t volume_seq, std::size_t bytes = 4096, const Uuid& volume = volume_a) {
     journal.append(one_write(volume_seq, bytes, journal.next_seq(), volume));
+    world_.settle();
+  }
+  void put_mark(cascade_mark mark, const Uuid& volume = volume_a) {
+    journal.append(one_mark(mark, journal.next_seq(), volume));
     world_.settle();
   }
   /// Everything before `seq` may go.

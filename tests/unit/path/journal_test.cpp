@@ -41,11 +41,39 @@ TEST_F(JournalWriter, StoppedWhileFullIsNotClean) {
   ASSERT_TRUE(run.stop_in_order());
   EXPECT_FALSE(superblock_on(disk).clean);
 
-  RunningJournal again(world, disk, true);
+  RunningJournal again(world, disk);
   EXPECT_TRUE(again.journal.was_crashed());
   EXPECT_EQ(again.journal.stored_seq(), stored);
-  EXPECT_EQ(again.journal.limit_seq(), stored) << "what may be lost is held back";
   EXPECT_TRUE(again.stop_in_order());
+}
+
+// I3: an open bracket outlives the daemon, whether its mark is still in the journal or not.
+TEST_F(JournalWriter, KnowsOfAnOpenBracketOverRestarts) {
+  for (const std::uint64_t keep : {1, 5}) {
+    format(disk);
+    {
+      RunningJournal run(world, disk);
+      run.put(1);
+      run.put_mark(CASCADE_MARK_DETACHED);
+      EXPECT_EQ(run.journal.limit_seq(), 1u);
+      run.put_mark(CASCADE_MARK_DETACHED, volume_b);
+      run.put_mark(CASCADE_MARK_ATTACHED);
+      run.put(1, 4096, volume_b);
+      EXPECT_EQ(run.journal.limit_seq(), 1u) << "one of them still waits";
+      ASSERT_TRUE(run.checkpoint(1, keep));
+      EXPECT_TRUE(run.stop_in_order());
+    }
+    RunningJournal again(world, disk);
+    ASSERT_TRUE(again.opened);
+    EXPECT_EQ(again.journal.limit_seq(), 1u);
+    EXPECT_EQ(again.journal.whole_from(), 1u);
+    EXPECT_EQ(again.journal.places().at(volume_b).standing.mark, CASCADE_MARK_DETACHED);
+    EXPECT_EQ(again.journal.places().at(volume_b).standing.since_ns, 3u);
+    again.put_mark(CASCADE_MARK_ATTACHED, volume_b);
+    EXPECT_EQ(again.journal.limit_seq(), no_limit);
+    EXPECT_EQ(again.journal.whole_from(), 6u) << "what was held becomes visible as one";
+    EXPECT_TRUE(again.stop_in_order());
+  }
 }
 
 // P5: either copy of the superblock may be lost, at any time, without a stored write being lost.
@@ -91,7 +119,7 @@ TEST_F(JournalWriter, PutBackToAnEarlierSuperblockSaysSoAndChangesNothing) {
 TEST_F(JournalWriter, ForgetsVolumesThatAreNeitherConfiguredNorInTheJournal) {
   const Uuid gone = make_uuid();
   {
-    RunningJournal run(world, disk, false, {volume_a, gone});
+    RunningJournal run(world, disk, {volume_a, gone});
     run.put(7, 4096, gone);
     run.put(1);
     ASSERT_TRUE(run.stop_in_order());
@@ -114,7 +142,7 @@ TEST_F(JournalWriter, WithMoreVolumesThanItsSuperblockHoldsFailsInOneLine) {
   while (volumes.size() <= superblock_volumes_max) volumes.insert(make_uuid());
   MemoryDisk roomy(world.executor, "journal", 2 * journal_disk_bytes);
   format(roomy);
-  RunningJournal run(world, roomy, false, volumes);
+  RunningJournal run(world, roomy, volumes);
   for (const Uuid& volume : volumes) run.put(1, 512, volume);
   const auto done = run.checkpoint(1, 1);
   ASSERT_FALSE(done);
@@ -122,7 +150,7 @@ TEST_F(JournalWriter, WithMoreVolumesThanItsSuperblockHoldsFailsInOneLine) {
 }
 
 TEST_F(JournalWriter, KnowsItsHistoryAtEveryWriteThatItHolds) {
-  RunningJournal run(world, disk, false, {volume_a}, 0);
+  RunningJournal run(world, disk, {volume_a}, 0);
   std::vector<History> after{history_begin(group)};
   const auto expect_all = [&](Journal& journal, std::uint64_t from) {
     for (std::uint64_t seq = from; seq < after.size(); ++seq) {
