@@ -223,7 +223,8 @@ def test_journal_smaller_than_what_is_written(cascade):
 
 
 def bracket_waits_for(cascade, node):
-    bracket = cascade.status(node)["bracket"]
+    state = cascade.status(node)
+    bracket = state and state["bracket"]
     return {v["volume"]: v["waits_for"] for v in bracket["volumes"]} if bracket else {}
 
 
@@ -245,7 +246,7 @@ def test_a_bracket_is_shown_and_ended_by_name(cascade):
     for node in ("H", "R"):
         state = cascade.status(node)
         assert state["journal"]["applied_seq"] == state["bracket"]["applied_through"]
-        assert state["bracket"]["held_writes"] >= 64
+        assert state["bracket"]["held_writes"] >= 4
     assert "bracket open" in cascade.tool("H", "status").out
     assert cascade.tool("R", "bracket end shop --without orders", check=False).rc == 5
 
