@@ -35,8 +35,10 @@ Task<std::string> answer(Site& site, std::string request) {
   const auto asked = api::parse_request(request);
   if (!asked) co_return api::error_json(asked.error());
   if (asked->command == api::command_status) co_return api::to_json(co_await site.status());
-  if (asked->command == api::command_bracket_end)
-    co_return api::outcome_json(co_await site.end_bracket(asked->group, asked->volume));
+  if (asked->command == api::command_bracket_end) {
+    const Result<void> outcome = co_await site.end_bracket(asked->group, asked->volume);
+    co_return api::outcome_json(outcome);
+  }
   co_return api::error_json(
       Error{Errc::invalid, fmt::format("unknown command '{}'; known: {}, {}", asked->command,
                                        api::command_status, api::command_bracket_end)});
