@@ -5,8 +5,8 @@
  * A volume outlives its tables: a reload brings a new target to the same volume, whose ring goes
  * on. Its life ends with its last target; its memory with the last of target and open file.
  *
- * Lock order: cascade_volume.meta_mutex > cascade_volumes_mutex > cascade_file.mutex >
- * cascade_volume.lock (irq-safe).
+ * Lock order: cascade_volume.meta_mutex > cascade_volume.bitmap_mutex > cascade_volumes_mutex >
+ * cascade_file.mutex > cascade_volume.lock (irq-safe).
  */
 #ifndef CASCADE_H
 #define CASCADE_H
@@ -55,10 +55,25 @@ struct cascade_io {
 
 /* What the kernel knows of a slot beside the shared record. */
 struct cascade_slot {
+	u64 start, last;		/* sectors, both inclusive */
 	struct cascade_io *io;		/* until its bio is completed */
 	u64 payload_end;
 	bool ready;			/* may be published */
 	bool local_done;
+};
+
+struct cascade_bitmap_block {
+	u64 counter;			/* of the block on disk */
+	u32 nr_marked;
+};
+
+/* bitmap.c; bits of a block follow those of the block before it without a gap. */
+struct cascade_bitmap {
+	u64 nr_regions;
+	unsigned int nr_blocks;
+	struct cascade_bitmap_block *blocks;
+	u64 *marked, *out_of_sync, *used;
+	u64 nr_marked, nr_out_of_sync;
 };
 
 struct cascade_volume {
@@ -85,6 +100,8 @@ struct cascade_volume {
 	struct mutex meta_mutex;	/* the page below, changes of @live, superblock I/O */
 	struct cascade_meta_super *meta;	/* a page: as last read or written */
 	bool meta_known;		/* it was read: there was a first resume */
+	struct mutex bitmap_mutex;	/* bitmap I/O, the page below, changes of the bitmap's size */
+	struct cascade_meta_block *meta_block;	/* a page: as it is written next */
 
 	spinlock_t lock;		/* everything below */
 	/* Whose table is in use; NULL before the first resume. Changed under meta_mutex and lock. */
@@ -112,7 +129,10 @@ struct cascade_volume {
 	struct list_head zeroing;	/* the device can't zero: the worker writes zeroes */
 	struct list_head flushes;	/* done locally, waiting for stored */
 	struct bio_list deferred;	/* held back: ring full or not started */
-	unsigned int nr_deferred;
+	struct bio_list unmarked;	/* held back: the bitmap on disk lacks a region of theirs */
+	unsigned int nr_deferred;	/* on either, or on its way between them */
+	struct cascade_bitmap bitmap;
+	u64 nr_meta_writes;		/* bitmap blocks written */
 	unsigned int nr_ios;		/* admitted and not completed */
 	unsigned int nr_ack_waiting;	/* of those, done locally */
 
@@ -128,6 +148,8 @@ struct cascade_volume {
 
 	struct workqueue_struct *wq;	/* its own: stacked volumes must not wait for each other */
 	struct work_struct work;	/* in the way of writes: never waits for memory */
+	struct work_struct mark_work;	/* writes marks for what is unmarked; waits for the disk */
+	struct delayed_work sweep_work;	/* drops marks that nobody needs */
 	struct work_struct event_work;	/* tells user space, and the area, what atomic context saw */
 	struct bio_set bios;
 };
@@ -177,6 +199,37 @@ void cascade_meta_close(struct cascade_target *t);	/* no write is on its way */
 int cascade_meta_numbered(struct cascade_volume *v, u64 base, const u8 *journal);
 void cascade_meta_save(struct cascade_volume *v);	/* what has changed */
 
+/* bitmap.c: which regions may differ */
+int cascade_bitmap_alloc(struct cascade_bitmap *b, sector_t sectors);
+void cascade_bitmap_free(struct cascade_bitmap *b);
+void cascade_bitmap_copy(struct cascade_bitmap *to, const struct cascade_bitmap *from);
+/* volume->lock held, for a volume's: */
+bool cascade_bitmap_use(struct cascade_bitmap *b, sector_t start, sector_t last);
+bool cascade_bitmap_follows(const struct cascade_bitmap *b, sector_t start);
+bool cascade_bitmap_is_marked(const struct cascade_bitmap *b, unsigned int index, sector_t start,
+			      sector_t last);
+void cascade_bitmap_out_of_sync(struct cascade_bitmap *b, sector_t start, sector_t last);
+void cascade_bitmap_in_sync(struct cascade_bitmap *b, u64 region);
+void cascade_bitmap_doubt(struct cascade_bitmap *b);
+u64 cascade_bitmap_next(const struct cascade_bitmap *b, u64 from);
+bool cascade_bitmap_sweep(struct cascade_bitmap *b, unsigned int index);
+void cascade_bitmap_forget_use(struct cascade_bitmap *b, unsigned int index);
+void cascade_bitmap_encode(struct cascade_bitmap *b, unsigned int index,
+			   struct cascade_meta_block *out);
+void cascade_bitmap_learn(struct cascade_bitmap *b, const struct cascade_meta_block *block);
+bool cascade_bitmap_decode(struct cascade_bitmap *b, unsigned int index,
+			   struct cascade_meta_block *in);
+/* of a block alone: */
+void cascade_bitmap_add(struct cascade_meta_block *out, sector_t start, sector_t last);
+void cascade_bitmap_seal(struct cascade_meta_block *out);
+
+/* mark.c: the bitmap on disk. May sleep. */
+int cascade_marks_open(struct cascade_target *t);	/* meta_mutex held; the superblock is known */
+void cascade_marks_settle(struct cascade_target *t);	/* keeps what is not stored or out of sync */
+void cascade_mark_work(struct work_struct *work);
+void cascade_sweep_work(struct work_struct *work);
+void cascade_sweep_later(struct cascade_volume *v);
+
 /* order.c: overlapping writes. volume->lock held. */
 void cascade_order_enter(struct cascade_volume *v, struct cascade_io *io);
 bool cascade_order_leave(struct cascade_volume *v, struct cascade_io *io);
@@ -203,6 +256,8 @@ void cascade_work(struct work_struct *work);
 void cascade_finish(struct list_head *finished);		/* no lock held */
 void cascade_look(struct cascade_volume *v);	/* at the daemon's words, for whoever asks; no lock held */
 void cascade_give_up(struct cascade_volume *v, blk_status_t status);		/* may sleep */
+void cascade_marked(struct cascade_volume *v, struct bio_list *bios, blk_status_t status);
+struct cascade_io *cascade_io_of(struct bio *bio);
 
 /* cdev.c */
 int cascade_cdev_init(void);

@@ -93,6 +93,10 @@ static char *check_super(struct cascade_target *t, const struct cascade_meta_sup
 		return "Volume is shorter than its metadata area says";
 	if (t->ti->len > room(super))
 		return "Metadata area has no room for a volume of this length";
+	if (le32_to_cpu(super->region_sectors) != CASCADE_META_REGION_SECTORS)
+		return "Metadata area has regions of another size than this module";
+	if (le32_to_cpu(super->bitmap_offset) & (CASCADE_META_BITMAP_BLOCK - 1))
+		return "Metadata area has its bitmap at an odd place";
 	if (!generations || generations > CASCADE_META_GENERATIONS)
 		return "Metadata area has no generation";
 	return NULL;
@@ -256,6 +260,7 @@ int cascade_meta_open(struct cascade_target *t)
 	struct cascade_volume *v = t->v;
 	bool outside;
 	char *wrong;
+	int r;
 
 	lockdep_assert_held(&v->meta_mutex);
 	if (!v->meta_known) {
@@ -266,7 +271,6 @@ int cascade_meta_open(struct cascade_target *t)
 		}
 		outside = written_outside(t);
 		learn(v, outside);
-		v->meta_known = true;
 		if (!v->was_clean)
 			DMWARN("%s: the volume was not closed in order: its copies may differ",
 			       t->dev->name);
@@ -274,6 +278,10 @@ int cascade_meta_open(struct cascade_target *t)
 			DMWARN("%s: the device was written while no target had it: its copies may differ",
 			       t->dev->name);
 	}
+	r = cascade_marks_open(t);
+	if (r)
+		return r;
+	v->meta_known = true;
 	set_flags(v->meta, 0, CASCADE_META_CLEAN);
 	export_uuid(v->meta->incarnation, &v->incarnation);
 	v->meta->sectors = cpu_to_le64(t->ti->len);
@@ -299,6 +307,8 @@ void cascade_meta_close(struct cascade_target *t)
 
 	mutex_lock(&v->meta_mutex);
 	/* Clean is a word about the disk too, not only about its cache. */
+	if (v->live == t)
+		cascade_marks_settle(t);
 	if (v->live == t && ended_in_order(v, &end) && !blkdev_issue_flush(t->dev->bdev)) {
 		v->meta->end_seq = cpu_to_le64(end);
 		set_flags(v->meta, CASCADE_META_CLEAN, 0);

@@ -22,7 +22,7 @@ struct reading {
 	char name[DM_NAME_LEN];
 	u64 sectors, published, received, stored, released, ring_used, writes, bytes, wakeups,
 		doorbells;
-	u64 local_errors;
+	u64 local_errors, out_of_sync, marked, meta_writes;
 	u32 waiting, deferred, differs;
 	uuid_t generation;
 	u8 daemon, link, send_order, hub_ack;
@@ -52,6 +52,9 @@ static void read_volume(struct cascade_volume *v, struct reading *r)
 		.generation = v->generation,
 		.differs = v->differs,
 		.local_errors = v->local_errors,
+		.out_of_sync = v->bitmap.nr_out_of_sync * CASCADE_META_REGION_SECTORS,
+		.marked = v->bitmap.nr_marked * CASCADE_META_REGION_SECTORS,
+		.meta_writes = v->nr_meta_writes,
 	};
 	strscpy(r->name, v->name, sizeof(r->name));
 	spin_unlock_irq(&v->lock);
@@ -90,7 +93,10 @@ static bool put_counts(struct sk_buff *skb, struct cascade_volume *v, const stru
 	       put_u64(skb, CASCADE_A_WRITE_BYTES, r->bytes) &&
 	       put_u64(skb, CASCADE_A_WAKEUPS, r->wakeups) &&
 	       put_u64(skb, CASCADE_A_DOORBELLS, r->doorbells) &&
-	       put_u64(skb, CASCADE_A_LOCAL_ERRORS, r->local_errors);
+	       put_u64(skb, CASCADE_A_LOCAL_ERRORS, r->local_errors) &&
+	       put_u64(skb, CASCADE_A_OUT_OF_SYNC, r->out_of_sync << SECTOR_SHIFT) &&
+	       put_u64(skb, CASCADE_A_MARKED, r->marked << SECTOR_SHIFT) &&
+	       put_u64(skb, CASCADE_A_META_WRITES, r->meta_writes);
 }
 
 /* @event: 0 for an answer. */

@@ -55,6 +55,7 @@ void cascade_ring_tell(struct cascade_volume *v)
 	lockdep_assert_held(&v->lock);
 	WRITE_ONCE(v->words->local_errors, v->local_errors);
 	WRITE_ONCE(v->words->differs, v->differs);
+	WRITE_ONCE(v->words->out_of_sync, v->bitmap.nr_out_of_sync * CASCADE_META_REGION_SECTORS);
 }
 
 struct cascade_slot *cascade_slot(struct cascade_volume *v, u64 seq)
@@ -78,7 +79,9 @@ bool cascade_ring_reserve(struct cascade_volume *v, struct cascade_io *io, struc
 	slot = cascade_slot(v, io->seq);
 	v->payload_pos[io->seq & (v->nr_slots - 1)] = v->payload_head;
 	v->payload_head += bytes;
-	*slot = (struct cascade_slot){ .io = io, .payload_end = v->payload_head };
+	*slot = (struct cascade_slot){
+		.start = io->start, .last = io->last, .io = io, .payload_end = v->payload_head,
+	};
 	v->nr_ios++;
 	v->nr_writes++;
 	v->nr_write_bytes += bytes;

@@ -267,8 +267,10 @@ static const char *waiting_word(struct cascade_volume *v)
 		return "no-daemon";
 	if (!v->started)
 		return "not-started";
-	if (v->nr_deferred)
+	if (!bio_list_empty(&v->deferred))
 		return "ring-full";
+	if (v->nr_deferred)
+		return "marking";
 	return "no-ack";
 }
 
@@ -296,12 +298,15 @@ static void print_info(struct cascade_target *t, char *result, unsigned int maxl
 
 	cascade_look(v);
 	spin_lock_irq(&v->lock);
-	DMEMIT("%s %s %s %s %llu %llu %llu %llu %u %u %llu/%llu %s %s %4phN", daemon_word(v->daemon),
+	DMEMIT("%s %s %s %s %llu %llu %llu %llu %u %u %llu/%llu %s %s %4phN %llu %llu",
+	       daemon_word(v->daemon),
 	       link_word(v->link), cascade_hub_ack_word(t->options.hub_ack),
 	       cascade_send_order_word(t->options.send_order), v->published, v->received,
 	       v->stored, v->released, v->nr_ios, v->nr_deferred,
 	       (v->payload_head - v->payload_tail) / 1024, v->payload_bytes / 1024,
-	       waiting_word(v), differs_word(v->differs), &v->generation);
+	       waiting_word(v), differs_word(v->differs), &v->generation,
+	       v->bitmap.nr_out_of_sync * CASCADE_META_REGION_SECTORS,
+	       v->bitmap.nr_marked * CASCADE_META_REGION_SECTORS);
 	spin_unlock_irq(&v->lock);
 }
 

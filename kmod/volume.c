@@ -42,6 +42,8 @@ static void free_volume(struct kref *kref)
 	destroy_workqueue(v->wq);
 	bioset_exit(&v->bios);
 	cascade_ring_free(v);
+	cascade_bitmap_free(&v->bitmap);
+	free_page((unsigned long)v->meta_block);
 	free_page((unsigned long)v->meta);
 	kfree(v);
 }
@@ -86,6 +88,7 @@ static struct cascade_volume *make_volume(const struct cascade_target *t)
 	uuid_copy(&v->uuid, &options->uuid);
 	uuid_gen(&v->incarnation);
 	mutex_init(&v->meta_mutex);
+	mutex_init(&v->bitmap_mutex);
 	v->meta_dev = t->meta_dev->bdev->bd_dev;
 	v->meta_start = t->meta_start;
 	spin_lock_init(&v->lock);
@@ -94,16 +97,22 @@ static struct cascade_volume *make_volume(const struct cascade_target *t)
 	INIT_LIST_HEAD(&v->zeroing);
 	INIT_LIST_HEAD(&v->flushes);
 	bio_list_init(&v->deferred);
+	bio_list_init(&v->unmarked);
 	init_waitqueue_head(&v->poll_wait);
 	INIT_WORK(&v->work, cascade_work);
+	INIT_WORK(&v->mark_work, cascade_mark_work);
+	INIT_DELAYED_WORK(&v->sweep_work, cascade_sweep_work);
 	INIT_WORK(&v->event_work, send_events);
 	v->daemon = CASCADE_DAEMON_ABSENT;
 	v->link = CASCADE_LINK_DOWN;
 	v->meta = (void *)__get_free_page(GFP_KERNEL);
-	if (!v->meta)
-		goto free_volume;
-	if (cascade_ring_alloc(v, options->ring_kib))
+	v->meta_block = (void *)__get_free_page(GFP_KERNEL);
+	if (!v->meta || !v->meta_block)
 		goto free_meta;
+	if (cascade_bitmap_alloc(&v->bitmap, t->ti->len))
+		goto free_meta;
+	if (cascade_ring_alloc(v, options->ring_kib))
+		goto free_bitmap;
 	if (bioset_init(&v->bios, BIO_POOL_SIZE, 0, BIOSET_NEED_BVECS | BIOSET_NEED_RESCUER))
 		goto free_ring;
 	v->wq = alloc_workqueue("dm-cascade", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
@@ -115,9 +124,11 @@ exit_bios:
 	bioset_exit(&v->bios);
 free_ring:
 	cascade_ring_free(v);
+free_bitmap:
+	cascade_bitmap_free(&v->bitmap);
 free_meta:
+	free_page((unsigned long)v->meta_block);
 	free_page((unsigned long)v->meta);
-free_volume:
 	kfree(v);
 	return NULL;
 }
@@ -162,7 +173,7 @@ int cascade_volume_join(struct cascade_target *t)
 	} else {
 		v = make_volume(t);
 		if (!v) {
-			t->ti->error = "Not enough memory for the ring";
+			t->ti->error = "Not enough memory for the ring and the bitmap";
 			r = -ENOMEM;
 			goto unlock;
 		}
@@ -205,9 +216,11 @@ void cascade_volume_leave(struct cascade_target *t)
 	mutex_unlock(&cascade_volumes_mutex);
 	mutex_unlock(&v->meta_mutex);
 
-	/* The worker may still be on its way out of the function that ended the last bio. */
+	/* The workers may still be on their way out of the function that ended the last bio. */
+	flush_work(&v->mark_work);
 	flush_work(&v->work);
 	if (last) {
+		cancel_delayed_work_sync(&v->sweep_work);
 		wake_up_all(&v->poll_wait);
 		flush_work(&v->event_work);
 		if (removed && lost)

@@ -18,7 +18,7 @@
 /* Flags of the application's bio that its local write keeps. */
 #define LOCAL_FLAGS (REQ_SYNC | REQ_META | REQ_PRIO | REQ_FUA | REQ_IDLE | REQ_BACKGROUND)
 
-static struct cascade_io *io_of(struct bio *bio)
+struct cascade_io *cascade_io_of(struct bio *bio)
 {
 	return dm_per_bio_data(bio, sizeof(struct cascade_io));
 }
@@ -124,8 +124,12 @@ static void write_done(struct cascade_volume *v, struct cascade_io *io, struct l
 }
 
 /* The disk's content is not what the hub has, or is not known: it stays said until told. */
-static void note_local_error(struct cascade_volume *v)
+static void note_local_error(struct cascade_volume *v, struct cascade_io *io)
 {
+	if (io->flush)
+		cascade_bitmap_doubt(&v->bitmap);
+	else
+		cascade_bitmap_out_of_sync(&v->bitmap, io->start, io->last);
 	v->local_errors++;
 	v->differs |= CASCADE_DIFFERS_LOCAL;
 	cascade_ring_tell(v);
@@ -144,7 +148,7 @@ static void local_end(struct cascade_io *io, blk_status_t status)
 			    io->flush ? "flush" : "write", io->start);
 	spin_lock_irqsave(&v->lock, flags);
 	if (io->status)
-		note_local_error(v);
+		note_local_error(v, io);
 	if (io->flush)
 		flush_done(v, io, &finished);
 	else
@@ -243,15 +247,19 @@ static void issue_local(struct cascade_io *io)
 
 /* ---- admission */
 
+enum admission { ADMITTED, NO_ROOM, NO_MARKS };
+
 /* Reserves a slot and a place in the order; volume->lock held. */
-static bool admit(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
+static enum admission admit(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
 {
+	if (!cascade_bitmap_use(&v->bitmap, io->start, io->last))
+		return NO_MARKS;
 	if (!cascade_ring_reserve(v, io, bio))
-		return false;
+		return NO_ROOM;
 	cascade_order_enter(v, io);
 	/* One more, until the slot is filled: nobody may issue the local write before. */
 	io->blockers++;
-	return true;
+	return ADMITTED;
 }
 
 /* Fills and publishes the slot and starts the local write. No lock held; may sleep. */
@@ -282,10 +290,16 @@ static void prepare(struct cascade_target *t, struct cascade_io *io, struct bio 
 	io->need_stored = bio->bi_opf & REQ_FUA;
 }
 
-static void defer(struct cascade_volume *v, struct bio *bio, struct list_head *finished)
+/* Until the bitmap on disk has its regions; what comes behind it need not wait. */
+static void defer_for_marks(struct cascade_volume *v, struct bio *bio)
+{
+	bio_list_add(&v->unmarked, bio);
+	queue_work(v->wq, &v->mark_work);
+}
+
+static void defer_for_room(struct cascade_volume *v, struct bio *bio, struct list_head *finished)
 {
 	bio_list_add(&v->deferred, bio);
-	v->nr_deferred++;
 	/* From now on a doorbell is wanted; space may also have come since. */
 	cascade_ring_advance(v, finished);
 	cascade_queue_work(v);
@@ -295,9 +309,9 @@ static void defer(struct cascade_volume *v, struct bio *bio, struct list_head *f
 static int map_write(struct cascade_target *t, struct bio *bio)
 {
 	struct cascade_volume *v = t->v;
-	struct cascade_io *io = io_of(bio);
+	struct cascade_io *io = cascade_io_of(bio);
+	enum admission admission = NO_ROOM;
 	LIST_HEAD(finished);
-	bool admitted;
 
 	prepare(t, io, bio);
 	spin_lock_irq(&v->lock);
@@ -308,12 +322,17 @@ static int map_write(struct cascade_target *t, struct bio *bio)
 		return answer;
 	}
 	io->fail_round = v->fail_round;
-	admitted = bio_list_empty(&v->deferred) && admit(v, io, bio);
-	if (!admitted)
-		defer(v, bio, &finished);
+	if (bio_list_empty(&v->deferred))
+		admission = admit(v, io, bio);
+	if (admission != ADMITTED)
+		v->nr_deferred++;
+	if (admission == NO_MARKS)
+		defer_for_marks(v, bio);
+	if (admission == NO_ROOM)
+		defer_for_room(v, bio, &finished);
 	spin_unlock_irq(&v->lock);
 	cascade_finish(&finished);
-	if (admitted)
+	if (admission == ADMITTED)
 		go(v, io, bio);
 	return DM_MAPIO_SUBMITTED;
 }
@@ -321,7 +340,7 @@ static int map_write(struct cascade_target *t, struct bio *bio)
 static int map_flush(struct cascade_target *t, struct bio *bio)
 {
 	struct cascade_volume *v = t->v;
-	struct cascade_io *io = io_of(bio);
+	struct cascade_io *io = cascade_io_of(bio);
 
 	prepare(t, io, bio);
 	io->flush = true;
@@ -399,20 +418,25 @@ static void issue_unblocked(struct cascade_volume *v)
 	}
 }
 
-/* The first of the deferred bios, admitted; NULL if there is none or no room. */
+/* The first of the deferred bios that can be admitted; NULL if there is none or no room. */
 static struct bio *admit_first(struct cascade_volume *v, struct list_head *finished)
 {
-	struct bio *bio = bio_list_peek(&v->deferred);
+	struct bio *bio;
 
-	if (!bio || v->requeue)
-		return NULL;
-	if (!admit(v, io_of(bio), bio)) {
-		cascade_ring_advance(v, finished);
-		return NULL;
+	while (!v->requeue && (bio = bio_list_peek(&v->deferred))) {
+		enum admission admission = admit(v, cascade_io_of(bio), bio);
+
+		if (admission == NO_ROOM)
+			break;
+		bio_list_pop(&v->deferred);
+		if (admission == ADMITTED) {
+			v->nr_deferred--;
+			return bio;
+		}
+		defer_for_marks(v, bio);
 	}
-	bio_list_pop(&v->deferred);
-	v->nr_deferred--;
-	return bio;
+	cascade_ring_advance(v, finished);
+	return NULL;
 }
 
 /* In the order in which they came. */
@@ -428,7 +452,7 @@ static void admit_deferred(struct cascade_volume *v)
 		spin_unlock_irq(&v->lock);
 		cascade_finish(&finished);
 		if (bio)
-			go(v, io_of(bio), bio);
+			go(v, cascade_io_of(bio), bio);
 	} while (bio);
 }
 
@@ -460,7 +484,32 @@ static void take_waiting(struct cascade_volume *v, struct list_head *ios, struct
 	list_splice_tail_init(&v->flushes, ios);
 	bio_list_merge(bios, &v->deferred);
 	bio_list_init(&v->deferred);
-	v->nr_deferred = 0;
+	bio_list_merge(bios, &v->unmarked);
+	bio_list_init(&v->unmarked);
+	v->nr_deferred -= bio_list_size(bios);
+}
+
+/* Bios whose regions are marked now, or can't be: they go on where they were held back. */
+void cascade_marked(struct cascade_volume *v, struct bio_list *bios, blk_status_t status)
+{
+	struct bio_list ended = BIO_EMPTY_LIST;
+	struct bio *bio;
+
+	spin_lock_irq(&v->lock);
+	while ((bio = bio_list_pop(bios))) {
+		bio->bi_status = status ?: instead_of_waiting(v, cascade_io_of(bio));
+		if (!bio->bi_status) {
+			bio_list_add(&v->deferred, bio);
+			continue;
+		}
+		bio_list_add(&ended, bio);
+		v->nr_deferred--;
+	}
+	if (!bio_list_empty(&v->deferred))
+		cascade_queue_work(v);
+	spin_unlock_irq(&v->lock);
+	while ((bio = bio_list_pop(&ended)))
+		bio_endio(bio);
 }
 
 /*

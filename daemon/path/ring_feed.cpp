@@ -146,6 +146,7 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() const {
       s.released = view.released();
       s.differs = view.differs();
       s.local_errors = view.local_errors();
+      s.out_of_sync = view.out_of_sync();
     }
     out.push_back(std::move(s));
   }

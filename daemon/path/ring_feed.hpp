@@ -25,6 +25,7 @@ class RingFeed final : public Feed {
     RingShape shape = {};
     std::uint32_t differs = 0;
     std::uint64_t local_errors = 0;
+    std::uint64_t out_of_sync = 0;  // sectors
     std::uint64_t published = 0, received = 0, stored = 0, released = 0;
   };
 

@@ -149,7 +149,10 @@ struct cascade_kernel_words {
 	__u64 local_errors;
 	/* CASCADE_DIFFERS_* (dm_cascade_meta.h): why the volume and the hub's copy may differ. */
 	__u32 differs;
-	__u8 pad3[CASCADE_CACHELINE - 12];
+	__u32 pad3;
+	/* Sectors that have to be copied to the hub, in whole regions. */
+	__u64 out_of_sync;
+	__u8 pad4[CASCADE_CACHELINE - 24];
 };
 
 /*
@@ -300,6 +303,9 @@ enum cascade_attr {
 	CASCADE_A_GENERATION,	/* binary, CASCADE_UUID_BYTES: which history of the volume */
 	CASCADE_A_DIFFERS,	/* u32: CASCADE_DIFFERS_*, of dm_cascade_meta.h */
 	CASCADE_A_LOCAL_ERRORS,	/* u64: local writes that failed since the area was formatted */
+	CASCADE_A_OUT_OF_SYNC,	/* u64: bytes that have to be copied to the hub, in whole regions */
+	CASCADE_A_MARKED,	/* u64: bytes that a crash would make so, those included */
+	CASCADE_A_META_WRITES,	/* u64: bitmap blocks written since the ring began */
 	__CASCADE_A_MAX,
 };
 #define CASCADE_A_MAX		(__CASCADE_A_MAX - 1)

@@ -3,7 +3,7 @@
  * dm-cascade: the metadata area of a primary's volume.
  *
  *   0           4 KiB        8 KiB   64 KiB                              area_bytes
- *   | super A   | super B    | zero  | bitmap blocks, 4 KiB each, zero  | zero |
+ *   | super A   | super B    | zero  | bitmap blocks, 4 KiB each        | zero |
  *
  * It stands on a device of its own, or at the end of the volume's backing device. The copy with the
  * higher counter that is whole counts; they are written in turn. User space formats an area,
@@ -26,7 +26,8 @@
 #define CASCADE_META_BITS_PER_BLOCK	(4064 * 8)
 #define CASCADE_META_GENERATIONS	32
 #define CASCADE_META_DEVICE_BYTES	128
-#define CASCADE_META_REQUIRED_KNOWN	0ULL
+#define CASCADE_META_REQUIRED_BITMAP	0x01ULL	/* there are bitmap blocks, and they say what differs */
+#define CASCADE_META_REQUIRED_KNOWN	CASCADE_META_REQUIRED_BITMAP
 
 /* Bits of cascade_meta_super.flags. */
 #define CASCADE_META_CLEAN	0x01	/* the last ring ended in order, with @end_seq, all stored */
@@ -106,6 +107,28 @@ struct cascade_meta_super {
 	__le64 written;		/* sectors written and discarded since then */
 	/* Zero; kept by whoever does not know it. */
 	__u8 reserved[2880];
+};
+
+#define CASCADE_META_BLOCK_MAGIC	0x50414d4243534143ULL	/* "CASCBMAP" */
+
+/*
+ * A block of the bitmap, 4096 bytes. Bit n of block i is of region i * CASCADE_META_BITS_PER_BLOCK
+ * + n, set if it may differ from the hub's copy. The module makes all of them at the first resume,
+ * before it sets CASCADE_META_REQUIRED_BITMAP. A block that is not whole counts as all set.
+ */
+struct cascade_meta_block {
+	/* CASCADE_META_BLOCK_MAGIC. */
+	__le64 magic;
+	/* CRC-32C of all 4096 bytes with this field zero. */
+	__le32 crc;
+	/* Which block, from 0 on. */
+	__le32 index;
+	/* Grows by one at each write. */
+	__le64 counter;
+	/* Zero. */
+	__le64 reserved;
+	/* Bit n is bit n % 64 of word n / 64; bits behind the volume's end are zero. */
+	__le64 bits[508];
 };
 
 #endif /* _UAPI_DM_CASCADE_META_H */

@@ -47,7 +47,8 @@ void tag_invoke(json::value_from_tag, json::value& out, const Volume& v) {
          {"stored_seq", or_null(v.stored_seq)},
          {"generation", v.generation},
          {"differs", v.differs},
-         {"local_errors", v.local_errors}};
+         {"local_errors", v.local_errors},
+         {"out_of_sync_bytes", or_null(v.out_of_sync_bytes)}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Journal& v) {
@@ -171,7 +172,7 @@ Volume read_volume(const Fields& f) {
   f.maybe("ring", v.ring, read_ring);
   f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
   f.get("generation", v.generation).get("differs", v.differs);
-  f.get("local_errors", v.local_errors);
+  f.get("local_errors", v.local_errors).get("out_of_sync_bytes", v.out_of_sync_bytes);
   return v;
 }
 

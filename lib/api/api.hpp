@@ -67,6 +67,9 @@ struct Volume {
   std::string generation;  // which history of the volume, as a UUID; empty: not known here
   std::string differs;  // why the primary and the hub's copy may differ, in words; empty otherwise
   std::uint64_t local_errors = 0;  // primary: local writes that failed, since the area was made
+  // Primary: what has to be copied to the hub, in whole regions. Null on others, and without a
+  // ring.
+  std::optional<std::uint64_t> out_of_sync_bytes = {};
 };
 
 /// The journal of a group; on hub and remote.

@@ -155,6 +155,7 @@ void encode_super(const Area& area, SuperBytes out) {
     put(super.generation[i].id, area.generations[i].id);
     super.generation[i].began = area.generations[i].began;
   }
+  super.required = area.required;
   super.optional = area.optional;
   std::memcpy(super.reserved, area.reserved.data(), sizeof super.reserved);
   super.crc = checksum(super);
@@ -192,6 +193,7 @@ Result<Area> decode_super(std::span<const std::byte, CASCADE_META_SUPER_BYTES> i
   area.device_bytes = super.device_bytes;
   area.device = get(super.device);
   area.meta_device = get(super.meta_device);
+  area.required = super.required;
   area.optional = super.optional;
   std::memcpy(area.reserved.data(), super.reserved, sizeof super.reserved);
   for (std::uint32_t i = 0; i < super.generations; ++i)

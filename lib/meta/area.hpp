@@ -48,6 +48,7 @@ struct Area {
   std::string device;                   // at most CASCADE_META_DEVICE_BYTES - 1 characters are kept
   std::string meta_device;              // likewise
   std::vector<Generation> generations;  // the current one first; 1 to CASCADE_META_GENERATIONS
+  std::uint64_t required = 0;           // CASCADE_META_REQUIRED_*
   // What a later minor version put there: kept as read.
   std::uint64_t optional = 0;
   std::array<std::uint8_t, sizeof(cascade_meta_super::reserved)> reserved{};

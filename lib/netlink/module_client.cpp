@@ -71,6 +71,8 @@ Result<ModuleVolume> parse_volume(nl_msg* message) {
   v.write_bytes = u64(a[CASCADE_A_WRITE_BYTES]);
   v.wakeups = u64(a[CASCADE_A_WAKEUPS]);
   v.doorbells = u64(a[CASCADE_A_DOORBELLS]);
+  v.out_of_sync = u64(a[CASCADE_A_OUT_OF_SYNC]);
+  v.marked = u64(a[CASCADE_A_MARKED]);
   return v;
 }
 

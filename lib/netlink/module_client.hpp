@@ -31,6 +31,8 @@ struct ModuleVolume {
   std::uint32_t waiting = 0, deferred = 0;
   std::uint64_t ring_bytes = 0, ring_used = 0;
   std::uint64_t writes = 0, write_bytes = 0, wakeups = 0, doorbells = 0;
+  std::uint64_t out_of_sync = 0;  // bytes that have to be copied to the hub, in whole regions
+  std::uint64_t marked = 0;       // bytes that a crash would make so, those included
 };
 
 class ModuleClient {

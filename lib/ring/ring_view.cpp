@@ -69,6 +69,8 @@ std::uint32_t RingView::differs() const { return load_relaxed(memory_.kernel->di
 
 std::uint64_t RingView::local_errors() const { return load_acquire(memory_.kernel->local_errors); }
 
+std::uint64_t RingView::out_of_sync() const { return load_acquire(memory_.kernel->out_of_sync); }
+
 bool RingView::has_records() { return refresh(); }
 
 Result<void> RingView::rewind_to(std::uint64_t volume_seq) {

@@ -70,6 +70,7 @@ class RingView {
   /// CASCADE_DIFFERS_*: why the volume and the hub's copy may differ; the kernel's word now.
   std::uint32_t differs() const;
   std::uint64_t local_errors() const;  // likewise
+  std::uint64_t out_of_sync() const;   // likewise: sectors that have to be copied to the hub
   bool has_records();                  // published past taken; reads the kernel's word
 
  private:

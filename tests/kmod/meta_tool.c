@@ -4,6 +4,7 @@
  * here too.
  *
  *   meta_tool format DEVICE OFFSET UUID SECTORS    offset in sectors; one copy, never numbered
+ *   meta_tool marks DEVICE OFFSET SECTORS          damaged blocks, and the regions that are marked
  *   meta_tool show DEVICE OFFSET                   "clean numbered differs end_seq errors counter"
  */
 #define _GNU_SOURCE /* O_DIRECT */
@@ -81,6 +82,38 @@ static void show(int fd, off_t at)
 	puts(line);
 }
 
+/* Bit by bit, as the format's description says. */
+static void marks(int fd, off_t at, unsigned long long sectors)
+{
+	unsigned char *block = (unsigned char *)super;
+	unsigned long long regions = (sectors + 511) / 512, region = 0;
+	unsigned int damaged = 0;
+
+	for (uint32_t index = 0; region < regions; index++) {
+		struct cascade_meta_block copy;
+
+		if (pread(fd, block, 4096, at + 65536 + (off_t)index * 4096) != 4096)
+			err(1, "read");
+		memcpy(&copy, block, sizeof(copy));
+		copy.crc = 0;
+		if (memcmp(block, "CASCBMAP", 8) || le32toh(copy.index) != index ||
+		    crc32c(&copy, sizeof(copy)) !=
+			    le32toh(((struct cascade_meta_block *)block)->crc))
+			damaged++;
+		region += 4064 * 8;
+	}
+	printf("%u", damaged);
+	for (region = 0; region < regions; region++) {
+		off_t byte = 65536 + region / (4064 * 8) * 4096 + 32 + region % (4064 * 8) / 8;
+
+		if (pread(fd, block, 4096, at + byte / 4096 * 4096) != 4096)
+			err(1, "read");
+		if (block[byte % 4096] >> region % 8 & 1)
+			printf(" %llu", region);
+	}
+	putchar('\n');
+}
+
 int main(int argc, char **argv)
 {
 	int fd;
@@ -95,6 +128,8 @@ int main(int argc, char **argv)
 		err(1, "%s", argv[2]);
 	if (!strcmp(argv[1], "format") && argc == 6)
 		format(fd, strtoll(argv[3], NULL, 0) * 512, argv[4], argv[5]);
+	else if (!strcmp(argv[1], "marks") && argc == 5)
+		marks(fd, strtoll(argv[3], NULL, 0) * 512, strtoull(argv[4], NULL, 0));
 	else
 		show(fd, strtoll(argv[3], NULL, 0) * 512);
 	return 0;

@@ -19,7 +19,8 @@ UUID = "6f1c0a52-7c1e-4d7e-9a51-0e5d7c5be%03x"
 DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
 
 Status = namedtuple("Status", "daemon link hub_ack send_order published received stored released "
-                              "waiting deferred ring reason differs generation")
+                              "waiting deferred ring reason differs generation out_of_sync "
+                              "marked")
 Meta = namedtuple("Meta", "clean numbered differs end_seq errors counter")
 META_SECTORS = 256
 
@@ -88,6 +89,11 @@ class Volume:
         """What the metadata area says on disk."""
         return Meta(*map(int, self.guest.run(f"{TOOLS}/meta_tool show {self.meta}").out.split()))
 
+    def marks(self):
+        """Regions that the bitmap on disk marks, and how many of its blocks are damaged."""
+        words = self.guest.run(f"{TOOLS}/meta_tool marks {self.meta} {self.sectors}").out.split()
+        return set(map(int, words[1:])), int(words[0])
+
     def load(self, **changes):
         self.dm(f"load {self.name} --table {shlex.quote(self.table(**changes))}")
 
@@ -109,11 +115,11 @@ class Volume:
 
     def status(self):
         words = self.dm(f"status {self.name}").out.split()[3:]
-        assert len(words) == 14, f"status has {len(words)} words: {words}"
+        assert len(words) == 16, f"status has {len(words)} words: {words}"
         s = Status(*words)
         return s._replace(**{f: int(getattr(s, f)) for f in
                              ("published", "received", "stored", "released", "waiting",
-                              "deferred")})
+                              "deferred", "out_of_sync", "marked")})
 
     def wait_status(self, condition, what, timeout=60):
         try:

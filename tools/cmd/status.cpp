@@ -49,10 +49,11 @@ std::string volumes_table(const api::Group& group) {
     rows.push_back({volume.name, volume.role, volume.primary,
                     volume.size_bytes == 0 ? "-" : human_bytes(volume.size_bytes), volume.state,
                     last ? std::to_string(*last) : "-", unstored(volume),
+                    volume.out_of_sync_bytes ? human_bytes(*volume.out_of_sync_bytes) : "-",
                     or_dash(volume.generation.substr(0, 8)), or_dash(volume.reason)});
   }
   return render_table({"  VOLUME", "ROLE", "PRIMARY", ">SIZE", "STATE", ">LAST WRITE",
-                       ">NOT STORED", "GENERATION", "REASON"},
+                       ">NOT STORED", ">OUT OF SYNC", "GENERATION", "REASON"},
                       rows);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * As much of a kernel as kmod/ring.c needs to be compiled in user space, unchanged. One thread, so
+ * As much of a kernel as kmod/ring.c and kmod/bitmap.c need to be compiled in user space, unchanged. One thread, so
  * locks and barriers are nothing; a bio has one segment.
  */
 #ifndef FUZZ_KERNEL_H
@@ -30,6 +30,7 @@ struct mutex { int unused; };
 struct rb_node { void *unused; };
 struct rb_root_cached { void *unused; };
 struct work_struct { int unused; };
+struct delayed_work { int unused; };
 struct workqueue_struct;
 struct bio_set { int unused; };
 struct page;
@@ -124,6 +125,12 @@ struct bio_list { struct bio *head; };
 #define max(a, b) ((a) > (b) ? (a) : (b))
 #define min_t(type, a, b) min((type)(a), (type)(b))
 
+#define max_t(type, a, b) max((type)(a), (type)(b))
+#define hweight64(x) ((u32)__builtin_popcountll(x))
+#define __ffs64(x) ((u64)__builtin_ctzll(x))
+
+#define le32_to_cpu(x) ((u32)(x))
+#define le64_to_cpu(x) ((u64)(x))
 #define cpu_to_le32(x) ((__le32)(x))
 #define cpu_to_le64(x) ((__le64)(x))
 #define wake_up_interruptible(queue) ((void)(queue))

@@ -62,6 +62,7 @@ meta::Area full_area() {
   area.device = "wwid naa.5000";
   area.meta_device = "serial 12";
   area.generations = {{volume_b, 40}, {volume_a, 0}};
+  area.required = CASCADE_META_REQUIRED_BITMAP;
   area.optional = 1;
   area.reserved.back() = 9;
   return area;

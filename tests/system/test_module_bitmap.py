@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The dirty bitmap: on disk before a write has its place, kept while a region is hot. I6."""
+import json
+import time
+
+from tests.system.module_rig import (DMSETUP, SOURCES, Volume, kernel_mark, kernel_said, load,
+                                     ram_disk)
+
+SECTORS = 64 << 11
+REGION = 512  # sectors
+SWEEP = "/sys/module/dm_cascade/parameters/sweep_seconds"
+
+
+def write(v, region=0, check=True):
+    return v.guest.run(f"dd if=/dev/urandom of={v.device} bs=4k count=1 seek={region * 64} oflag=direct "
+                       "conv=notrunc status=none", check=check)
+
+
+def meta_writes(v):
+    out = v.guest.run(f"{SOURCES}/netlink_probe.py get {v.uuid}").out
+    return next(json.loads(line) for line in out.splitlines() if line.startswith("{"))["meta_writes"]
+
+
+def sweep_every(guest, seconds):
+    guest.run(f"echo {seconds} > {SWEEP}")
+
+
+def test_a_region_is_marked_on_disk_before_its_write_has_a_place(guest):
+    """I6: while the bitmap can't be written, nothing is published, nor waits behind it."""
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        v.dm(f"remove {v.name}")
+        disk, offset = v.meta.split()
+        guest.run(f"{DMSETUP} create meta --table '0 256 linear {disk} {offset}'")
+        good, v.meta = v.meta, "/dev/mapper/meta 0"
+        try:
+            v.create_again()
+            client = v.daemon()
+            write(v, 7)
+            assert v.marks() == ({7}, 0)
+            guest.run(f"{DMSETUP} suspend --noflush meta")
+            writer = guest.spawn(f"dd if=/dev/urandom of={v.device} bs=4k count=1 seek={20 * 64} "
+                                 "oflag=direct")
+            v.wait_status(lambda s: s.reason == "marking" and s.published == 1, "a write held back")
+            write(v, 7)
+            assert v.status().published == 2, "a marked region does not wait"
+            assert writer.poll() is None
+            guest.run(f"{DMSETUP} resume meta")
+            assert writer.wait(30) == 0
+            assert v.marks() == ({7, 20}, 0)
+            v.stop_daemon(client)
+            v.dm(f"remove {v.name}")
+        finally:
+            v.meta = good
+            guest.run(f"{DMSETUP} remove --retry --force {v.name}", check=False)
+            guest.run(f"{DMSETUP} resume meta; {DMSETUP} remove --retry meta")
+
+
+def test_a_write_without_a_mark_fails(guest):
+    """The metadata device is broken: what can't be remembered is not done."""
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        v.dm(f"remove {v.name}")
+        disk, offset = v.meta.split()
+        line = f"0 256 linear {disk} {offset}"
+        guest.run(f"{DMSETUP} create meta --table '{line}'")
+        good, v.meta = v.meta, "/dev/mapper/meta 0"
+        try:
+            v.create_again()
+            client = v.daemon()
+            write(v, 3)
+            mark = kernel_mark(guest)
+            guest.run(f"{DMSETUP} suspend meta && {DMSETUP} load meta --table '0 256 error' && "
+                      f"{DMSETUP} resume meta")
+            assert write(v, 4, check=False).rc != 0
+            kernel_said(guest, mark, "cannot write the bitmap")
+            write(v, 3)
+            guest.run(f"{DMSETUP} suspend meta && {DMSETUP} load meta --table '{line}' && "
+                      f"{DMSETUP} resume meta")
+            write(v, 4)
+            v.stop_daemon(client)
+            v.dm(f"remove {v.name}")
+        finally:
+            v.meta = good
+            guest.run(f"{DMSETUP} remove --retry --force {v.name}", check=False)
+            guest.run(f"{DMSETUP} remove --retry meta")
+
+
+def test_a_steady_load_costs_no_metadata_io(guest):
+    load(guest)
+    sweep_every(guest, 2)
+    try:
+        with Volume(guest, ram_disk(guest), SECTORS) as v:
+            client = v.daemon()
+            job = v.fio("--rw=randwrite --bs=4k --size=1m --iodepth=8", seconds=14, wait=False)
+            time.sleep(4)
+            before = meta_writes(v)
+            assert 0 < v.status().marked <= 6 * REGION, v.status()
+            time.sleep(6)
+            assert meta_writes(v) == before, "several sweeps later"
+            assert job.wait(60) == 0, job.output()
+            v.wait_status(lambda s: s.marked == 0, "marks of a cold region go", 20)
+            assert v.marks() == (set(), 0)
+            v.stop_daemon(client)
+    finally:
+        sweep_every(guest, 20)
+
+
+def test_what_is_not_stored_stays_marked(guest):
+    load(guest)
+    sweep_every(guest, 1)
+    try:
+        with Volume(guest, ram_disk(guest), SECTORS, options="hub_ack memory-sync") as v:
+            client = v.daemon("--ack received")
+            write(v, 11)
+            time.sleep(4)
+            assert v.status().stored == 0 and v.marks() == ({11}, 0)
+            v.stop_daemon(client)
+            client = v.daemon()
+            v.drained()
+            v.wait_status(lambda s: s.marked == 0, "stored, and swept", 20)
+            v.stop_daemon(client)
+    finally:
+        sweep_every(guest, 20)
+
+
+def test_an_orderly_end_leaves_no_mark(guest):
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        client = v.daemon()
+        for region in range(0, 60, 7):
+            write(v, region)
+        assert len(v.marks()[0]) >= 9
+        v.stop_daemon(client)
+        v.dm(f"remove {v.name}")
+        assert v.area().clean == 1 and v.marks() == (set(), 0)
+        v.create_again()
+        assert v.status().out_of_sync == 0
+
+
+def test_an_end_with_writes_under_way_leaves_exactly_their_marks(guest):
+    """I6, P9: what the hub may lack is known, and known again after the next end."""
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        client = v.daemon()
+        for region in range(40):
+            write(v, region)
+        v.stop_daemon(client)
+        client = v.daemon("--ack hold")
+        writers = [guest.spawn(f"dd if=/dev/urandom of={v.device} bs=4k count=1 seek={region * 64} "
+                               "oflag=direct") for region in (50, 9, 51)]
+        v.wait_status(lambda s: s.waiting == 3, "writes that the hub does not have")
+        v.stop_daemon(client)
+        v.dm(f"message {v.name} 0 fail_writes")
+        assert all(writer.wait() != 0 for writer in writers)
+        v.dm(f"remove {v.name}")
+        assert v.marks() == ({9, 50, 51}, 0)
+        for _ in range(2):
+            v.create_again()
+            assert v.status().out_of_sync == 3 * REGION and v.status().marked == 3 * REGION
+            client = v.daemon()
+            write(v, 5)
+            v.stop_daemon(client)
+            v.dm(f"remove {v.name}")
+            assert v.marks() == ({9, 50, 51}, 0), "nobody has copied them"
+
+
+def test_a_crash_leaves_the_hot_set_marked(guest):
+    """As after a loss of power: the module has written nothing at the end."""
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        client = v.daemon()
+        for region in (1, 2, 30):
+            write(v, region)
+        disk, offset = v.meta.split()
+        guest.run(f"dd if={disk} of=/dev/shm/meta skip={offset} count=256 iflag=direct status=none")
+        v.stop_daemon(client)
+        v.dm(f"remove {v.name}")
+        guest.run(f"dd if=/dev/shm/meta of={disk} seek={offset} count=256 oflag=direct status=none")
+        v.create_again()
+        assert v.status().differs == "unclean"
+        assert v.status().out_of_sync == 3 * REGION, v.status()
+
+
+def test_a_damaged_block_counts_as_all_marked(guest):
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        v.dm(f"remove {v.name}")
+        disk, offset = v.meta.split()
+        guest.run(f"printf x | dd of={disk} bs=1 seek={int(offset) * 512 + 65536 + 2000} "
+                  "conv=notrunc status=none; sync")
+        assert v.marks()[1] == 1
+        mark = kernel_mark(guest)
+        v.create_again()
+        kernel_said(guest, mark, "1 of 1 bitmap blocks .* damaged")
+        assert v.status().out_of_sync == SECTORS, v.status()
+        client = v.daemon()
+        write(v, 1)
+        assert v.marks()[1] == 0, "the next mark mends it"
+        v.stop_daemon(client)
+
+
+def test_a_grown_device_is_out_of_sync_where_it_is_new(guest):
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS // 2) as v:
+        v.load(sectors=SECTORS)
+        v.dm(f"suspend {v.name} && {DMSETUP} resume {v.name}")
+        assert v.status().out_of_sync == SECTORS // 2
+        v.sectors = SECTORS
+        assert v.marks() == (set(range(SECTORS // 2 // REGION, SECTORS // REGION)), 0)
+
+
+def test_a_writer_in_order_marks_ahead(guest):
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        client = v.daemon()
+        guest.run(f"dd if=/dev/zero of={v.device} bs=256k count=200 oflag=direct status=none")
+        assert meta_writes(v) < 30, "200 regions"
+        v.drained()
+        v.stop_daemon(client)
