@@ -191,6 +191,10 @@ std::string GroupNode::awaited_of(const Uuid& volume) const {
   if (!state->refusal.empty()) return fmt::format("it was refused: {}", state->refusal);
   if (!found->second.awaited)
     return fmt::format("its primary {} has not come back yet", state->config->primary);
+  if (found->second.resync && !state->superseded)
+    return fmt::format("its primary {} has to go on copying what is out of sync",
+                       state->config->primary);
+  if (found->second.resync) return "what is out of sync is being copied";
   return fmt::format("write {}, now at {}", found->second.awaited->last, state->received);
 }
 

@@ -58,9 +58,14 @@ struct cascade_slot {
 	u64 start, last;		/* sectors, both inclusive */
 	struct cascade_io *io;		/* until its bio is completed */
 	u64 payload_end;
+	unsigned long taken;		/* jiffies, of a resync's slot */
+	unsigned int doubts;		/* of the volume, when a resync's region was read */
+	u8 resync;			/* CASCADE_RESYNC_*, or a write's */
 	bool ready;			/* may be published */
 	bool local_done;
 };
+
+enum { CASCADE_RESYNC_REGION = 1, CASCADE_RESYNC_END = 2 };
 
 struct cascade_bitmap_block {
 	u64 counter;			/* of the block on disk */
@@ -74,6 +79,27 @@ struct cascade_bitmap {
 	struct cascade_bitmap_block *blocks;
 	u64 *marked, *out_of_sync, *used;
 	u64 nr_marked, nr_out_of_sync;
+};
+
+/* resync.c; under cascade_volume.lock, but for the buffer, which is the work's */
+struct cascade_resync {
+	struct delayed_work work;
+	void *buffer;			/* of one region */
+	bool wanted;			/* by the daemon: the hub has opened the bracket */
+	bool paused;			/* by the administrator */
+	bool held;			/* the device is suspended, or about to be */
+	bool end_published;
+	bool closed;			/* nobody gets a place in the ring for @start to @last */
+	sector_t start, last;
+	u64 region;			/* that is closed */
+	u64 next;			/* regions before it have been read */
+	unsigned int in_flight;		/* slots that are not stored */
+	unsigned int doubts;		/* of the volume, when the region was closed */
+	unsigned int rate_kib;		/* a second; 0: no limit */
+	unsigned long round_trip;	/* jiffies, of the last region that was stored */
+	unsigned long not_before;	/* jiffies: the next region */
+	u64 writes_seen;
+	u64 bytes;			/* of the regions read */
 };
 
 struct cascade_volume {
@@ -133,6 +159,8 @@ struct cascade_volume {
 	unsigned int nr_deferred;	/* on either, or on its way between them */
 	struct cascade_bitmap bitmap;
 	u64 nr_meta_writes;		/* bitmap blocks written */
+	unsigned int doubts;		/* grows when regions become out of sync under way */
+	struct cascade_resync resync;
 	unsigned int nr_ios;		/* admitted and not completed */
 	unsigned int nr_ack_waiting;	/* of those, done locally */
 
@@ -230,7 +258,19 @@ void cascade_mark_work(struct work_struct *work);
 void cascade_sweep_work(struct work_struct *work);
 void cascade_sweep_later(struct cascade_volume *v);
 
+/* resync.c: what is out of sync */
+int cascade_resync_alloc(struct cascade_volume *v);
+void cascade_resync_free(struct cascade_volume *v);
+void cascade_resync_hold(struct cascade_volume *v, bool hold);
+void cascade_resync_set(struct cascade_volume *v, bool paused, unsigned int rate_kib);
+/* volume->lock held: */
+enum cascade_resync_state cascade_resync_state(struct cascade_volume *v);
+void cascade_resync_run(struct cascade_volume *v, bool run);
+bool cascade_resync_closed(struct cascade_volume *v, sector_t start, sector_t last);
+void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot);
+
 /* order.c: overlapping writes. volume->lock held. */
+bool cascade_order_busy(struct cascade_volume *v, sector_t start, sector_t last);
 void cascade_order_enter(struct cascade_volume *v, struct cascade_io *io);
 bool cascade_order_leave(struct cascade_volume *v, struct cascade_io *io);
 
@@ -238,6 +278,8 @@ bool cascade_order_leave(struct cascade_volume *v, struct cascade_io *io);
 int cascade_ring_alloc(struct cascade_volume *v, unsigned int ring_kib);
 void cascade_ring_free(struct cascade_volume *v);
 /* volume->lock held: */
+struct cascade_slot *cascade_ring_take(struct cascade_volume *v, sector_t start, sector_t last,
+				       u32 bytes);	/* without a write's io */
 bool cascade_ring_reserve(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);
 void cascade_ring_publish(struct cascade_volume *v);
 void cascade_ring_release(struct cascade_volume *v);
@@ -248,6 +290,8 @@ bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io);
 void cascade_ring_advance(struct cascade_volume *v, struct list_head *finished);
 /* no lock, the caller owns the reserved slot: */
 void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);
+void cascade_ring_fill_resync(struct cascade_volume *v, u64 seq, u8 op, sector_t start, u32 bytes,
+			      const void *data);
 struct cascade_slot *cascade_slot(struct cascade_volume *v, u64 seq);
 
 /* write.c: the life of a write */

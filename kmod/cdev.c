@@ -42,6 +42,7 @@ void cascade_revoke(struct cascade_volume *v, const char *why)
 	DMERR("%s: daemon detached: %s; restart dmcascaded", v->name, why);
 	v->daemon = CASCADE_DAEMON_REVOKED;
 	v->link = CASCADE_LINK_DOWN;
+	cascade_resync_run(v, false);
 	v->owner->revoked = true;
 	v->owner = NULL;
 	v->daemon_words = NULL;
@@ -74,6 +75,7 @@ static int cascade_release(struct inode *inode, struct file *file)
 			v->daemon_words = NULL;
 			v->daemon = CASCADE_DAEMON_ABSENT;
 			v->link = CASCADE_LINK_DOWN;
+			cascade_resync_run(v, false);
 			detached = true;
 		}
 		spin_unlock_irq(&v->lock);
@@ -300,6 +302,27 @@ static long cascade_set_link(struct cascade_file *f, struct cascade_link __user 
 	return r;
 }
 
+static long cascade_set_resync(struct cascade_file *f, struct cascade_resync_run __user *user)
+{
+	struct cascade_volume *v = attached(f);
+	struct cascade_resync_run resync;
+	int r = -EIO;
+
+	if (!v)
+		return -EINVAL;
+	if (copy_from_user(&resync, user, sizeof(resync)))
+		return -EFAULT;
+	if (resync.run > 1 || memchr_inv(resync.reserved, 0, sizeof(resync.reserved)))
+		return -EINVAL;
+	spin_lock_irq(&v->lock);
+	if (v->owner == f && !v->gone) {
+		cascade_resync_run(v, resync.run);
+		r = 0;
+	}
+	spin_unlock_irq(&v->lock);
+	return r;
+}
+
 static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct cascade_file *f = file->private_data;
@@ -314,6 +337,8 @@ static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return cascade_doorbell(f);
 	case CASCADE_IOC_LINK:
 		return cascade_set_link(f, user);
+	case CASCADE_IOC_RESYNC:
+		return cascade_set_resync(f, user);
 	default:
 		return -ENOTTY;
 	}

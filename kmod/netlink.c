@@ -22,10 +22,10 @@ struct reading {
 	char name[DM_NAME_LEN];
 	u64 sectors, published, received, stored, released, ring_used, writes, bytes, wakeups,
 		doorbells;
-	u64 local_errors, out_of_sync, marked, meta_writes;
+	u64 resynced, local_errors, out_of_sync, marked, meta_writes;
 	u32 waiting, deferred, differs;
 	uuid_t generation;
-	u8 daemon, link, send_order, hub_ack;
+	u8 resync, daemon, link, send_order, hub_ack;
 };
 
 static void read_volume(struct cascade_volume *v, struct reading *r)
@@ -55,6 +55,8 @@ static void read_volume(struct cascade_volume *v, struct reading *r)
 		.out_of_sync = v->bitmap.nr_out_of_sync * CASCADE_META_REGION_SECTORS,
 		.marked = v->bitmap.nr_marked * CASCADE_META_REGION_SECTORS,
 		.meta_writes = v->nr_meta_writes,
+		.resynced = v->resync.bytes,
+		.resync = cascade_resync_state(v),
 	};
 	strscpy(r->name, v->name, sizeof(r->name));
 	spin_unlock_irq(&v->lock);
@@ -76,6 +78,7 @@ static bool put_state(struct sk_buff *skb, struct cascade_volume *v, const struc
 	       !nla_put_u8(skb, CASCADE_A_LINK, r->link) &&
 	       !nla_put_u8(skb, CASCADE_A_SEND_ORDER, r->send_order) &&
 	       !nla_put_u8(skb, CASCADE_A_HUB_ACK, r->hub_ack) &&
+	       !nla_put_u8(skb, CASCADE_A_RESYNC, r->resync) &&
 	       !nla_put_u32(skb, CASCADE_A_WAITING, r->waiting) &&
 	       !nla_put_u32(skb, CASCADE_A_DEFERRED, r->deferred);
 }
@@ -96,7 +99,8 @@ static bool put_counts(struct sk_buff *skb, struct cascade_volume *v, const stru
 	       put_u64(skb, CASCADE_A_LOCAL_ERRORS, r->local_errors) &&
 	       put_u64(skb, CASCADE_A_OUT_OF_SYNC, r->out_of_sync << SECTOR_SHIFT) &&
 	       put_u64(skb, CASCADE_A_MARKED, r->marked << SECTOR_SHIFT) &&
-	       put_u64(skb, CASCADE_A_META_WRITES, r->meta_writes);
+	       put_u64(skb, CASCADE_A_META_WRITES, r->meta_writes) &&
+	       put_u64(skb, CASCADE_A_RESYNCED, r->resynced);
 }
 
 /* @event: 0 for an answer. */

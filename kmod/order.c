@@ -43,3 +43,9 @@ bool cascade_order_leave(struct cascade_volume *v, struct cascade_io *io)
 	}
 	return freed;
 }
+
+/* Whether a local write there is not done. */
+bool cascade_order_busy(struct cascade_volume *v, sector_t start, sector_t last)
+{
+	return io_tree_iter_first(&v->tree, start, last);
+}

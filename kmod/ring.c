@@ -65,23 +65,41 @@ struct cascade_slot *cascade_slot(struct cascade_volume *v, u64 seq)
 
 /* ---- making records */
 
-/* Gives @bio a number, a slot and room for its payload. False if there is none now. */
-bool cascade_ring_reserve(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
+/*
+ * The next number, with a slot and room for a payload; NULL if there is none now. It is done locally,
+ * belongs to nobody, and is not ready.
+ */
+struct cascade_slot *cascade_ring_take(struct cascade_volume *v, sector_t start, sector_t last,
+				       u32 bytes)
 {
-	u64 bytes = bio_op(bio) == REQ_OP_WRITE ? bio->bi_iter.bi_size : 0;
 	struct cascade_slot *slot;
+	u64 seq;
 
 	lockdep_assert_held(&v->lock);
 	if (!v->started || v->reserved - v->released >= v->nr_slots ||
 	    v->payload_head + bytes - v->payload_tail > v->payload_bytes)
-		return false;
-	io->seq = ++v->reserved;
-	slot = cascade_slot(v, io->seq);
-	v->payload_pos[io->seq & (v->nr_slots - 1)] = v->payload_head;
+		return NULL;
+	seq = ++v->reserved;
+	slot = cascade_slot(v, seq);
+	v->payload_pos[seq & (v->nr_slots - 1)] = v->payload_head;
 	v->payload_head += bytes;
 	*slot = (struct cascade_slot){
-		.start = io->start, .last = io->last, .io = io, .payload_end = v->payload_head,
+		.start = start, .last = last, .payload_end = v->payload_head, .local_done = true,
 	};
+	return slot;
+}
+
+/* Gives @bio a number, a slot and room for its payload. False if there is none now. */
+bool cascade_ring_reserve(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
+{
+	u32 bytes = bio_op(bio) == REQ_OP_WRITE ? bio->bi_iter.bi_size : 0;
+	struct cascade_slot *slot = cascade_ring_take(v, io->start, io->last, bytes);
+
+	if (!slot)
+		return false;
+	io->seq = v->reserved;
+	slot->io = io;
+	slot->local_done = false;
 	v->nr_ios++;
 	v->nr_writes++;
 	v->nr_write_bytes += bytes;
@@ -164,6 +182,29 @@ void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct b
 	seal(r);
 }
 
+/* @bytes of @data are the payload of a WRITE; of zeroes they are the length alone. */
+void cascade_ring_fill_resync(struct cascade_volume *v, u64 seq, u8 op, sector_t start, u32 bytes,
+			      const void *data)
+{
+	u64 index = seq & (v->nr_slots - 1);
+	struct cascade_record *r = &v->records[index];
+
+	memset(r, 0, sizeof(*r));
+	r->version = CASCADE_RECORD_VERSION;
+	r->op = op;
+	r->flags = CASCADE_FLAG_RESYNC;
+	export_uuid(r->volume, &v->uuid);
+	r->sector = cpu_to_le64(start);
+	r->length = cpu_to_le32(bytes);
+	r->volume_seq = cpu_to_le64(seq);
+	r->primary_time_ns = cpu_to_le64(ktime_get_real_ns());
+	if (op == CASCADE_OP_WRITE) {
+		copy_piece(v, v->payload_pos[index], data, bytes);
+		r->payload_crc = cpu_to_le32(payload_crc(v, v->payload_pos[index], bytes));
+	}
+	seal(r);
+}
+
 void cascade_ring_void(struct cascade_volume *v, u64 seq)
 {
 	struct cascade_record *r = &v->records[seq & (v->nr_slots - 1)];
@@ -205,8 +246,11 @@ void cascade_ring_release(struct cascade_volume *v)
 
 	lockdep_assert_held(&v->lock);
 	while (v->released < v->stored && cascade_slot(v, v->released + 1)->local_done) {
-		v->released++;
-		v->payload_tail = cascade_slot(v, v->released)->payload_end;
+		struct cascade_slot *slot = cascade_slot(v, ++v->released);
+
+		v->payload_tail = slot->payload_end;
+		if (slot->resync)
+			cascade_resync_stored(v, slot);
 	}
 	if (v->released == before)
 		return;
@@ -320,7 +364,7 @@ static void worth_a_doorbell(struct cascade_volume *v, u64 *received, u64 *store
 {
 	*received = CASCADE_RING_NEVER;
 	*stored = CASCADE_RING_NEVER;
-	if (!list_empty(&v->flushes) || !bio_list_empty(&v->deferred))
+	if (!list_empty(&v->flushes) || !bio_list_empty(&v->deferred) || v->resync.in_flight)
 		*stored = v->stored + 1;
 	if (!v->nr_ack_waiting)
 		return;

@@ -102,6 +102,7 @@ static void cascade_presuspend(struct dm_target *ti)
 	struct cascade_target *t = ti->private;
 	struct cascade_volume *v = t->v;
 
+	cascade_resync_hold(v, true);
 	if (!dm_noflush_suspending(ti))
 		return;
 	spin_lock_irq(&v->lock);
@@ -122,6 +123,7 @@ static void cascade_presuspend_undo(struct dm_target *ti)
 	struct cascade_target *t = ti->private;
 
 	end_requeue(t->v);
+	cascade_resync_hold(t->v, false);
 }
 
 static bool settled(struct cascade_volume *v)
@@ -230,6 +232,7 @@ static void cascade_resume(struct dm_target *ti)
 	struct cascade_target *t = ti->private;
 
 	cascade_queue_work(t->v);
+	cascade_resync_hold(t->v, false);
 }
 
 /* ---- status and messages */
@@ -291,6 +294,18 @@ static const char *differs_word(u32 differs)
 	return words[differs & CASCADE_DIFFERS_KNOWN];
 }
 
+static const char *resync_word(struct cascade_volume *v)
+{
+	static const char *const words[] = {
+		[CASCADE_RESYNC_NONE] = "-",
+		[CASCADE_RESYNC_WAITING] = "waiting",
+		[CASCADE_RESYNC_PAUSED] = "paused",
+		[CASCADE_RESYNC_RUNNING] = "running",
+	};
+
+	return words[cascade_resync_state(v)];
+}
+
 static void print_info(struct cascade_target *t, char *result, unsigned int maxlen)
 {
 	struct cascade_volume *v = t->v;
@@ -298,7 +313,7 @@ static void print_info(struct cascade_target *t, char *result, unsigned int maxl
 
 	cascade_look(v);
 	spin_lock_irq(&v->lock);
-	DMEMIT("%s %s %s %s %llu %llu %llu %llu %u %u %llu/%llu %s %s %4phN %llu %llu",
+	DMEMIT("%s %s %s %s %llu %llu %llu %llu %u %u %llu/%llu %s %s %4phN %llu %llu %s",
 	       daemon_word(v->daemon),
 	       link_word(v->link), cascade_hub_ack_word(t->options.hub_ack),
 	       cascade_send_order_word(t->options.send_order), v->published, v->received,
@@ -306,7 +321,7 @@ static void print_info(struct cascade_target *t, char *result, unsigned int maxl
 	       (v->payload_head - v->payload_tail) / 1024, v->payload_bytes / 1024,
 	       waiting_word(v), differs_word(v->differs), &v->generation,
 	       v->bitmap.nr_out_of_sync * CASCADE_META_REGION_SECTORS,
-	       v->bitmap.nr_marked * CASCADE_META_REGION_SECTORS);
+	       v->bitmap.nr_marked * CASCADE_META_REGION_SECTORS, resync_word(v));
 	spin_unlock_irq(&v->lock);
 }
 
@@ -352,6 +367,25 @@ static void fail_writes(struct cascade_volume *v)
 	cascade_give_up(v, BLK_STS_IOERR);
 }
 
+static int resync_message(struct cascade_volume *v, unsigned int argc, char **argv)
+{
+	unsigned int rate;
+
+	if (argc == 1 && !strcasecmp(argv[0], "pause"))
+		cascade_resync_set(v, true, v->resync.rate_kib);
+	else if (argc == 1 && !strcasecmp(argv[0], "resume"))
+		cascade_resync_set(v, false, v->resync.rate_kib);
+	else if (argc == 2 && !strcasecmp(argv[0], "rate") && !kstrtouint(argv[1], 10, &rate))
+		cascade_resync_set(v, v->resync.paused, rate);
+	else
+		goto unknown;
+	return 0;
+
+unknown:
+	DMERR("%s: resync takes pause, resume, or rate <KiB a second, 0: no limit>", v->name);
+	return -EINVAL;
+}
+
 static int cascade_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
 			   unsigned int maxlen)
 {
@@ -361,7 +395,9 @@ static int cascade_message(struct dm_target *ti, unsigned int argc, char **argv,
 		fail_writes(t->v);
 		return 0;
 	}
-	DMERR("%s: unknown message %s; known: fail_writes", t->v->name, argc ? argv[0] : "(none)");
+	if (argc >= 2 && !strcasecmp(argv[0], "resync"))
+		return resync_message(t->v, argc - 1, argv + 1);
+	DMERR("%s: unknown message %s; known: fail_writes, resync pause|resume|rate", t->v->name, argc ? argv[0] : "(none)");
 	return -EINVAL;
 }
 

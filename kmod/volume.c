@@ -38,10 +38,12 @@ static void free_volume(struct kref *kref)
 {
 	struct cascade_volume *v = container_of(kref, struct cascade_volume, kref);
 
+	cancel_delayed_work_sync(&v->resync.work);
 	cancel_work_sync(&v->event_work);
 	destroy_workqueue(v->wq);
 	bioset_exit(&v->bios);
 	cascade_ring_free(v);
+	cascade_resync_free(v);
 	cascade_bitmap_free(&v->bitmap);
 	free_page((unsigned long)v->meta_block);
 	free_page((unsigned long)v->meta);
@@ -111,8 +113,10 @@ static struct cascade_volume *make_volume(const struct cascade_target *t)
 		goto free_meta;
 	if (cascade_bitmap_alloc(&v->bitmap, t->ti->len))
 		goto free_meta;
-	if (cascade_ring_alloc(v, options->ring_kib))
+	if (cascade_resync_alloc(v))
 		goto free_bitmap;
+	if (cascade_ring_alloc(v, options->ring_kib))
+		goto free_resync;
 	if (bioset_init(&v->bios, BIO_POOL_SIZE, 0, BIOSET_NEED_BVECS | BIOSET_NEED_RESCUER))
 		goto free_ring;
 	v->wq = alloc_workqueue("dm-cascade", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
@@ -124,6 +128,8 @@ exit_bios:
 	bioset_exit(&v->bios);
 free_ring:
 	cascade_ring_free(v);
+free_resync:
+	cascade_resync_free(v);
 free_bitmap:
 	cascade_bitmap_free(&v->bitmap);
 free_meta:
@@ -221,6 +227,7 @@ void cascade_volume_leave(struct cascade_target *t)
 	flush_work(&v->work);
 	if (last) {
 		cancel_delayed_work_sync(&v->sweep_work);
+		cancel_delayed_work_sync(&v->resync.work);
 		wake_up_all(&v->poll_wait);
 		flush_work(&v->event_work);
 		if (removed && lost)

@@ -130,6 +130,7 @@ static void note_local_error(struct cascade_volume *v, struct cascade_io *io)
 		cascade_bitmap_doubt(&v->bitmap);
 	else
 		cascade_bitmap_out_of_sync(&v->bitmap, io->start, io->last);
+	v->doubts++;
 	v->local_errors++;
 	v->differs |= CASCADE_DIFFERS_LOCAL;
 	cascade_ring_tell(v);
@@ -252,6 +253,8 @@ enum admission { ADMITTED, NO_ROOM, NO_MARKS };
 /* Reserves a slot and a place in the order; volume->lock held. */
 static enum admission admit(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
 {
+	if (cascade_resync_closed(v, io->start, io->last))
+		return NO_ROOM;
 	if (!cascade_bitmap_use(&v->bitmap, io->start, io->last))
 		return NO_MARKS;
 	if (!cascade_ring_reserve(v, io, bio))

@@ -48,6 +48,8 @@ class Ring {
   virtual Task<Error> lost() = 0;
   /// Ends readable() and lost().
   virtual void close() = 0;
+  /// Whether the kernel may copy what is out of sync: while the hub keeps the bracket open.
+  virtual Result<void> resync(bool run) = 0;
   /// For the kernel's own status. Best effort.
   virtual void report_link(LinkState state) = 0;
 };

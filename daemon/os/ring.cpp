@@ -69,7 +69,8 @@ class Mapping {
 static_assert(sizeof(cascade_attach) == 248 && offsetof(cascade_attach, published) == 112 &&
               offsetof(cascade_attach, end_seq) == 184 &&
               offsetof(cascade_attach, reserved) == 196);
-static_assert(sizeof(cascade_start) == 64 && sizeof(cascade_link) == 32);
+static_assert(sizeof(cascade_start) == 64 && sizeof(cascade_link) == 32 &&
+              sizeof(cascade_resync_run) == 32);
 
 class KernelRing final : public Ring {
  public:
@@ -148,6 +149,13 @@ class KernelRing final : public Ring {
   void close() override {
     boost::system::error_code ignored;
     file_.close(ignored);
+  }
+
+  Result<void> resync(bool run) override {
+    cascade_resync_run wanted{};
+    wanted.run = run ? 1 : 0;
+    if (::ioctl(file_.native_handle(), CASCADE_IOC_RESYNC, &wanted) < 0) return os_error("resync");
+    return {};
   }
 
   void report_link(LinkState state) override {

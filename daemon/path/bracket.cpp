@@ -42,24 +42,41 @@ void Bracket::detach(const Uuid& volume, cascade_mark_why why) {
   mark(volume, CASCADE_MARK_DETACHED, why);
 }
 
-void Bracket::came_back(const Uuid& volume, const Uuid& incarnation, std::uint64_t last,
-                        std::uint64_t received) {
+void Bracket::came_back(const Uuid& volume, const Back& back) {
+  const auto found = apart_.find(volume);
+  const bool in_order = found == apart_.end();
+  if (in_order && !back.out_of_sync) return;
+  const bool detached = !in_order && found->second.standing.mark == CASCADE_MARK_DETACHED;
+  const std::uint8_t why =
+      back.out_of_sync ? static_cast<std::uint8_t>(CASCADE_WHY_RESYNC) : found->second.standing.why;
+  // Left behind before; what it sends now is one step for the others.
+  if (!detached && (back.out_of_sync || back.last > back.received))
+    mark(volume, CASCADE_MARK_DETACHED, why);
+  Apart& apart = apart_[volume];
+  const bool again = apart.awaited && apart.awaited->incarnation == back.incarnation;
+  apart.awaited = {back.incarnation, again ? std::min(back.last, apart.awaited->last) : back.last};
+  apart.resync = back.out_of_sync;
+  arrived(volume, back.received);
+}
+
+bool Bracket::may_resync(const Uuid& volume) const {
+  const auto found = apart_.find(volume);
+  return found != apart_.end() && found->second.resync;
+}
+
+void Bracket::resynced(const Uuid& volume, std::uint64_t received) {
   const auto found = apart_.find(volume);
   if (found == apart_.end()) return;
-  Apart& apart = found->second;
-  // Left behind before; what it sends now is one step for the others.
-  if (apart.standing.mark == CASCADE_MARK_LEFT && last > received)
-    mark(volume, CASCADE_MARK_DETACHED, apart.standing.why);
-  const bool again = apart.awaited && apart.awaited->incarnation == incarnation;
-  apart.awaited = {incarnation, again ? std::min(last, apart.awaited->last) : last};
+  found->second.resync = false;
   arrived(volume, received);
 }
 
 void Bracket::arrived(const Uuid& volume, std::uint64_t received) {
   const auto found = apart_.find(volume);
-  if (found == apart_.end() || !found->second.awaited || received < found->second.awaited->last)
-    return;
-  mark(volume, CASCADE_MARK_ATTACHED, found->second.standing.why);
+  if (found == apart_.end()) return;
+  const Apart& apart = found->second;
+  if (!apart.awaited || received < apart.awaited->last || apart.resync) return;
+  mark(volume, CASCADE_MARK_ATTACHED, apart.standing.why);
 }
 
 Result<void> Bracket::leave(const Uuid& volume) {

@@ -30,6 +30,7 @@ class Bracket {
   struct Apart {
     Standing standing;
     std::optional<Awaited> awaited;  // none: its primary has not come back yet
+    bool resync = false;             // it copies what is out of sync, and says when all is
   };
 
   Bracket(Journal& journal, Clock& clock) : journal_(journal), clock_(clock) {}
@@ -37,10 +38,20 @@ class Bracket {
   /// After the journal is open: goes on with the brackets that it holds.
   void load();
   void detach(const Uuid& volume, cascade_mark_why why);
-  /// The volume has a session again, whose ring goes to `last`; the hub has it through `received`.
-  /// A ring that comes once more is awaited through what it named first: the rest is new.
-  void came_back(const Uuid& volume, const Uuid& incarnation, std::uint64_t last,
-                 std::uint64_t received);
+  /// What a volume's session says of itself, whose writes the hub has through `received`.
+  struct Back {
+    Uuid incarnation;
+    std::uint64_t last = 0;  // write in its ring
+    std::uint64_t received = 0;
+    bool out_of_sync = false;  // something has to be copied
+  };
+  /// The volume has a session again. A ring that comes once more is awaited through what it named
+  /// first: the rest is new. What is out of sync opens the bracket if it is not open.
+  void came_back(const Uuid& volume, const Back& back);
+  /// Whether the volume may copy what is out of sync.
+  bool may_resync(const Uuid& volume) const;
+  /// The volume's record that says that everything is copied has been appended.
+  void resynced(const Uuid& volume, std::uint64_t received);
   /// Writes of the volume through `received` have been appended.
   void arrived(const Uuid& volume, std::uint64_t received);
   /// The group goes on without the volume. Errc::refused if nothing waits for it.

@@ -211,8 +211,8 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   volumes_.journal().set_source(stream.uuid, {stream.incarnation, stream.generation});
   volume->differs = stream.differs;
   volumes_.learn_size(*volume, stream.bytes);
-  volumes_.bracket().came_back(stream.uuid, stream.incarnation, stream.fresh ? 0 : stream.last,
-                               volume->received);
+  volumes_.bracket().came_back(stream.uuid, {stream.incarnation, stream.fresh ? 0 : stream.last,
+                                             volume->received, stream.out_of_sync > 0});
   return volume;
 }
 
@@ -264,6 +264,11 @@ Result<void> MirrorIntake::accept(const Record& record) {
                  fmt::format("volume {}: write {} at sector {} goes past the hub's copy of {} "
                              "bytes; make the copy at least as large as the primary's",
                              volume->config->name, seq, sector_of(record), volume->bytes)};
+  if ((record.flags & CASCADE_FLAG_RESYNC) != 0 && record.op != CASCADE_OP_NOOP &&
+      !volumes_.bracket().may_resync(volume->config->uuid))
+    return Error{Errc::refused, fmt::format("volume {}: write {} copies what is out of sync, which "
+                                            "its hello did not speak of",
+                                            volume->config->name, seq)};
   volume->received = seq;
   return {};
 }
@@ -274,9 +279,12 @@ Result<void> MirrorIntake::take(Incoming incoming) {
   Result<void> outcome;
   std::uint64_t next = volumes_.journal().next_seq();
   std::size_t good = 0, good_bytes = 0;
+  std::vector<Uuid> resynced;
   for (Record& record : incoming.records) {
     outcome = accept(record);
     if (!outcome) break;
+    if (record.op == CASCADE_OP_NOOP && (record.flags & CASCADE_FLAG_RESYNC) != 0)
+      resynced.push_back(volume_of(record));
     set_group_seq(record, next++);
     ++good;
     good_bytes += payload_bytes_of(record);
@@ -285,6 +293,8 @@ Result<void> MirrorIntake::take(Incoming incoming) {
   incoming.records = incoming.records.first(good);
   incoming.payload = incoming.payload.first(good_bytes);
   if (good > 0) volumes_.journal().append(std::move(incoming));
+  for (const Uuid& uuid : resynced)
+    volumes_.bracket().resynced(uuid, volumes_.find(uuid)->received);
   if (!volumes_.bracket().apart().empty())
     for (const auto* volume : streams_)
       volumes_.bracket().arrived(volume->config->uuid, volume->received);

@@ -34,8 +34,11 @@ struct RingFeed::Volume {
   bool sleeping = false;
   bool named = false;  // the session under way has this ring
   bool lost = false;
-  std::uint32_t differs = 0;  // as the session was told
-  bool refused = false;       // by the hub, in the session under way; `reason` says why
+  // As the session was told.
+  std::uint32_t differs = 0;
+  std::uint64_t local_errors = 0;
+  bool resyncing = false;  // the hub has opened its bracket for what is out of sync
+  bool refused = false;    // by the hub, in the session under way; `reason` says why
 };
 
 RingFeed::RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
@@ -175,6 +178,9 @@ std::vector<Hello::Stream> RingFeed::streams() {
     stream.generation = shape.generation;
     volume->differs = view.differs();
     stream.differs = static_cast<std::uint8_t>(volume->differs);
+    volume->local_errors = view.local_errors();
+    stream.out_of_sync = view.out_of_sync();
+    volume->resyncing = stream.out_of_sync > 0;
     stream.clean = shape.clean;
     stream.numbered = shape.numbered;
     stream.end_seq = shape.end_seq;
@@ -215,7 +221,9 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
 
 Result<void> RingFeed::go_on(Volume& volume, const Ack& ack, const Uuid& journal) {
   Ring& ring = *volume.ring;
-  return ring.started() ? ring.view().rewind_to(ack.received) : ring.start(ack.received, journal);
+  auto ready =
+      ring.started() ? ring.view().rewind_to(ack.received) : ring.start(ack.received, journal);
+  return ready && volume.resyncing ? ring.resync(true) : ready;
 }
 
 /// What was refused may be mended by now: a new session asks again, for all volumes.
@@ -235,9 +243,19 @@ Task<> RingFeed::ask_again() {
 void RingFeed::end() {
   in_session_ = false;
   taken_count_ = 0;
-  for (auto& volume : volumes_) volume->named = false;
+  for (auto& volume : volumes_) {
+    if (volume->named && volume->resyncing && !volume->lost) (void)volume->ring->resync(false);
+    volume->named = false;
+  }
   ask_at_.reset();
   let_go_.notify();
+}
+
+/// What the hub was told at the hello and is not so any more: a new session tells it.
+bool RingFeed::hub_must_know(Volume& volume) {
+  const RingView& view = volume.ring->view();
+  // What a failed write left behind is out of sync; nothing else becomes so under way.
+  return view.local_errors() != volume.local_errors || (view.differs() & ~volume.differs) != 0;
 }
 
 RingFeed::Volume* RingFeed::in_session(const Uuid& uuid) {
@@ -288,8 +306,7 @@ Result<void> RingFeed::acked(std::span<const Ack> acks) {
     if (volume == nullptr)
       return Error{Errc::refused, "the hub acknowledges writes of a volume that we did not name"};
     if (volume->lost) continue;
-    // The hub has to know too: a new session tells it.
-    if (volume->ring->view().differs() != volume->differs) {
+    if (hub_must_know(*volume)) {
       changed_ = true;
       work_.notify();
     }

@@ -30,7 +30,8 @@ enum cascade_op {
 	CASCADE_OP_DISCARD	= 3,	/* as WRITE_ZEROES, but storage may be unmapped */
 	CASCADE_OP_FLUSH	= 4,	/* no range, no payload; reserved: flushes never travel today */
 	CASCADE_OP_MARK		= 5,	/* made by the hub about @volume; @sector: CASCADE_MARK() */
-	CASCADE_OP_NOOP		= 6,	/* no range, no payload; takes its place, changes nothing */
+	CASCADE_OP_NOOP		= 6,	/* no range, no payload; takes its place, changes nothing.
+					 * With the flag RESYNC: everything is the same now */
 };
 
 /*
@@ -58,7 +59,7 @@ enum cascade_mark_why {
 
 /* Bits of cascade_record.flags; all others are written zero and refused otherwise. */
 #define CASCADE_FLAG_FUA	0x01	/* the writer asked for stable storage */
-#define CASCADE_FLAG_RESYNC	0x02	/* reserved: read by the kernel, not written by an application */
+#define CASCADE_FLAG_RESYNC	0x02	/* read by the kernel, not written by an application */
 #define CASCADE_FLAG_NOUNMAP	0x04	/* WRITE_ZEROES: the space must stay allocated */
 #define CASCADE_FLAGS_KNOWN	(CASCADE_FLAG_FUA | CASCADE_FLAG_RESYNC | CASCADE_FLAG_NOUNMAP)
 
@@ -247,6 +248,16 @@ struct cascade_link {
 	__u32 reserved[7];		/* in: zero */
 };
 
+/*
+ * CASCADE_IOC_RESYNC: whether what is out of sync may be copied: only while the hub keeps the group's
+ * bracket open for the volume. It ends with the daemon's file. When all is copied, the ring gets a NOOP
+ * with the flag RESYNC. Errors: as CASCADE_IOC_LINK.
+ */
+struct cascade_resync_run {
+	__u32 run;			/* in: 1 it may, 0 not any more */
+	__u32 reserved[7];		/* in: zero */
+};
+
 /* Sequence numbers stay below this; a larger one can only be damage. */
 #define CASCADE_SEQ_MAX		(1ULL << 62)
 
@@ -256,6 +267,7 @@ struct cascade_link {
 /* Look at the daemon's words now. Errors: EINVAL (not attached), EIO (detached by the kernel). */
 #define CASCADE_IOC_DOORBELL	_IO(CASCADE_IOC_MAGIC, 3)
 #define CASCADE_IOC_LINK	_IOW(CASCADE_IOC_MAGIC, 4, struct cascade_link)
+#define CASCADE_IOC_RESYNC	_IOW(CASCADE_IOC_MAGIC, 5, struct cascade_resync_run)
 
 /*
  * poll(): POLLIN while published > consumed; POLLERR once the kernel has detached this daemon
@@ -306,6 +318,8 @@ enum cascade_attr {
 	CASCADE_A_OUT_OF_SYNC,	/* u64: bytes that have to be copied to the hub, in whole regions */
 	CASCADE_A_MARKED,	/* u64: bytes that a crash would make so, those included */
 	CASCADE_A_META_WRITES,	/* u64: bitmap blocks written since the ring began */
+	CASCADE_A_RESYNCED,	/* u64: bytes read to be copied, since the ring began */
+	CASCADE_A_RESYNC,	/* u8: enum cascade_resync_state */
 	__CASCADE_A_MAX,
 };
 #define CASCADE_A_MAX		(__CASCADE_A_MAX - 1)
@@ -320,6 +334,13 @@ enum cascade_link_state {
 	CASCADE_LINK_DOWN	= 1,
 	CASCADE_LINK_CONNECTING	= 2,
 	CASCADE_LINK_UP		= 3,
+};
+
+enum cascade_resync_state {
+	CASCADE_RESYNC_NONE	= 1,	/* nothing is out of sync */
+	CASCADE_RESYNC_WAITING	= 2,	/* something is, and the hub is not ready for it */
+	CASCADE_RESYNC_PAUSED	= 3,	/* by the administrator */
+	CASCADE_RESYNC_RUNNING	= 4,
 };
 
 enum cascade_send_order {

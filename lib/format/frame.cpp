@@ -144,6 +144,7 @@ Result<Hello::Stream> get_stream(std::span<const std::byte>& in, std::size_t byt
   stream.numbered = (le32toh(entry.flags) & hello_numbered) != 0;
   stream.end_seq = le64toh(entry.end_seq);
   stream.journal = get_uuid(entry.journal);
+  stream.out_of_sync = le64toh(entry.out_of_sync);
   if (stream.last >= CASCADE_SEQ_MAX || stream.first > stream.last + 1)
     return corrupt(fmt::format("a hello offers {} to {}", stream.first, stream.last));
   return stream;
@@ -165,6 +166,7 @@ HelloEntry hello_entry(const Hello::Stream& stream) {
   entry.differs = stream.differs;
   entry.end_seq = htole64(stream.end_seq);
   put_uuid(entry.journal, stream.journal);
+  entry.out_of_sync = htole64(stream.out_of_sync);
   return entry;
 }
 

@@ -106,9 +106,9 @@ struct HelloEntry {
   std::uint8_t hub_ack;          // mirror: 1 sync, 2 memory-sync: what completes a write there
   std::uint8_t differs;          // mirror: CASCADE_DIFFERS_*: why the hub's copy may differ
   std::uint8_t reserved0[6];     // zero
-  std::uint64_t end_seq;     // mirror: where the ring before ended, if clean; else at least there
-  std::uint8_t journal[16];  // mirror: of the hub that it was last with; zero: with none yet
-  std::uint8_t reserved[8];  // zero; ignored by readers of this minor version
+  std::uint64_t end_seq;      // mirror: where the ring before ended, if clean; else at least there
+  std::uint8_t journal[16];   // mirror: of the hub that it was last with; zero: with none yet
+  std::uint64_t out_of_sync;  // mirror: sectors that have to be copied before the copies are equal
 };
 static_assert(sizeof(HelloEntry) == 128 && offsetof(HelloEntry, bytes) == 40 &&
               offsetof(HelloEntry, history) == 80 && offsetof(HelloEntry, hub_ack) == 88 &&
@@ -188,6 +188,7 @@ struct Hello {
     bool numbered = false;
     std::uint64_t end_seq = 0;
     Uuid journal{};
+    std::uint64_t out_of_sync = 0;
   };
   std::vector<Stream> streams;
   Uuid journal{};

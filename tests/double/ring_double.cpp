@@ -107,7 +107,8 @@ bool RingDouble::has_room(std::size_t bytes) const {
          payload_head_ + bytes - payload_tail_ <= payload_bytes_;
 }
 
-std::uint64_t RingDouble::write(std::uint64_t sector, std::span<const std::byte> payload) {
+std::uint64_t RingDouble::write(std::uint64_t sector, std::span<const std::byte> payload,
+                                std::uint8_t op, std::uint8_t flags) {
   std::unique_lock lock(mutex_);
   ++room_waiters_;
   while (!has_room(payload.size())) {
@@ -118,18 +119,19 @@ std::uint64_t RingDouble::write(std::uint64_t sector, std::span<const std::byte>
   --room_waiters_;
   const std::uint64_t seq = published_ + 1, slot = seq & (slots_ - 1);
   std::byte* at = payload_ + (payload_head_ & (payload_bytes_ - 1));
-  std::memcpy(at, payload.data(), payload.size());
+  if (!payload.empty()) std::memcpy(at, payload.data(), payload.size());
   payload_pos_[slot] = payload_head_;
   payload_head_ += payload.size();
   payload_end_[slot] = payload_head_;
   Record r{};
   r.version = CASCADE_RECORD_VERSION;
-  r.op = CASCADE_OP_WRITE;
+  r.op = op;
+  r.flags = flags;
   std::memcpy(r.volume, volume_.data, sizeof r.volume);
   r.sector = htole64(sector);
   r.length = htole32(static_cast<std::uint32_t>(payload.size()));
   r.volume_seq = htole64(seq);
-  r.payload_crc = htole32(crc32c(payload));
+  if (!payload.empty()) r.payload_crc = htole32(crc32c(payload));
   seal(r);
   records_[slot] = r;
   publish();

@@ -42,7 +42,8 @@ class RingDouble {
   // ---- the application's side
 
   /// Waits for room; returns the write's number. `payload` is whole sectors.
-  std::uint64_t write(std::uint64_t sector, std::span<const std::byte> payload);
+  std::uint64_t write(std::uint64_t sector, std::span<const std::byte> payload,
+                      std::uint8_t op = CASCADE_OP_WRITE, std::uint8_t flags = 0);
   /// Waits until the daemon says that the write is stored; false on time-out.
   bool wait_stored(std::uint64_t seq, std::chrono::milliseconds time_max);
 

@@ -13,9 +13,11 @@
 #include "tests/double/ring_double.hpp"
 #include "tests/double/virtual_clock.hpp"
 
+#include <deque>
 #include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 namespace cascade::test {
@@ -130,23 +132,108 @@ class VirtualDisks final : public DiskHost {
   bool power_cut_ = false;
 };
 
-/// The kernel's side of one volume, for as long as its machine lives.
-struct VirtualVolume {
-  explicit VirtualVolume(const Uuid& uuid) : ring(uuid, 1024, 4 << 20) {
-    shape.sectors = 256;
+/// The kernel's side of one volume, and its disk. The machine may lose power: the disk then has
+/// what was written up to some moment, and what may differ from the hub is known by its marks.
+class VirtualVolume {
+ public:
+  static constexpr std::uint64_t sectors = 256;
+  static constexpr std::uint64_t region_sectors = 16;  // of one mark: smaller than the module's
+
+  explicit VirtualVolume(const Uuid& uuid) : disk(sectors * 512), uuid_(uuid) {
+    shape.sectors = sectors;
     shape.block = 512;
-    shape.incarnation = make_uuid();
     shape.generation = make_uuid();
+    new_ring();
   }
-  RingDouble ring;
+  RingDouble& ring() { return *ring_; }
   RingShape shape;
   Signal* written = nullptr;  // of the daemon that is attached
+  bool resync_wanted = false;
+  std::vector<std::byte> disk;
 
   std::uint64_t write(std::uint64_t sector, std::span<const std::byte> payload) {
-    const auto seq = ring.write(sector, payload);
-    if (written != nullptr) written->notify();
+    const auto at = disk.begin() + static_cast<std::ptrdiff_t>(sector * 512);
+    const auto end = at + static_cast<std::ptrdiff_t>(payload.size());
+    const auto seq = ring_->write(sector, payload);
+    undo_.push_back({seq, sector, {at, end}});
+    std::copy(payload.begin(), payload.end(), at);
+    for (auto region = sector / region_sectors;
+         region <= (sector + payload.size() / 512 - 1) / region_sectors; ++region)
+      marks_[region] = seq;
+    tell();
     return seq;
   }
+
+  /// Everything in memory is gone, and with it the last `lost` of the writes that nobody has
+  /// acknowledged; no daemon is attached.
+  void lose_power(std::uint64_t acknowledged, std::size_t lost) {
+    for (; lost > 0 && !undo_.empty() && undo_.back().seq > acknowledged; --lost) {
+      const auto& [seq, sector, before] = undo_.back();
+      std::copy(before.begin(), before.end(),
+                disk.begin() + static_cast<std::ptrdiff_t>(sector * 512));
+      undo_.pop_back();
+    }
+    for (const auto& [region, seq] : marks_) out_of_sync_.insert(region);
+
+    shape.clean = false;
+    shape.numbered = shape.numbered || ring_->started();
+    new_ring();
+  }
+
+  /// What the kernel does by itself: marks of what is stored go, one more region is copied.
+  void step() {
+    const std::uint64_t stored = ring_->stored();
+    std::erase_if(marks_, [&](const auto& mark) { return mark.second <= stored; });
+    while (!undo_.empty() && undo_.front().seq <= stored) undo_.pop_front();
+    for (const auto& [region, seq] : in_flight_)
+      if (seq <= stored) out_of_sync_.erase(region);
+    std::erase_if(in_flight_, [&](const auto& flight) { return flight.second <= stored; });
+    words();
+    if (!resync_wanted || !ring_->started()) return;
+    for (const std::uint64_t region : out_of_sync_)
+      if (!in_flight_.contains(region)) return copy(region);
+    if (!out_of_sync_.empty()) return;
+    ring_->write(0, {}, CASCADE_OP_NOOP, CASCADE_FLAG_RESYNC);
+    resync_wanted = false;
+    tell();
+  }
+  std::size_t regions_copied() const { return copied_; }
+  bool in_sync() const { return out_of_sync_.empty(); }
+
+ private:
+  struct Undo {
+    std::uint64_t seq, sector;
+    std::vector<std::byte> before;
+  };
+
+  void new_ring() {
+    ring_ = std::make_unique<RingDouble>(uuid_, 1024, 4 << 20);
+    shape.incarnation = make_uuid();
+    marks_.clear();
+    in_flight_.clear();
+    undo_.clear();
+    resync_wanted = false;
+    words();
+  }
+  void words() { ring_->kernel_words().out_of_sync = out_of_sync_.size() * region_sectors; }
+  void tell() {
+    if (written != nullptr) written->notify();
+  }
+  void copy(std::uint64_t region) {
+    const auto at = std::span(disk).subspan(region * region_sectors * 512, region_sectors * 512);
+    in_flight_[region] =
+        ring_->write(region * region_sectors, at, CASCADE_OP_WRITE, CASCADE_FLAG_RESYNC);
+    ++copied_;
+    tell();
+  }
+
+  Uuid uuid_;
+  std::unique_ptr<RingDouble> ring_;
+  std::map<std::uint64_t, std::uint64_t> marks_;  // region, and its last write
+  std::set<std::uint64_t> out_of_sync_;
+  std::map<std::uint64_t, std::uint64_t> in_flight_;  // region, and the record that copies it
+  std::deque<Undo> undo_;
+  std::size_t copied_ = 0;
 };
 
 class VirtualRings final : public RingHost {
@@ -165,26 +252,31 @@ class VirtualRings final : public RingHost {
  private:
   struct Attached final : Ring {
     Attached(const Executor& executor, VirtualVolume& v)
-        : volume(v), memory(v.ring.attach()), view_(memory), changed(executor), ended(executor) {
+        : volume(v), memory(v.ring().attach()), view_(memory), changed(executor), ended(executor) {
       volume.written = &changed;
-      if (started()) (void)view_.rewind_to(volume.ring.stored());
+      if (started()) (void)view_.rewind_to(volume.ring().stored());
     }
-    ~Attached() override { volume.written = nullptr; }
+    ~Attached() override {
+      volume.written = nullptr;
+      volume.resync_wanted = false;
+    }
 
     RingView& view() override { return view_; }
     RingShape shape() const override { return volume.shape; }
-    bool started() const override { return volume.ring.started(); }
+    bool started() const override { return volume.ring().started(); }
     Result<void> start(std::uint64_t base, const Uuid& journal) override {
-      volume.ring.start(base);
+      volume.ring().start(base);
       volume.shape.journal = journal;
+      volume.shape.end_seq = base;
       return view_.rewind_to(base);
     }
     Result<void> doorbell() override {
-      volume.ring.doorbell();
+      volume.ring().doorbell();
       return {};
     }
     Task<Result<void>> readable() override {
-      while (!closed && volume.ring.published() <= memory.daemon->consumed) co_await changed.wait();
+      while (!closed && volume.ring().published() <= memory.daemon->consumed)
+        co_await changed.wait();
       if (closed) co_return Error{Errc::closed, "closed"};
       co_return Result<void>{};
     }
@@ -196,6 +288,10 @@ class VirtualRings final : public RingHost {
       closed = true;
       changed.notify();
       ended.notify();
+    }
+    Result<void> resync(bool run) override {
+      volume.resync_wanted = run;
+      return {};
     }
     void report_link(LinkState) override {}
 

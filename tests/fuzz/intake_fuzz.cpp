@@ -29,6 +29,7 @@ Hello some_hello(Input& in, SessionKind kind) {
     s.bytes = in.number();
     s.block = in.get<std::uint8_t>() % 2 == 0 ? 512 : 4096;
     s.hub_ack = in.get<std::uint8_t>() % 3;
+    s.out_of_sync = in.get<std::uint8_t>() % 4 == 0 ? in.number() : 0;
     hello.streams.push_back(s);
   }
   return hello;
@@ -45,6 +46,7 @@ Incoming some_frame(Input& in, const Journal& journal) {
     Record r = test::make_record(1 + in.number(), {}, in.number() % CASCADE_SEQ_MAX,
                                  some_volume(in.get<std::uint8_t>()), op,
                                  range ? 512 * (1 + in.get<std::uint16_t>()) : 0);
+    if (in.get<std::uint8_t>() % 4 == 0) r.flags = CASCADE_FLAG_RESYNC;
     // Near what is wanted next, or anything.
     const std::uint64_t seq =
         in.get<std::uint8_t>() % 4 == 0

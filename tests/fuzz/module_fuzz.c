@@ -40,6 +40,11 @@ void cascade_queue_work(struct cascade_volume *v)
 	must(v == &volume);
 }
 
+void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot)
+{
+	must(v == &volume && slot->resync && !slot->io);
+}
+
 /* ---- the input */
 
 static const u8 *input;

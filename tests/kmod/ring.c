@@ -168,6 +168,13 @@ int ring_link(struct ring *ring, uint32_t state)
 	return ioctl(ring->fd, CASCADE_IOC_LINK, &link) ? -errno : 0;
 }
 
+int ring_resync(struct ring *ring, uint32_t run)
+{
+	struct cascade_resync_run resync = { .run = run };
+
+	return ioctl(ring->fd, CASCADE_IOC_RESYNC, &resync) ? -errno : 0;
+}
+
 int ring_doorbell(struct ring *ring)
 {
 	return ioctl(ring->fd, CASCADE_IOC_DOORBELL) ? -errno : 0;
@@ -193,7 +200,7 @@ static void check_fields(const struct ring *ring, const struct cascade_record *r
 	want(le64toh(r->volume_seq) == seq, "wrong volume_seq", seq);
 	want(r->version == CASCADE_RECORD_VERSION && !r->reserved && !r->group_seq,
 	     "wrong version, reserved or group_seq", seq);
-	want(!(r->flags & ~(CASCADE_FLAG_FUA | CASCADE_FLAG_NOUNMAP)), "unknown flags", seq);
+	want(!(r->flags & ~CASCADE_FLAGS_KNOWN), "unknown flags", seq);
 	want(!(r->flags & CASCADE_FLAG_NOUNMAP) || r->op == CASCADE_OP_WRITE_ZEROES,
 	     "NOUNMAP of no zeroes", seq);
 	want(!memcmp(r->volume, ring->at.volume, CASCADE_UUID_BYTES), "wrong volume", seq);

@@ -50,6 +50,7 @@ void ring_join(struct ring *ring, const char *volume, unsigned int wait_ms);
 void ring_leave(struct ring *ring);
 /* -errno or 0. */
 int ring_start(struct ring *ring, uint64_t base);
+int ring_resync(struct ring *ring, uint32_t run);
 int ring_link(struct ring *ring, uint32_t state);	/* enum cascade_link_state */
 int ring_doorbell(struct ring *ring);
 

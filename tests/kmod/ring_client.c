@@ -4,7 +4,7 @@
  * applies it to an image file, and acknowledges as told, or as no honest daemon would.
  *
  *   ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ]
- *               [--wait MS] [--hostile back|past-published|stored-past-received|random]
+ *               [--wait MS] [--resync] [--hostile back|past-published|stored-past-received|random]
  *
  * Signals: USR1 acknowledge all as stored from now on, USR2 hold from now on, HUP say the next link
  * state (connecting, up, down, up), TERM end.
@@ -28,6 +28,7 @@ enum ack { ACK_NOW, ACK_HOLD, ACK_RECEIVED };
 
 static struct options {
 	const char *volume, *image, *hostile;
+	bool resync;
 	unsigned int delay_ms, wait_ms;
 	uint64_t base;
 } options = { .wait_ms = 5000 };
@@ -62,7 +63,7 @@ static void catch_signals(void)
 
 static void usage(void)
 {
-	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--hostile back|past-published|stored-past-received|random]");
+	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync] [--hostile back|past-published|stored-past-received|random]");
 }
 
 static void parse_ack(const char *word)
@@ -81,7 +82,7 @@ static void parse(int argc, char **argv)
 {
 	static const struct option known[] = {
 		{ "image", 1, NULL, 'i' }, { "ack", 1, NULL, 'a' }, { "delay", 1, NULL, 'd' },
-		{ "base", 1, NULL, 'b' }, { "wait", 1, NULL, 'w' }, { "hostile", 1, NULL, 'h' },
+		{ "resync", 0, NULL, 'r' }, { "base", 1, NULL, 'b' }, { "wait", 1, NULL, 'w' }, { "hostile", 1, NULL, 'h' },
 		{ }
 	};
 	int c;
@@ -93,6 +94,7 @@ static void parse(int argc, char **argv)
 		case 'd': options.delay_ms = strtoul(optarg, NULL, 10); break;
 		case 'b': options.base = strtoull(optarg, NULL, 10); break;
 		case 'w': options.wait_ms = strtoul(optarg, NULL, 10); break;
+		case 'r': options.resync = true; break;
 		case 'h': options.hostile = optarg; break;
 		default: usage();
 		}
@@ -128,6 +130,10 @@ static void apply(int fd, const struct cascade_record *r, const uint8_t *payload
 {
 	uint64_t at = le64toh(r->sector) * CASCADE_SECTOR_BYTES;
 
+	if (r->op == CASCADE_OP_NOOP && r->flags & CASCADE_FLAG_RESYNC) {
+		printf("in sync\n");
+		fflush(stdout);
+	}
 	if (fd < 0)
 		return;
 	if (r->op == CASCADE_OP_WRITE)
@@ -280,6 +286,8 @@ int main(int argc, char **argv)
 		if (r)
 			die(EXIT_BROKEN, "start: %s", strerror(-r));
 	}
+	if (options.resync && ring_resync(&ring, 1))
+		die(EXIT_BROKEN, "resync: %s", strerror(errno));
 	run(&ring, image);
 	printf("read=%llu received=%llu stored=%llu\n", (unsigned long long)ring.read,
 	       ring.daemon->received, ring.daemon->stored);

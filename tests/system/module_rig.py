@@ -20,7 +20,7 @@ DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
 
 Status = namedtuple("Status", "daemon link hub_ack send_order published received stored released "
                               "waiting deferred ring reason differs generation out_of_sync "
-                              "marked")
+                              "marked resync")
 Meta = namedtuple("Meta", "clean numbered differs end_seq errors counter")
 META_SECTORS = 256
 
@@ -115,7 +115,7 @@ class Volume:
 
     def status(self):
         words = self.dm(f"status {self.name}").out.split()[3:]
-        assert len(words) == 16, f"status has {len(words)} words: {words}"
+        assert len(words) == 17, f"status has {len(words)} words: {words}"
         s = Status(*words)
         return s._replace(**{f: int(getattr(s, f)) for f in
                              ("published", "received", "stored", "released", "waiting",

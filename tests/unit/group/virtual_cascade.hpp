@@ -15,7 +15,7 @@ namespace cascade::test {
 
 using std::chrono::milliseconds;
 
-inline constexpr std::uint64_t copy_bytes = 256 * 512;
+inline constexpr std::uint64_t copy_bytes = VirtualVolume::sectors * 512;
 inline constexpr std::uint64_t writes = 60;
 inline const std::array names{"p1", "p2", "h", "r"};
 
@@ -76,13 +76,12 @@ class Cascade {
   /// application on both would: the effect of that cause. Once its own last one is acknowledged.
   void depend(std::size_t which) {
     Volume& volume = volumes_[which];
-    const Volume& other = volumes_[1 - which];
-    if (!volume.kernel->ring.started() || acknowledged(volume) < volume.chain) return;
+    Volume& other = volumes_[1 - which];
+    if (!volume.kernel->ring().started() || acknowledged(volume) < volume.chain) return;
     std::array<std::uint64_t, 64> sector{volume.chain_length + 1, seen(other)};
     const auto payload = std::as_bytes(std::span(sector));
     volume.seq = volume.chain = volume.kernel->write(0, payload);
     volume.chain_length += 1;
-    std::copy(payload.begin(), payload.end(), volume.written.begin());
   }
 
   /// What the node's copies hold once it has recovered by itself, its daemon being killed: an
@@ -118,6 +117,20 @@ class Cascade {
     for (unsigned i = lots_() % 8; i > 0; --i) at->second.step();
     if (lots_() % 4 == 0) pass(milliseconds(lots_() % 40));
     if (lots_() % 4 == 0) write_one(volumes_[lots_() % volumes_.size()]);
+    volumes_[lots_() % volumes_.size()].kernel->step();
+  }
+
+  /// The primary's machine loses power, with some of the writes that nobody has acknowledged, and
+  /// is there again, its daemon not yet.
+  void cut_primary(std::size_t which) {
+    Volume& volume = volumes_[which];
+    const std::uint64_t sure = acknowledged(volume);
+    (void)seen(volume);
+    node(which == 0 ? "p1" : "p2").kill(true);
+    volume.kernel->lose_power(sure, lots_() % 4);
+    // What the application finds on the disk is what it goes on from.
+    std::memcpy(&volume.chain_length, volume.kernel->disk.data(), sizeof volume.chain_length);
+    volume.chain = 0;
   }
 
   /// Until every copy has everything; false if it does not come to that.
@@ -125,8 +138,10 @@ class Cascade {
     for (int i = 0; i < 4000; ++i) {
       if (i % 10 == 0 && drained()) return true;
       bool any = false;
-      for (int n = 0; n < 50; ++n)
+      for (int n = 0; n < 50; ++n) {
         for (auto& [name, node] : nodes_) any = node.step() || any;
+        for (Volume& volume : volumes_) volume.kernel->step();
+      }
       pass(milliseconds(20));
     }
     return false;
@@ -138,17 +153,19 @@ class Cascade {
     for (const char* name : {"h", "r"}) node(name).kill(false);
     for (const Volume& volume : volumes_)
       for (const char* name : {"h", "r"})
-        if (node(name).images[volume.name] != volume.written) return volume.name + " on " + name;
+        if (node(name).images[volume.name] != volume.kernel->disk)
+          return volume.name + " on " + name;
     return {};
   }
 
   /// One step of each node, and a little time; the same every time.
   void go_round() {
     for (auto& [name, node] : nodes_) node.step();
+    for (Volume& volume : volumes_) volume.kernel->step();
     if (++rounds_ % 8 == 0) pass(milliseconds(1));
   }
   bool ready() const {
-    return volumes_[0].kernel->ring.started() && volumes_[1].kernel->ring.started();
+    return volumes_[0].kernel->ring().started() && volumes_[1].kernel->ring().started();
   }
   void write_to_each() {
     for (Volume& volume : volumes_) write_one(volume);
@@ -156,54 +173,59 @@ class Cascade {
   bool drained() {
     if (!ready() || !node("h").runs() || !node("r").runs()) return false;
     for (const Volume& volume : volumes_) {
-      volume.kernel->ring.doorbell();
-      if (volume.kernel->ring.stored() != volume.seq) return false;
+      volume.kernel->ring().doorbell();
+      const RingDouble& ring = volume.kernel->ring();
+      if (ring.stored() != ring.published() || !volume.kernel->in_sync()) return false;
     }
     const auto hub = node("h").group().status().journal,
                remote = node("r").group().status().journal;
     // Marks stand between the writes.
-    return hub && remote && hub->received_seq >= written() &&
-           hub->applied_seq == hub->received_seq && remote->applied_seq == hub->received_seq &&
-           hub->consistent && remote->consistent;
+    return hub && remote && hub->applied_seq == hub->received_seq &&
+           remote->applied_seq == hub->received_seq && hub->consistent && remote->consistent;
   }
   void cut_when(std::function<bool()> cut) { wires_.cut = std::move(cut); }
 
-  std::uint64_t written() const { return volumes_[0].seq + volumes_[1].seq; }
+  std::uint64_t written() const { return volumes_[0].count + volumes_[1].count; }
   unsigned draw() { return static_cast<unsigned>(lots_()); }
 
  private:
   struct Volume {
     std::string name;
     VirtualVolume* kernel;
-    std::vector<std::byte> written;
-    std::uint64_t seq = 0;
+    std::uint64_t seq = 0;    // its last write
+    std::uint64_t count = 0;  // of those that do not depend on others
     std::uint64_t chain = 0;  // volume_seq of the last dependent write
     std::uint64_t chain_length = 0;
+    std::uint64_t known = 0;
   };
 
   /// As the application of the volume sees it, by the group's hub-ack.
   std::uint64_t acknowledged(const Volume& volume) {
-    volume.kernel->ring.doorbell();
-    return config_.groups.front().hub_ack == AckWhen::sync ? volume.kernel->ring.stored()
-                                                           : volume.kernel->ring.received();
+    volume.kernel->ring().doorbell();
+    return config_.groups.front().hub_ack == AckWhen::sync ? volume.kernel->ring().stored()
+                                                           : volume.kernel->ring().received();
   }
-  std::uint64_t seen(const Volume& volume) {
-    return acknowledged(volume) >= volume.chain ? volume.chain_length : volume.chain_length - 1;
+  /// What others may know of the volume's chain: what was acknowledged, or what its application
+  /// found on the disk when the volume was there again.
+  std::uint64_t seen(Volume& volume) {
+    if (volume.kernel->ring().started())
+      volume.known =
+          acknowledged(volume) >= volume.chain ? volume.chain_length : volume.chain_length - 1;
+    return volume.known;
   }
 
   void add_volume(const std::string& primary, const Uuid& uuid, const std::string& name) {
     auto& slot = node(primary).volumes[uuid];
     slot = std::make_unique<VirtualVolume>(uuid);
-    volumes_.push_back({name, slot.get(), std::vector<std::byte>(copy_bytes)});
+    volumes_.push_back({name, slot.get()});
   }
 
   void write_one(Volume& volume) {
-    if (!volume.kernel->ring.started() || volume.seq >= writes) return;
+    if (!volume.kernel->ring().started() || volume.count >= writes) return;
     const std::size_t sectors = 1 + lots_() % 8, at = 1 + lots_() % (255 - sectors);
     const auto payload = pattern(sectors * 512, static_cast<unsigned>(lots_()));
     volume.seq = volume.kernel->write(at, payload);
-    std::copy(payload.begin(), payload.end(),
-              volume.written.begin() + static_cast<std::ptrdiff_t>(at * 512));
+    volume.count += 1;
   }
 
   void pass(milliseconds time) {

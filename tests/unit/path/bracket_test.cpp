@@ -50,11 +50,13 @@ class HubBracket : public testing::Test {
   }
   /// A session of the volume, whose ring holds writes through `last`.
   std::unique_ptr<MirrorIntake> session(const Uuid& volume, std::uint64_t last,
-                                        const Uuid& ring = {}, bool fresh = false) {
+                                        const Uuid& ring = {}, bool fresh = false,
+                                        std::uint64_t out_of_sync = 0) {
     const bool a = volume == volume_a;
     Hello hello{group, a ? "p1" : "p2", SessionKind::mirror, {}};
     hello.streams.push_back({volume, 1, last, fresh});
     hello.streams[0].incarnation = ring != Uuid{} ? ring : a ? ring_a : ring_b;
+    hello.streams[0].out_of_sync = out_of_sync;
     auto intake = std::make_unique<MirrorIntake>(*volumes, "10.0.0.1");
     const auto welcome = intake->open(hello, [] {});
     EXPECT_FALSE(welcome->streams[0].refusal) << welcome->streams[0].refusal->text;
@@ -181,6 +183,65 @@ TEST_F(HubBracket, DoesNotWaitForAVolumeThatWasTakenOutOfTheFile) {
   live();
   (void)session(volume_a, 1);
   EXPECT_EQ(limit(), no_limit);
+}
+
+/// What a kernel sends of a resync.
+Incoming resync_record(std::uint64_t seq, std::uint8_t op = CASCADE_OP_WRITE_ZEROES) {
+  Record r = make_record(seq, {}, 0, volume_a, op, op == CASCADE_OP_NOOP ? 0 : 4096);
+  r.flags = CASCADE_FLAG_RESYNC;
+  seal(r);
+  return incoming(std::span(&r, 1), {});
+}
+
+// I3, I6: a primary lost power; from its first word on until all is copied nothing is shown.
+TEST_F(HubBracket, IsOpenWhileAVolumeIsCopied) {
+  config.hub_ack = AckWhen::sync;
+  live();
+  const auto a = session(volume_a, 0, make_uuid(), true, 512);
+  EXPECT_EQ(limit(), 1u);
+  ASSERT_TRUE(a->take(resync_record(2)));
+  send(*a, volume_a, 3);
+  EXPECT_EQ(limit(), 1u);
+  ASSERT_TRUE(a->take(resync_record(4, CASCADE_OP_NOOP)));
+  world.settle();
+  EXPECT_EQ(limit(), no_limit);
+  EXPECT_FALSE(a->take(resync_record(5))) << "nothing is out of sync any more";
+}
+
+TEST_F(HubBracket, StaysOpenWhenACopyingPrimaryIsLost) {
+  config.hub_ack = AckWhen::sync;
+  live();
+  const Uuid ring = make_uuid();
+  {
+    const auto a = session(volume_a, 0, ring, true, 512);
+    ASSERT_TRUE(a->take(resync_record(2)));
+    world.settle();
+  }
+  EXPECT_EQ(limit(), 1u);
+  ASSERT_TRUE(run->stop_in_order());
+  live();
+  EXPECT_EQ(limit(), 1u) << "over a restart of the hub";
+  const auto a = session(volume_a, 2, ring, false, 256);
+  EXPECT_EQ(limit(), 1u);
+  ASSERT_TRUE(a->take(resync_record(3, CASCADE_OP_NOOP)));
+  world.settle();
+  EXPECT_EQ(limit(), no_limit);
+}
+
+// The last word of a resync was on its way when the session ended. A primary that says that nothing
+// is out of sync has seen all of it stored here.
+TEST_F(HubBracket, IsClosedByAPrimaryThatHasNothingOutOfSync) {
+  config.hub_ack = AckWhen::sync;
+  live();
+  const Uuid ring = make_uuid();
+  {
+    const auto a = session(volume_a, 0, ring, true, 512);
+    ASSERT_TRUE(a->take(resync_record(2)));
+  }
+  EXPECT_EQ(limit(), 1u);
+  const auto again = session(volume_a, 3, ring);
+  EXPECT_EQ(limit(), no_limit);
+  EXPECT_TRUE(again->take(resync_record(3, CASCADE_OP_NOOP))) << "not a copy, but the end of them";
 }
 
 TEST_F(HubBracket, TakesNoMarkFromAPrimary) {

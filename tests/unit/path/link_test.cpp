@@ -108,8 +108,8 @@ TEST_F(RingFeedTest, DoesNotBelieveAcknowledgementsOfWhatWasNotSent) {
   EXPECT_THAT(believes({group, 0, 0}), HasSubstr("a volume that we did not name"));
   ASSERT_TRUE(*world.get(feed->next()));
   EXPECT_EQ(believes({volume_a, 1, 1}), "believed");
-  kernel[volume_a]->ring.doorbell();
-  EXPECT_EQ(kernel[volume_a]->ring.stored(), 1u);
+  kernel[volume_a]->ring().doorbell();
+  EXPECT_EQ(kernel[volume_a]->ring().stored(), 1u);
 }
 
 // P10: told to the hub at once, not at the next accident of the link.
@@ -117,8 +117,8 @@ TEST_F(RingFeedTest, TellsTheHubOfADifferenceThatIsNew) {
   ASSERT_TRUE(begin(welcome(0)));
   kernel[volume_a]->write(0, pattern(512, 1));
   ASSERT_TRUE(*world.get(feed->next()));
-  kernel[volume_a]->ring.kernel_words().differs = CASCADE_DIFFERS_LOCAL;
-  kernel[volume_a]->ring.kernel_words().local_errors = 3;
+  kernel[volume_a]->ring().kernel_words().differs = CASCADE_DIFFERS_LOCAL;
+  kernel[volume_a]->ring().kernel_words().local_errors = 3;
   EXPECT_EQ(believes({volume_a, 1, 1}), "believed");
   EXPECT_EQ(world.get(feed->next()).error().code, Errc::closed);
   EXPECT_EQ(feed->streams()[0].differs, CASCADE_DIFFERS_LOCAL);

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Copying what is out of sync, through the ring. A region is read and gets its place in the order
+ * among the writes: what was written before it is in it, what is written after it comes after it.
+ * For that its sectors are closed from before the read until the place is taken: earlier writes
+ * there are waited for, later ones wait.
+ *
+ * The daemon lets it run while the hub keeps the group's bracket open for the volume, and tells
+ * when not. The last record is a NOOP with the flag RESYNC: everything is the same now.
+ */
+#include "cascade.h"
+
+#include <linux/blkdev.h>
+#include <linux/string.h>
+#include <linux/vmalloc.h>
+
+#define REGION_BYTES (CASCADE_META_REGION_SECTORS << SECTOR_SHIFT)
+#define IN_FLIGHT_MAX 8		/* regions read and not stored yet, and nobody writes beside */
+#define RETRY_MS 500		/* after a region could not be read */
+#define NEVER UINT_MAX
+
+static void run_in(struct cascade_volume *v, unsigned int ms)
+{
+	mod_delayed_work(v->wq, &v->resync.work, msecs_to_jiffies(ms));
+}
+
+/* ---- volume->lock held */
+
+bool cascade_resync_closed(struct cascade_volume *v, sector_t start, sector_t last)
+{
+	struct cascade_resync *r = &v->resync;
+
+	return r->closed && start <= r->last && r->start <= last;
+}
+
+static void open_again(struct cascade_volume *v)
+{
+	v->resync.closed = false;
+	if (!bio_list_empty(&v->deferred))
+		cascade_queue_work(v);
+}
+
+/* Whether applications have written since the last look. */
+static bool busy(struct cascade_volume *v)
+{
+	u64 before = v->resync.writes_seen;
+
+	v->resync.writes_seen = v->nr_writes;
+	return v->nr_writes != before;
+}
+
+/* How long the next region has to wait, so that the volume's own writes go first. */
+static unsigned int pause_ms(struct cascade_volume *v)
+{
+	struct cascade_resync *r = &v->resync;
+	unsigned int ms = 0;
+
+	if (busy(v))
+		ms = 2 * jiffies_to_msecs(r->round_trip) + 1;
+	if (r->rate_kib)
+		ms = max_t(unsigned int, ms, REGION_BYTES / 1024 * 1000 / r->rate_kib);
+	return ms;
+}
+
+static unsigned int in_flight_max(struct cascade_volume *v, unsigned int pause)
+{
+	u64 quarter = v->payload_bytes / 4 / REGION_BYTES;
+
+	return pause ? 1 : max_t(u64, 1, min_t(u64, IN_FLIGHT_MAX, quarter));
+}
+
+/* Everything is the same: says so, once, in the order of the writes. */
+static void publish_end(struct cascade_volume *v)
+{
+	struct cascade_slot *slot = cascade_ring_take(v, 0, 0, 0);
+
+	if (!slot)
+		return;
+	slot->resync = CASCADE_RESYNC_END;
+	v->resync.in_flight++;
+	cascade_ring_fill_resync(v, v->reserved, CASCADE_OP_NOOP, 0, 0, NULL);
+	slot->ready = true;
+	v->resync.end_published = true;
+	cascade_ring_publish(v);
+}
+
+/* Closes the next region. False if there is none to copy now. */
+static bool close_next(struct cascade_volume *v)
+{
+	struct cascade_resync *r = &v->resync;
+	u64 region = cascade_bitmap_next(&v->bitmap, r->next);
+
+	if (region == v->bitmap.nr_regions) {
+		if (r->in_flight)
+			return false;
+		/* Some may have come behind us. */
+		region = cascade_bitmap_next(&v->bitmap, 0);
+	}
+	if (region == v->bitmap.nr_regions) {
+		if (!r->end_published)
+			publish_end(v);
+		return false;
+	}
+	r->region = region;
+	r->start = region * CASCADE_META_REGION_SECTORS;
+	r->last = min_t(sector_t, v->sectors, r->start + CASCADE_META_REGION_SECTORS) - 1;
+	r->closed = true;
+	r->end_published = false;
+	return true;
+}
+
+static bool may_run(struct cascade_volume *v)
+{
+	return v->resync.wanted && !v->resync.paused && v->started && v->live && !v->requeue &&
+	       !v->resync.held && v->daemon == CASCADE_DAEMON_ATTACHED;
+}
+
+/* A slot of ours is stored at the hub. */
+void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot)
+{
+	struct cascade_resync *r = &v->resync;
+
+	lockdep_assert_held(&v->lock);
+	r->in_flight--;
+	if (slot->resync == CASCADE_RESYNC_END) {
+		/* The hub has closed its bracket: for more it has to open another one. */
+		r->wanted = false;
+		if (v->bitmap.nr_out_of_sync)
+			return;
+		v->differs &= ~(CASCADE_DIFFERS_UNCLEAN | CASCADE_DIFFERS_LOCAL);
+		cascade_ring_tell(v);
+		cascade_later_event(v, CASCADE_EVENT_DIFFERS);
+		return;
+	}
+	r->round_trip = jiffies - slot->taken;
+	/* Unless somebody has doubted it since it was read. */
+	if (slot->doubts == v->doubts)
+		cascade_bitmap_in_sync(&v->bitmap, slot->start / CASCADE_META_REGION_SECTORS);
+	cascade_ring_tell(v);
+	run_in(v, 0);
+}
+
+/* ---- one region; no lock held */
+
+static int read_region(struct cascade_target *t)
+{
+	struct cascade_volume *v = t->v;
+	unsigned int bytes = (v->resync.last - v->resync.start + 1) << SECTOR_SHIFT;
+	struct bio *bio = bio_alloc(t->dev->bdev, REGION_BYTES / PAGE_SIZE, REQ_OP_READ, GFP_NOIO);
+	unsigned int at;
+	int r;
+
+	bio->bi_iter.bi_sector = t->start + v->resync.start;
+	for (at = 0; at < bytes; at += PAGE_SIZE)
+		__bio_add_page(bio, vmalloc_to_page(v->resync.buffer + at),
+			       min_t(unsigned int, PAGE_SIZE, bytes - at), 0);
+	r = submit_bio_wait(bio);
+	bio_put(bio);
+	if (r)
+		DMERR_LIMIT("%s: cannot read sector %llu, which has to be copied to the hub: error %d",
+			    v->name, (unsigned long long)v->resync.start, r);
+	return r;
+}
+
+/* The region gets its place. False if the ring has none now. */
+static bool send_region(struct cascade_volume *v)
+{
+	struct cascade_resync *r = &v->resync;
+	unsigned int bytes = (r->last - r->start + 1) << SECTOR_SHIFT;
+	bool zero = !memchr_inv(r->buffer, 0, bytes);
+	struct cascade_slot *slot;
+	u64 seq;
+
+	spin_lock_irq(&v->lock);
+	slot = cascade_ring_take(v, r->start, r->last, zero ? 0 : bytes);
+	seq = v->reserved;
+	if (slot) {
+		slot->resync = CASCADE_RESYNC_REGION;
+		slot->doubts = r->doubts;
+		slot->taken = jiffies;
+		r->in_flight++;
+		r->bytes += bytes;
+		r->next = r->region + 1;
+	}
+	spin_unlock_irq(&v->lock);
+	if (!slot)
+		return false;
+	cascade_ring_fill_resync(v, seq, zero ? CASCADE_OP_WRITE_ZEROES : CASCADE_OP_WRITE,
+				 r->start, bytes, r->buffer);
+	spin_lock_irq(&v->lock);
+	slot->ready = true;
+	cascade_ring_publish(v);
+	spin_unlock_irq(&v->lock);
+	return true;
+}
+
+/* The region is closed, and nobody writes there. Returns in how many ms to go on. */
+static unsigned int copy_region(struct cascade_target *t)
+{
+	struct cascade_volume *v = t->v;
+	unsigned int ms = 0;
+
+	if (read_region(t)) {
+		v->resync.next = v->resync.region + 1;
+		ms = RETRY_MS;
+	} else if (!send_region(v)) {
+		ms = 1;
+	}
+	spin_lock_irq(&v->lock);
+	open_again(v);
+	spin_unlock_irq(&v->lock);
+	return ms;
+}
+
+/* Whether there is a region to copy now; if not yet, @ms says when to look again. lock held. */
+static bool choose(struct cascade_volume *v, unsigned int *ms)
+{
+	struct cascade_resync *r = &v->resync;
+	unsigned int pause;
+
+	if (r->closed)
+		return true;
+	if (time_before(jiffies, r->not_before)) {
+		*ms = jiffies_to_msecs(r->not_before - jiffies) + 1;
+		return false;
+	}
+	pause = pause_ms(v);
+	if (r->in_flight >= in_flight_max(v, pause) || !close_next(v))
+		return false;
+	r->doubts = v->doubts;
+	r->not_before = jiffies + msecs_to_jiffies(pause);
+	return true;
+}
+
+/*
+ * Takes the next step. Returns in how many ms to take another; NEVER: somebody will ask for it.
+ * meta_mutex held: the live target stays.
+ */
+static unsigned int step(struct cascade_volume *v)
+{
+	struct cascade_resync *r = &v->resync;
+	unsigned int ms = NEVER;
+	bool chosen, quiet;
+
+	spin_lock_irq(&v->lock);
+	if (!may_run(v)) {
+		if (r->closed)
+			open_again(v);
+		spin_unlock_irq(&v->lock);
+		return NEVER;
+	}
+	chosen = choose(v, &ms);
+	quiet = chosen && !cascade_order_busy(v, r->start, r->last);
+	spin_unlock_irq(&v->lock);
+	if (quiet)
+		return copy_region(v->live);
+	return chosen ? 1 : ms;
+}
+
+static void resync_work(struct work_struct *work)
+{
+	struct cascade_volume *v = container_of(to_delayed_work(work), struct cascade_volume,
+						resync.work);
+	unsigned int ms;
+
+	do {
+		mutex_lock(&v->meta_mutex);
+		ms = step(v);
+		mutex_unlock(&v->meta_mutex);
+	} while (!ms);
+	/* What was sent is worth a doorbell. */
+	cascade_look(v);
+	if (ms != NEVER)
+		run_in(v, ms);
+}
+
+/* ---- for others */
+
+int cascade_resync_alloc(struct cascade_volume *v)
+{
+	INIT_DELAYED_WORK(&v->resync.work, resync_work);
+	v->resync.buffer = vmalloc(REGION_BYTES);
+	return v->resync.buffer ? 0 : -ENOMEM;
+}
+
+void cascade_resync_free(struct cascade_volume *v)
+{
+	vfree(v->resync.buffer);
+}
+
+enum cascade_resync_state cascade_resync_state(struct cascade_volume *v)
+{
+	lockdep_assert_held(&v->lock);
+	if (!v->bitmap.nr_out_of_sync)
+		return CASCADE_RESYNC_NONE;
+	if (v->resync.paused)
+		return CASCADE_RESYNC_PAUSED;
+	return may_run(v) ? CASCADE_RESYNC_RUNNING : CASCADE_RESYNC_WAITING;
+}
+
+/* The daemon's word; volume->lock held. */
+void cascade_resync_run(struct cascade_volume *v, bool run)
+{
+	lockdep_assert_held(&v->lock);
+	v->resync.wanted = run;
+	if (run)
+		v->resync.end_published = false;
+	run_in(v, 0);
+}
+
+/* Nothing is read while the device is suspended; lock not held. */
+void cascade_resync_hold(struct cascade_volume *v, bool hold)
+{
+	spin_lock_irq(&v->lock);
+	v->resync.held = hold;
+	spin_unlock_irq(&v->lock);
+	run_in(v, 0);
+}
+
+/* The administrator's; @rate_kib: a second, 0 as fast as the volume's own writes allow. */
+void cascade_resync_set(struct cascade_volume *v, bool paused, unsigned int rate_kib)
+{
+	spin_lock_irq(&v->lock);
+	v->resync.paused = paused;
+	v->resync.rate_kib = rate_kib;
+	spin_unlock_irq(&v->lock);
+	run_in(v, 0);
+}
