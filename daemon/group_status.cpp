@@ -98,7 +98,10 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
   if (volume.shape.generation != Uuid{}) out.generation = to_text(volume.shape.generation);
   out.differs = meta::differs_text(volume.differs);
   out.local_errors = volume.local_errors;
-  if (volume.attached) out.out_of_sync_bytes = volume.out_of_sync * CASCADE_SECTOR_BYTES;
+  if (volume.attached) {
+    out.out_of_sync_bytes = volume.out_of_sync * CASCADE_SECTOR_BYTES;
+    out.resynced_bytes = volume.resynced;
+  }
   if (volume.attached) {
     out.ring =
         api::Ring{"attached", volume.published, volume.received, volume.stored, volume.released};

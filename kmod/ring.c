@@ -55,6 +55,7 @@ void cascade_ring_tell(struct cascade_volume *v)
 	lockdep_assert_held(&v->lock);
 	WRITE_ONCE(v->words->local_errors, v->local_errors);
 	WRITE_ONCE(v->words->differs, v->differs);
+	WRITE_ONCE(v->words->resynced, v->resync.bytes);
 	WRITE_ONCE(v->words->out_of_sync, v->bitmap.nr_out_of_sync * CASCADE_META_REGION_SECTORS);
 }
 

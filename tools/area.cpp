@@ -45,8 +45,11 @@ Error about(const VolumeConfig& volume, const Error& error) {
   return Error{error.code, fmt::format("{}: {}", volume.name, error.text)};
 }
 
-Result<meta::Area> make_area(const VolumeConfig& volume, const meta::Place& place, bool force) {
+Result<meta::Area> make_area(const VolumeConfig& volume, const meta::Place& place, bool force,
+                             bool differs) {
   meta::Area area = meta::new_area(volume.uuid, place, now_ns());
+  // The module marks what is new since the area was written last: everything.
+  if (differs) area.volume_bytes = 0;
   name_devices(volume, place, area);
   if (auto made = meta::format_area(place, area, force); !made) return made.error();
   return area;

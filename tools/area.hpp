@@ -12,7 +12,10 @@ namespace cascade {
 Error about(const VolumeConfig& volume, const Error& error);
 
 /// A new area, with a new generation and what names the devices today.
-Result<meta::Area> make_area(const VolumeConfig& volume, const meta::Place& place, bool force);
+/// `differs`: the hub's and the remote's copies do not have the volume's content, all of it has to
+/// be copied.
+Result<meta::Area> make_area(const VolumeConfig& volume, const meta::Place& place, bool force,
+                             bool differs);
 
 /// Whether the area is with the devices that it was made or accepted with. Errc::refused names
 /// both.

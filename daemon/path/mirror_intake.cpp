@@ -293,8 +293,11 @@ Result<void> MirrorIntake::take(Incoming incoming) {
   incoming.records = incoming.records.first(good);
   incoming.payload = incoming.payload.first(good_bytes);
   if (good > 0) volumes_.journal().append(std::move(incoming));
-  for (const Uuid& uuid : resynced)
-    volumes_.bracket().resynced(uuid, volumes_.find(uuid)->received);
+  for (const Uuid& uuid : resynced) {
+    auto* volume = volumes_.find(uuid);
+    volume->differs &= ~std::uint32_t{CASCADE_DIFFERS_UNCLEAN | CASCADE_DIFFERS_LOCAL};
+    volumes_.bracket().resynced(uuid, volume->received);
+  }
   if (!volumes_.bracket().apart().empty())
     for (const auto* volume : streams_)
       volumes_.bracket().arrived(volume->config->uuid, volume->received);

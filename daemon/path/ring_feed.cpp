@@ -150,6 +150,7 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() const {
       s.differs = view.differs();
       s.local_errors = view.local_errors();
       s.out_of_sync = view.out_of_sync();
+      s.resynced = view.resynced();
     }
     out.push_back(std::move(s));
   }

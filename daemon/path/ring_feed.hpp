@@ -26,6 +26,7 @@ class RingFeed final : public Feed {
     std::uint32_t differs = 0;
     std::uint64_t local_errors = 0;
     std::uint64_t out_of_sync = 0;  // sectors
+    std::uint64_t resynced = 0;     // bytes
     std::uint64_t published = 0, received = 0, stored = 0, released = 0;
   };
 

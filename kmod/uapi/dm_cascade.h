@@ -153,7 +153,9 @@ struct cascade_kernel_words {
 	__u32 pad3;
 	/* Sectors that have to be copied to the hub, in whole regions. */
 	__u64 out_of_sync;
-	__u8 pad4[CASCADE_CACHELINE - 24];
+	/* Bytes read to be copied, since the ring began. */
+	__u64 resynced;
+	__u8 pad4[CASCADE_CACHELINE - 32];
 };
 
 /*

@@ -66,7 +66,7 @@ struct cascade_meta_super {
 	__u8 incarnation[16];
 	/* Grows by one at each write; copy counter % 2 is written. */
 	__le64 counter;
-	/* Size of the volume, 512 bytes each. */
+	/* Size of the volume, 512 bytes each, when it was opened last; what comes behind is marked. */
 	__le64 sectors;
 	/* Size of the area with its bitmap. */
 	__le64 area_bytes;

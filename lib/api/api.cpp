@@ -48,7 +48,8 @@ void tag_invoke(json::value_from_tag, json::value& out, const Volume& v) {
          {"generation", v.generation},
          {"differs", v.differs},
          {"local_errors", v.local_errors},
-         {"out_of_sync_bytes", or_null(v.out_of_sync_bytes)}};
+         {"out_of_sync_bytes", or_null(v.out_of_sync_bytes)},
+         {"resynced_bytes", or_null(v.resynced_bytes)}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Journal& v) {
@@ -173,6 +174,7 @@ Volume read_volume(const Fields& f) {
   f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
   f.get("generation", v.generation).get("differs", v.differs);
   f.get("local_errors", v.local_errors).get("out_of_sync_bytes", v.out_of_sync_bytes);
+  f.get("resynced_bytes", v.resynced_bytes);
   return v;
 }
 

@@ -70,6 +70,7 @@ struct Volume {
   // Primary: what has to be copied to the hub, in whole regions. Null on others, and without a
   // ring.
   std::optional<std::uint64_t> out_of_sync_bytes = {};
+  std::optional<std::uint64_t> resynced_bytes = {};  // read to be copied, since the ring began
 };
 
 /// The journal of a group; on hub and remote.

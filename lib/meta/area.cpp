@@ -80,7 +80,7 @@ Result<void> write_super(BlockFile& file, const Place& place, const Area& area) 
 Result<void> check_fields(const Super& super) {
   if (super.generations == 0 || super.generations > CASCADE_META_GENERATIONS)
     return Error{Errc::corrupt, "its generations are not 1 to 32"};
-  if (super.sectors == 0 || super.area_bytes < CASCADE_META_BITMAP_OFFSET ||
+  if (super.area_bytes < CASCADE_META_BITMAP_OFFSET ||
       super.bitmap_offset < 2 * CASCADE_META_SUPER_BYTES ||
       !std::has_single_bit(super.region_sectors))
     return Error{Errc::corrupt, "its sizes make no sense"};
@@ -254,7 +254,7 @@ std::string differs_text(std::uint32_t differs) {
     if (!text.empty()) text += "; ";
     text += words;
   };
-  add(CASCADE_DIFFERS_UNCLEAN, "it once ended without order, with writes under way");
+  add(CASCADE_DIFFERS_UNCLEAN, "it ended without order, with writes under way");
   add(CASCADE_DIFFERS_LOCAL, "a local write failed");
   add(CASCADE_DIFFERS_OUTSIDE, "its disk was written while no target had it");
   return text;

@@ -36,7 +36,7 @@ struct Area {
   Uuid journal{};
   Uuid incarnation{};
   std::uint64_t counter = 0;
-  std::uint64_t volume_bytes = 0;
+  std::uint64_t volume_bytes = 0;  // when it was opened last; all behind it is out of sync
   std::uint64_t area_bytes = 0;
   bool clean = true;
   bool numbered = false;

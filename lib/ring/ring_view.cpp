@@ -71,6 +71,8 @@ std::uint64_t RingView::local_errors() const { return load_acquire(memory_.kerne
 
 std::uint64_t RingView::out_of_sync() const { return load_acquire(memory_.kernel->out_of_sync); }
 
+std::uint64_t RingView::resynced() const { return load_acquire(memory_.kernel->resynced); }
+
 bool RingView::has_records() { return refresh(); }
 
 Result<void> RingView::rewind_to(std::uint64_t volume_seq) {

@@ -71,6 +71,7 @@ class RingView {
   std::uint32_t differs() const;
   std::uint64_t local_errors() const;  // likewise
   std::uint64_t out_of_sync() const;   // likewise: sectors that have to be copied to the hub
+  std::uint64_t resynced() const;      // likewise: bytes of it read since the ring began
   bool has_records();                  // published past taken; reads the kernel's word
 
  private:

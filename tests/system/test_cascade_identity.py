@@ -183,35 +183,6 @@ def test_a_cloned_primary_is_refused(cascade):
     cascade.stop_daemons()
 
 
-def test_a_primarys_loss_of_power_under_load_is_named(cascade):
-    """P9, first half: its disk and the hub's copy may differ, and everybody is told, for good."""
-    cascade.up(daemon=QUICK)
-    fio(cascade, "orders", io="64M")
-    time.sleep(1)
-    cascade.g["P1"].kill_power()
-    del cascade.daemons["P1"]
-    cascade.g["P1"].start()
-    cascade.g["P1"].ready()
-    load_module(cascade.g["P1"])
-    cascade.configure(daemon=QUICK)
-    cascade.start_daemon("P1")
-    for _ in range(2):  # the second time after an orderly end: it stays said
-        assert "may differ" in cascade.tool("P1", "create orders").err
-        wait_until(lambda: volume(cascade, "P1", "orders")["state"] == "replicating", 60,
-                   "it goes on")
-        for node in ("P1", "H"):
-            assert "ended without order" in volume(cascade, node, "orders")["differs"]
-            assert volume(cascade, node, "orders")["generation"]
-        assert volume(cascade, "H", "ledger")["differs"] == ""
-        assert fio(cascade, "orders", io="256k", seed=2).wait(120) == 0
-        cascade.tool("P1", "remove orders")
-    shown = cascade.tool("P1", "metadata show orders").out
-    assert "closed in order" in shown and "ended without order" in shown, shown
-    assert "was not closed in order" in cascade.g["P1"].run("dmesg").out
-    cascade.tool("P2", "remove ledger")
-    cascade.stop_daemons()
-
-
 def test_an_exchanged_disk_is_named_and_left_alone(cascade):
     """A disk behind the same path that is not the one of last time."""
     cascade.up(daemon=QUICK)

@@ -19,6 +19,7 @@ struct Chosen {
   std::vector<std::string> names;
   bool all = false;
   bool make_new = false;       // create: with a new metadata area
+  bool sync = false;           // create --new: all of the volume has to be copied
   bool accept_device = false;  // create: the devices are others, and that is right
   bool force = false;
 };
@@ -90,7 +91,7 @@ Result<void> compare_table(const Volume& v, const std::string& there, const meta
 Result<meta::Area> usable_area(const Volume& v, const meta::Place& place, const Chosen& chosen) {
   const VolumeConfig& volume = *v.second;
   if (chosen.make_new) {
-    if (auto made = make_area(volume, place, chosen.force); !made) return made.error();
+    if (auto made = make_area(volume, place, chosen.force, chosen.sync); !made) return made.error();
     fmt::print("{}: new metadata area on {}\n", volume.name, place.device);
   }
   auto area = meta::read_area(place, volume.uuid);
@@ -113,11 +114,11 @@ Result<meta::Area> usable_area(const Volume& v, const meta::Place& place, const 
 void warn_of_differences(const std::string& name, const meta::Area& area) {
   const std::uint32_t differs = area.differs | (area.clean ? 0 : CASCADE_DIFFERS_UNCLEAN);
   if (differs != 0)
-    fmt::print(
-        stderr,
-        "dmcascade: warning: {}: it and the hub's copy may differ: {}; compare them, or begin "
-        "anew (dmcascade(8))\n",
-        name, meta::differs_text(differs));
+    fmt::print(stderr,
+               "dmcascade: warning: {}: it and the hub's copy may differ: {}; what is out of sync "
+               "is copied "
+               "once the hub is there, see status\n",
+               name, meta::differs_text(differs));
 }
 
 Result<void> create_one(const Volume& v, const Chosen& chosen) {
@@ -201,10 +202,14 @@ void add_create(CLI::App& app, const Options& options, Action& action) {
   auto chosen = std::make_shared<Chosen>();
   CLI::App* command = app.add_subcommand("create", "Create the mapped devices of volumes");
   add_choice(*command, *chosen);
-  command->add_flag(
+  auto* make_new = command->add_flag(
       "--new", chosen->make_new,
-      "With a new metadata area, which begins the volume's history: only if the hub's "
-      "and the remote's copies have the same content");
+      "With a new metadata area, which begins the volume's history: the hub's and the remote's "
+      "copies have the same content, or --sync");
+  command
+      ->add_flag("--sync", chosen->sync,
+                 "--new: the copies do not have the volume's content, copy all of it")
+      ->needs(make_new);
   command->add_flag("--force", chosen->force, "--new: even where something is");
   command->add_flag("--accept-device", chosen->accept_device,
                     "The volume's content was moved to other devices, and that is right");

@@ -28,7 +28,7 @@ std::string when(std::uint64_t ns) {
 std::string or_none(const std::string& text) { return text.empty() ? "nothing names it" : text; }
 
 Result<void> format(const VolumeConfig& volume, const meta::Place& place, const Wanted& wanted) {
-  const auto area = make_area(volume, place, wanted.force);
+  const auto area = make_area(volume, place, wanted.force, false);
   if (!area) return area.error();
   fmt::print("{}: metadata area on {}, {} from byte {} on; volume of {}, generation {}\n",
              volume.name, place.device, human_bytes(place.area_bytes), place.offset,

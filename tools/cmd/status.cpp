@@ -57,13 +57,19 @@ std::string volumes_table(const api::Group& group) {
                       rows);
 }
 
-/// What stays wrong although everything runs.
+/// What is being mended, or stays wrong although everything runs.
 std::string differs_lines(const api::Group& group) {
   std::string out;
-  for (const auto& volume : group.volumes)
+  for (const auto& volume : group.volumes) {
     if (!volume.differs.empty())
-      out += fmt::format("  {}: primary and hub may differ: {}; compare them, or begin anew\n",
-                         volume.name, volume.differs);
+      out += fmt::format("  {}: primary and hub may differ: {}\n", volume.name, volume.differs);
+    if (volume.out_of_sync_bytes.value_or(0) > 0)
+      out += fmt::format(
+          "  {}: {} of {} out of sync, {} copied; the rest is copied while the hub is "
+          "there\n",
+          volume.name, human_bytes(*volume.out_of_sync_bytes), human_bytes(volume.size_bytes),
+          human_bytes(volume.resynced_bytes.value_or(0)));
+  }
   return out;
 }
 

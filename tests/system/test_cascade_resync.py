@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A primary crashes, or begins with content: what may differ is copied, and nothing else. I2, I3, I6."""
+import random
+import signal
+import time
+
+from tests.lab import pingpong
+from tests.lab.cascade import load_module
+from tests.lab.lab import wait_until
+from tests.system.test_cascade_basics import fio, fio_on_both
+from tests.system.test_cascade_faults import QUICK, copies, start_pingpong, wipe
+from tests.system.test_cascade_identity import volume
+
+MiB = 1 << 20
+
+
+def lose_power(cascade, node):
+    cascade.g[node].kill_power()
+    cascade.daemons.pop(node, None)
+    cascade.g[node].start()
+    cascade.g[node].ready()
+
+
+def primary_back(cascade):
+    load_module(cascade.g["P1"])
+    cascade.configure(daemon=QUICK)
+    cascade.start_daemon("P1")
+    return cascade.tool("P1", "create orders").err
+
+
+def in_sync(cascade):
+    return wait_until(lambda: (lambda v: v["ring"] and v["out_of_sync_bytes"] == 0 and v["differs"] == ""
+                               and v)(volume(cascade, "P1", "orders")), 120, "orders is in sync again")
+
+
+def test_a_primarys_loss_of_power_costs_the_copying_of_the_hot_set(cascade):
+    """P9: twice under load; afterwards the copies are equal, and little was moved for it."""
+    cascade.up(daemon=QUICK)
+    for _ in range(2):
+        fio(cascade, "orders", size="16M", io="64M")
+        time.sleep(2)
+        lose_power(cascade, "P1")
+        assert "may differ" in primary_back(cascade)
+        moved = in_sync(cascade)["resynced_bytes"]
+        assert 0 < moved <= 2 * 16 * MiB, f"{moved} bytes of {cascade.volume_bytes('orders')}"
+        assert volume(cascade, "H", "orders")["differs"] == ""
+        cascade.wait_connected()
+        cascade.wait_drained()
+        assert not cascade.status("H")["bracket"]
+        cascade.compare()
+    cascade.down()
+
+
+def test_power_is_lost_anywhere_while_a_primary_is_copied(cascade, seed):
+    """I3: hub and remote hold no effect without its cause, wherever a resync is cut off."""
+    lots = random.Random(seed)
+    cascade.up(daemon=QUICK)
+    wipe(cascade)
+    writers = start_pingpong(cascade)
+    fio(cascade, "orders", size="24M", io="200M", more="--offset=8M")
+    time.sleep(2)
+    lose_power(cascade, "P1")
+    for writer in writers[1:]:
+        writer.kill(signal.SIGTERM)
+        writer.wait()
+    primary_back(cascade)
+    cascade.tool("P1", "status")
+    for victim in ("R", "H", "P1"):
+        time.sleep(lots.uniform(0.1, 1.0))
+        lose_power(cascade, victim)
+        if victim == "P1":
+            primary_back(cascade)
+        else:
+            cascade.configure(daemon=QUICK)
+            cascade.start_daemon(victim)
+        wait_until(lambda: cascade.status(victim), 30, f"the daemon of {victim}")
+    in_sync(cascade)
+    cascade.wait_connected()
+    cascade.wait_drained()
+    for node in ("H", "R"):
+        pingpong.check_copies(*copies(cascade, node))
+    cascade.compare()
+    cascade.down()
+
+
+def test_a_volume_with_content_is_copied_at_first(cascade):
+    """create --new --sync; without it nothing moves."""
+    cascade.configure(daemon=QUICK)
+    cascade.format_journals()
+    cascade.g["P1"].run("dd if=/dev/urandom of=/dev/lab/orders bs=1M seek=20 count=12 oflag=direct status=none")
+    cascade.start_daemons()
+    cascade.tool("P2", "create --new --force ledger")
+    cascade.tool("P1", "create --new --sync --force orders")
+    assert fio(cascade, "ledger", io="256k").wait(120) == 0, "others do not wait"
+    moved = in_sync(cascade)["resynced_bytes"]
+    assert moved >= cascade.volume_bytes("orders"), "all of it was read"
+    assert volume(cascade, "P2", "ledger")["resynced_bytes"] == 0
+    cascade.wait_connected()
+    cascade.wait_drained()
+    assert cascade.status("H")["links"][0]["received_bytes"] < 40 * MiB, "zeroes travel without bytes"
+    cascade.compare()
+    fio_on_both(cascade, io="256k", seed=4)
+    cascade.wait_drained()
+    cascade.compare()
+    cascade.down()
