@@ -12,6 +12,13 @@ namespace cascade {
 
 using report::Level;
 
+namespace {
+
+// Shorter ones come and go unlogged.
+constexpr std::chrono::milliseconds condition_interval{2000};
+
+}  // namespace
+
 GroupNode::GroupNode(const Seams& seams, const Config& config, const GroupConfig& group,
                      std::string node)
     : seams_(seams),
@@ -21,7 +28,9 @@ GroupNode::GroupNode(const Seams& seams, const Config& config, const GroupConfig
       times_(session_times(config.daemon)),
       crew_(seams.executor),
       sessions_(seams.executor),
-      stop_(seams.executor) {}
+      stop_(seams.executor),
+      condition_timer_(seams.clock.timer()),
+      conditions_(group.name) {}
 
 GroupNode::~GroupNode() = default;
 
@@ -57,6 +66,7 @@ Task<> GroupNode::run() {
     if (storage_ != nullptr) crew_.add(run_storage());
     ready_ = true;
   }
+  crew_.add(watch_conditions());
   while (!stopping_) co_await stop_.wait();
   co_await sessions_.join();
   co_await crew_.join();
@@ -71,7 +81,16 @@ void GroupNode::stop() {
   if (ship_link_) ship_link_->stop();
   if (storage_ != nullptr && storage_->journal) storage_->journal->stop();
   if (storage_ != nullptr && storage_->applier) storage_->applier->stop();
+  condition_timer_->cancel();
   stop_.notify();
+}
+
+/// So that each is logged when it comes and goes, whether anybody asks or not.
+Task<> GroupNode::watch_conditions() {
+  while (!stopping_) {
+    (void)status();
+    co_await condition_timer_->sleep(condition_interval);
+  }
 }
 
 Result<std::unique_ptr<Disk>> GroupNode::open_disk(const std::string& path) {

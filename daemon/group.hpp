@@ -8,6 +8,7 @@
 //   remote  = Receiver -> ShipIntake -> Journal -> Applier
 #pragma once
 
+#include "daemon/conditions.hpp"
 #include "daemon/io/clock.hpp"
 #include "daemon/io/disk.hpp"
 #include "daemon/io/net.hpp"
@@ -59,6 +60,7 @@ class GroupNode {
   /// A session of an upstream node, after its hello was read.
   void accept(std::unique_ptr<Stream> stream, Hello hello);
 
+  /// With its conditions, as of now.
   api::Group status();
   /// `dmcascade bracket end`: the group goes on without the volume, if its bracket waits for it.
   Result<void> end_bracket(const std::string& volume);
@@ -89,6 +91,8 @@ class GroupNode {
   LinkStatus& upstream_status(const std::string& peer);
   void fail(const Error& error);
 
+  Task<> watch_conditions();
+  api::Group describe();
   std::vector<api::Volume> volume_statuses();
   api::Volume primary_status(const RingFeed::VolumeStatus& volume);
   api::Volume copy_status(const VolumeConfig& volume);
@@ -106,6 +110,8 @@ class GroupNode {
   Crew crew_;
   Crew sessions_;
   Signal stop_;
+  std::unique_ptr<Timer> condition_timer_;
+  ConditionLog conditions_;
   std::optional<Error> failure_;
   std::unique_ptr<Storage> storage_;
   std::unique_ptr<MirrorVolumes> mirror_;

@@ -48,6 +48,13 @@ LinkStatus never_seen(const std::string& peer) {
 }  // namespace
 
 api::Group GroupNode::status() {
+  api::Group out = describe();
+  out.conditions = find_conditions(out);
+  conditions_.update(out.conditions, seams_.clock.realtime_ns());
+  return out;
+}
+
+api::Group GroupNode::describe() {
   api::Group out;
   out.name = group_.name;
   out.uuid = to_text(group_.uuid);

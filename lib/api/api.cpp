@@ -83,6 +83,11 @@ void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
          {"lag_seconds", v.lag_seconds}};
 }
 
+void tag_invoke(json::value_from_tag, json::value& out, const Condition& v) {
+  out = {{"code", v.code},   {"severity", v.severity}, {"subject", v.subject},
+         {"since", v.since}, {"reason", v.reason},     {"action", v.action}};
+}
+
 void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
   out = {{"name", v.name},
          {"uuid", v.uuid},
@@ -95,7 +100,8 @@ void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
          {"volumes", json::value_from(v.volumes)},
          {"journal", or_null(v.journal)},
          {"remote", or_null(v.remote)},
-         {"bracket", or_null(v.bracket)}};
+         {"bracket", or_null(v.bracket)},
+         {"conditions", json::value_from(v.conditions)}};
 }
 
 namespace {
@@ -209,6 +215,13 @@ RemoteLag read_lag(const Fields& f) {
   return v;
 }
 
+Condition read_condition(const Fields& f) {
+  Condition v;
+  f.get("code", v.code).get("severity", v.severity).get("subject", v.subject);
+  f.get("since", v.since).get("reason", v.reason).get("action", v.action);
+  return v;
+}
+
 Group read_group(const Fields& f) {
   Group v;
   f.get("name", v.name).get("uuid", v.uuid).get("roles", v.roles);
@@ -217,6 +230,7 @@ Group read_group(const Fields& f) {
   f.each("links", v.links, read_link).each("volumes", v.volumes, read_volume);
   f.maybe("journal", v.journal, read_journal).maybe("remote", v.remote, read_lag);
   f.maybe("bracket", v.bracket, read_bracket);
+  f.each("conditions", v.conditions, read_condition);
   return v;
 }
 

@@ -109,6 +109,16 @@ struct RemoteLag {
   double lag_seconds = 0;            // age of the oldest of those; 0 when there is none
 };
 
+/// Something that is wrong or unusual, for as long as it is.
+struct Condition {
+  std::string code;      // stable: JOURNAL_FULL, ...; daemon/conditions.cpp has all of them
+  std::string severity;  // "error" (replication stands) | "warning" (it is endangered) | "info"
+  std::string subject;   // a volume, a peer, "journal"; empty: the group
+  std::string since;     // RFC 3339 UTC: when this daemon saw it first
+  std::string reason;    // one line
+  std::string action;    // what to do; empty: nothing, it passes by itself
+};
+
 struct Group {
   std::string name;
   std::string uuid;
@@ -118,7 +128,8 @@ struct Group {
   std::vector<Volume> volumes;
   std::optional<Journal> journal;
   std::optional<RemoteLag> remote;
-  std::optional<Bracket> bracket;  // hub and remote; null: none is open
+  std::optional<Bracket> bracket;     // hub and remote; null: none is open
+  std::vector<Condition> conditions;  // the worst first
 };
 
 struct StatusReport {

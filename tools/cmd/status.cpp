@@ -101,6 +101,17 @@ std::string bracket_lines(const api::Group& group) {
   return out;
 }
 
+/// What is wrong comes first, the worst of it before the rest.
+std::string condition_lines(const api::Group& group) {
+  std::string out;
+  for (const auto& c : group.conditions) {
+    out += fmt::format("  {} {}{}{} since {}: {}\n", c.severity, c.code,
+                       c.subject.empty() ? "" : " ", c.subject, c.since, c.reason);
+    if (!c.action.empty()) out += fmt::format("    to do: {}\n", c.action);
+  }
+  return out;
+}
+
 std::string render(const api::StatusReport& report, const std::vector<std::string>& groups) {
   std::string out =
       fmt::format("node {}  {}  dm-cascade {}\n", report.node, report.time, report.version);
@@ -111,8 +122,8 @@ std::string render(const api::StatusReport& report, const std::vector<std::strin
         "\ngroup {}  this node: {}  send-order {}  hub-ack {}  ship {}  remote-ack {}\n",
         group.name, fmt::join(group.roles, ", "), group.send_order, group.hub_ack, group.ship,
         group.remote_ack);
-    out += volumes_table(group) + differs_lines(group) + links_table(group) + journal_lines(group) +
-           bracket_lines(group);
+    out += condition_lines(group) + volumes_table(group) + differs_lines(group) +
+           links_table(group) + journal_lines(group) + bracket_lines(group);
   }
   return out;
 }

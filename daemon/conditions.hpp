@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What is wrong or unusual in a group, as conditions with stable codes. This is the one place where
+// they are raised and cleared: each follows from what status knows, and lasts as long as that.
+#pragma once
+
+#include "lib/api/api.hpp"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cascade {
+
+/// Those that hold now, the worst first, without `since`.
+std::vector<api::Condition> find_conditions(const api::Group& group);
+
+/// Remembers since when each holds, and logs each change once.
+class ConditionLog {
+ public:
+  explicit ConditionLog(std::string subject) : subject_(std::move(subject)) {}
+
+  /// Fills `since` in.
+  void update(std::vector<api::Condition>& now, std::uint64_t realtime_ns);
+
+ private:
+  using Key = std::pair<std::string, std::string>;  // code and subject
+
+  std::string subject_;
+  std::map<Key, std::uint64_t> since_;
+};
+
+}  // namespace cascade

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What is wrong has a name, once, for as long as it is wrong.
+#include "daemon/conditions.hpp"
+
+#include <gmock/gmock.h>
+
+namespace cascade {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+std::vector<std::string> codes(const api::Group& group) {
+  std::vector<std::string> out;
+  for (const auto& c : find_conditions(group)) out.push_back(c.code + " " + c.subject);
+  return out;
+}
+
+api::Group healthy() {
+  api::Group group;
+  group.name = "shop";
+  api::Link link;
+  link.peer = "r";
+  link.direction = "downstream";
+  link.state = "connected";
+  group.links = {link};
+  api::Volume volume;
+  volume.name = "orders";
+  volume.primary = "p1";
+  volume.state = "replicating";
+  volume.out_of_sync_bytes = 0;
+  group.volumes = {volume};
+  group.journal.emplace();
+  group.journal->state = "ok";
+  group.journal->size_bytes = 1000;
+  group.journal->used_bytes = 799;
+  return group;
+}
+
+TEST(Conditions, AreNoneWhereAllIsWell) { EXPECT_THAT(codes(healthy()), IsEmpty()); }
+
+TEST(Conditions, NameTheWorstFirst) {
+  api::Group group = healthy();
+  group.volumes[0].out_of_sync_bytes = 4096;
+  group.volumes[0].differs = "it ended without order";
+  group.links[0].state = "connecting";
+  group.links[0].reason = "no answer";
+  EXPECT_THAT(codes(group), ElementsAre("LINK_DOWN r", "RESYNCING orders"));
+  group.volumes[0].state = "waiting";
+  EXPECT_THAT(codes(group), ElementsAre("LINK_DOWN r", "OUT_OF_SYNC orders"));
+  group.volumes[0].out_of_sync_bytes = 0;
+  EXPECT_THAT(codes(group), ElementsAre("LINK_DOWN r", "COPIES_MAY_DIFFER orders"));
+}
+
+TEST(Conditions, SayHowFullAJournalIsAndWhatToDo) {
+  api::Group group = healthy();
+  group.journal->used_bytes = 800;
+  EXPECT_THAT(codes(group), ElementsAre("JOURNAL_NEARLY_FULL journal"));
+  group.journal->reason = "full: writes wait";
+  EXPECT_THAT(codes(group), ElementsAre("JOURNAL_FULL journal"));
+  group.bracket.emplace();
+  group.bracket->volumes = {{"ledger", "resend", "", "its primary p2 has not come back yet"}};
+  EXPECT_THAT(codes(group), ElementsAre("JOURNAL_FULL journal", "BRACKET_OPEN ledger"));
+  EXPECT_THAT(find_conditions(group)[0].action, HasSubstr("bracket end"));
+  EXPECT_THAT(find_conditions(group)[1].action,
+              HasSubstr("dmcascade bracket end shop --without ledger"));
+  group.journal->state = "failed";
+  EXPECT_THAT(codes(group)[0], "GROUP_FAILED journal");
+}
+
+TEST(Conditions, KeepTheTimeWhenTheyBegan) {
+  ConditionLog log("shop");
+  api::Group group = healthy();
+  group.volumes[0].state = "behind";
+  const auto since = [&](std::uint64_t now_s) {
+    auto now = find_conditions(group);
+    log.update(now, now_s * 1'000'000'000);
+    return now.empty() ? "" : now[0].since;
+  };
+  EXPECT_EQ(since(1), "1970-01-01T00:00:01.000Z");
+  EXPECT_EQ(since(9), "1970-01-01T00:00:01.000Z");
+  group.volumes[0].state = "replicating";
+  EXPECT_EQ(since(10), "");
+  group.volumes[0].state = "behind";
+  EXPECT_EQ(since(11), "1970-01-01T00:00:11.000Z");
+}
+
+}  // namespace
+}  // namespace cascade
