@@ -59,6 +59,7 @@ void add_remove(CLI::App& app, const Options& options, Action& action);
 void add_table(CLI::App& app, const Options& options, Action& action);
 void add_journal(CLI::App& app, const Options& options, Action& action);
 void add_metadata(CLI::App& app, const Options& options, Action& action);
+void add_resync(CLI::App& app, const Options& options, Action& action);
 void add_bracket(CLI::App& app, const Options& options, Action& action);
 void add_config(CLI::App& app, const Options& options, Action& action);
 

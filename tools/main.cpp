@@ -92,6 +92,7 @@ int main(int argc, char** argv) {
   add_table(app, options, action);
   add_journal(app, options, action);
   add_metadata(app, options, action);
+  add_resync(app, options, action);
   add_bracket(app, options, action);
   add_config(app, options, action);
   try {

@@ -144,6 +144,14 @@ Result<void> create(const std::string& name, const Uuid& volume, std::uint64_t s
   return {};
 }
 
+Result<void> message(const std::string& name, const std::string& text) {
+  const Task task = make_task(DM_DEVICE_TARGET_MSG, name);
+  if (task == nullptr || dm_task_set_sector(task.get(), 0) == 0 ||
+      dm_task_set_message(task.get(), text.c_str()) == 0 || dm_task_run(task.get()) == 0)
+    return failure(name, "send a message to");
+  return {};
+}
+
 Result<void> remove(const std::string& name) {
   const Task task = make_task(DM_DEVICE_REMOVE, name);
   if (task == nullptr || !run_with_udev(task.get())) return failure(name, "remove");

@@ -38,6 +38,9 @@ Result<std::optional<std::string>> read_table(const std::string& name);
 Result<void> create(const std::string& name, const Uuid& volume, std::uint64_t sectors,
                     const std::string& params);
 
+/// `dmsetup message <name> 0 <text>`.
+Result<void> message(const std::string& name, const std::string& text);
+
 /// Errc::refused while it is open.
 Result<void> remove(const std::string& name);
 

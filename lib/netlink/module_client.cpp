@@ -73,6 +73,8 @@ Result<ModuleVolume> parse_volume(nl_msg* message) {
   v.doorbells = u64(a[CASCADE_A_DOORBELLS]);
   v.out_of_sync = u64(a[CASCADE_A_OUT_OF_SYNC]);
   v.marked = u64(a[CASCADE_A_MARKED]);
+  v.resynced = u64(a[CASCADE_A_RESYNCED]);
+  set_enum(a[CASCADE_A_RESYNC], v.resync);
   return v;
 }
 

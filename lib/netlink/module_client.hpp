@@ -32,6 +32,8 @@ struct ModuleVolume {
   std::uint64_t ring_bytes = 0, ring_used = 0;
   std::uint64_t writes = 0, write_bytes = 0, wakeups = 0, doorbells = 0;
   std::uint64_t out_of_sync = 0;  // bytes that have to be copied to the hub, in whole regions
+  std::uint64_t resynced = 0;     // bytes read to be copied, since the ring began
+  cascade_resync_state resync = CASCADE_RESYNC_NONE;
   std::uint64_t marked = 0;       // bytes that a crash would make so, those included
 };
 

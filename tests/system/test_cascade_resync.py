@@ -91,7 +91,14 @@ def test_a_volume_with_content_is_copied_at_first(cascade):
     cascade.start_daemons()
     cascade.tool("P2", "create --new --force ledger")
     cascade.tool("P1", "create --new --sync --force orders")
+    assert "paused" in cascade.tool("P1", "resync orders --pause").out
+    cascade.tool("P1", "resync orders --rate 4096 --resume")
+    codes = wait_until(lambda: [c["code"] for c in cascade.status("H")["conditions"]], 60, "a condition")
+    assert "BRACKET_OPEN" in codes, codes
+    assert "RESYNCING orders" in cascade.tool("P1", "status").out
     assert fio(cascade, "ledger", io="256k").wait(120) == 0, "others do not wait"
+    shown = cascade.tool("P1", "resync orders --rate 0").out
+    assert "running" in shown and "out of sync" in shown, shown
     moved = in_sync(cascade)["resynced_bytes"]
     assert moved >= cascade.volume_bytes("orders"), "all of it was read"
     assert volume(cascade, "P2", "ledger")["resynced_bytes"] == 0
