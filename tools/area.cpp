@@ -69,4 +69,14 @@ Result<meta::Area> accept_devices(const VolumeConfig& volume, const meta::Place&
   return area;
 }
 
+Result<void> begin_from_here(const meta::Place& place, meta::Area area) {
+  area.volume_bytes = 0;
+  area.journal = {};
+  area.numbered = false;
+  area.clean = true;
+  area.differs = 0;
+  area.written_ns = now_ns();
+  return meta::rewrite_super(place, area);
+}
+
 }  // namespace cascade

@@ -5,7 +5,7 @@ import signal
 import time
 
 from tests.lab import pingpong
-from tests.lab.cascade import load_module
+from tests.lab.cascade import VOLUMES, load_module
 from tests.lab.lab import wait_until
 from tests.system.test_cascade_basics import fio, fio_on_both
 from tests.system.test_cascade_faults import QUICK, copies, start_pingpong, wipe
@@ -109,4 +109,33 @@ def test_a_volume_with_content_is_copied_at_first(cascade):
     fio_on_both(cascade, io="256k", seed=4)
     cascade.wait_drained()
     cascade.compare()
+    cascade.down()
+
+
+def test_a_group_whose_hub_and_remote_are_lost_is_copied_from_its_primaries(cascade):
+    """Hub and remote with empty journals and disks: refused by name, until somebody says what counts."""
+    cascade.up(daemon=QUICK)
+    fio_on_both(cascade, size="8M", io="2M")
+    cascade.wait_drained()
+    for node in ("H", "R"):
+        cascade.stop_daemon(node)
+        for name in VOLUMES:
+            cascade.g[node].run(f"blkdiscard -z /dev/lab/{name}")
+        cascade.tool(node, "journal format shop --force")
+        cascade.start_daemon(node)
+    wait_until(lambda: volume(cascade, "P1", "orders")["state"] == "refused", 60, "it is refused")
+    assert cascade.tool("P1", "resync orders --from primary", check=False).rc == 5, "it is in use"
+    cascade.remove()
+    cascade.create()
+    wait_until(lambda: volume(cascade, "P1", "orders")["state"] == "refused", 60, "still refused")
+    cascade.remove()
+    for name, (primary, _) in VOLUMES.items():
+        assert "will be copied" in cascade.tool(primary, f"resync {name} --from primary").out
+    cascade.create()
+    for name, (primary, _) in VOLUMES.items():
+        wait_until(lambda: volume(cascade, primary, name)["out_of_sync_bytes"] == 0, 120, "in sync")
+    cascade.wait_connected()
+    cascade.wait_drained()
+    cascade.compare()
+    assert not cascade.status("R")["bracket"] and cascade.status("R")["journal"]["consistent"]
     cascade.down()

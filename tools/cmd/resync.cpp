@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// resync: how far the copying of what is out of sync is, and holding it or slowing it down.
+// resync: how far the copying of what is out of sync is, holding it or slowing it down, and
+// beginning with everything.
 #include "lib/config/units.hpp"
 #include "lib/dm/device.hpp"
 #include "lib/netlink/module_client.hpp"
+#include "tools/area.hpp"
 #include "tools/command.hpp"
 
 #include <fmt/format.h>
@@ -19,6 +21,7 @@ struct Wanted {
   bool pause = false;
   bool resume = false;
   std::optional<std::uint32_t> rate_kib;  // a second; 0: no limit
+  std::string from;                       // "primary": all of it, whatever the hub has
 };
 
 const char* word(cascade_resync_state state) {
@@ -44,12 +47,37 @@ Result<void> tell_module(const Wanted& wanted) {
   return {};
 }
 
+/// Before the volume is created: the module reads the area only then.
+Result<void> from_primary(const VolumeConfig& volume) {
+  const auto there = dm::read_table(volume.name);
+  if (!there) return there.error();
+  if (*there)
+    return Error{Errc::refused,
+                 fmt::format("{0}: it is there; stop its applications and 'dmcascade "
+                             "remove {0}' first",
+                             volume.name)};
+  const auto place = dm::place_of(volume);
+  if (!place) return place.error();
+  const auto area = meta::read_area(*place, volume.uuid);
+  if (!area) return area.error();
+  if (auto same = same_devices(volume, *area); !same) return same;
+  return begin_from_here(*place, *area);
+}
+
 int resync(const Options& options, const Wanted& wanted) {
   int code = exit_ok;
   const auto loaded = load(options, code);
   if (!loaded) return code;
   const auto found = find_own_volume(*loaded, wanted.volume);
   if (!found) return complain(options, found.error());
+  if (!wanted.from.empty()) {
+    if (auto done = from_primary(*found->second); !done) return complain(options, done.error());
+    fmt::print(
+        "{0}: all of it will be copied over what hub and remote have, from 'dmcascade create "
+        "{0}' on\n",
+        wanted.volume);
+    return exit_ok;
+  }
   if (auto told = tell_module(wanted); !told) return complain(options, told.error());
   auto module = ModuleClient::open();
   if (!module) return complain(options, module.error());
@@ -73,6 +101,12 @@ void add_resync(CLI::App& app, const Options& options, Action& action) {
   command->add_flag("--resume", wanted->resume, "Go on")->excludes(pause);
   command->add_option("--rate", wanted->rate_kib,
                       "KiB a second at the most; 0: as fast as the volume's own writes allow");
+  command
+      ->add_option("--from", wanted->from,
+                   "primary: before the volume is created, say that its disk is what counts, "
+                   "whatever the hub has")
+      ->check(CLI::IsMember({"primary"}))
+      ->excludes(pause);
   command->final_callback(
       [&, wanted] { action = [&options, wanted] { return resync(options, *wanted); }; });
 }
