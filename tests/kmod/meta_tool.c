@@ -3,7 +3,7 @@
  * The metadata area of a volume, by hand: apart from lib/meta, so that a mistake there is not made
  * here too.
  *
- *   meta_tool format DEVICE OFFSET UUID SECTORS    offset in sectors; one copy, never numbered
+ *   meta_tool format DEVICE OFFSET UUID SECTORS [BYTES]   offset in sectors; one copy, never numbered
  *   meta_tool marks DEVICE OFFSET SECTORS          damaged blocks, and the regions that are marked
  *   meta_tool show DEVICE OFFSET                   "clean numbered differs end_seq errors counter"
  */
@@ -36,7 +36,7 @@ static int whole(void)
 	return le64toh(super->magic) == CASCADE_META_MAGIC && le32toh(super->crc) == checksum();
 }
 
-static void format(int fd, off_t at, const char *uuid, const char *sectors)
+static void format(int fd, off_t at, const char *uuid, const char *sectors, const char *bytes)
 {
 	if (!uuid_from_text(uuid, super->volume))
 		errx(2, "%s: not a UUID", uuid);
@@ -45,7 +45,7 @@ static void format(int fd, off_t at, const char *uuid, const char *sectors)
 	super->minor = htole16(CASCADE_META_MINOR);
 	super->counter = htole64(2);
 	super->sectors = htole64(strtoull(sectors, NULL, 0));
-	super->area_bytes = htole64(128 * 1024);
+	super->area_bytes = htole64(bytes ? strtoull(bytes, NULL, 0) : 128 * 1024);
 	super->bitmap_offset = htole32(CASCADE_META_BITMAP_OFFSET);
 	super->region_sectors = htole32(CASCADE_META_REGION_SECTORS);
 	super->flags = htole32(CASCADE_META_CLEAN);
@@ -126,8 +126,8 @@ int main(int argc, char **argv)
 	fd = open(argv[2], O_RDWR | O_DIRECT);
 	if (fd < 0)
 		err(1, "%s", argv[2]);
-	if (!strcmp(argv[1], "format") && argc == 6)
-		format(fd, strtoll(argv[3], NULL, 0) * 512, argv[4], argv[5]);
+	if (!strcmp(argv[1], "format") && argc >= 6)
+		format(fd, strtoll(argv[3], NULL, 0) * 512, argv[4], argv[5], argv[6]);
 	else if (!strcmp(argv[1], "marks") && argc == 5)
 		marks(fd, strtoll(argv[3], NULL, 0) * 512, strtoull(argv[4], NULL, 0));
 	else

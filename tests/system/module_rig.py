@@ -170,6 +170,37 @@ def meta_disk(guest):
     return "/dev/ram2"
 
 
+class FragileMeta:
+    """A volume, created anew, whose metadata area can be held or broken under it."""
+
+    def __init__(self, volume):
+        self.v, self.good = volume, volume.meta
+        disk, offset = volume.meta.split()
+        self.line = f"0 {META_SECTORS} linear {disk} {offset}"
+
+    def __enter__(self):
+        self.v.dm(f"remove {self.v.name}")
+        self.v.dm(f"create meta --table '{self.line}'")
+        self.v.meta = "/dev/mapper/meta 0"
+        self.v.create_again()
+        return self
+
+    def replace(self, line):
+        self.v.dm(f"suspend meta && {DMSETUP} load meta --table '{line}' && {DMSETUP} resume meta")
+
+    def break_it(self):
+        self.replace(f"0 {META_SECTORS} error")
+
+    def mend(self):
+        self.replace(self.line)
+
+    def __exit__(self, *_):
+        self.v.meta = self.good
+        self.v.dm("resume meta", check=False)
+        self.v.dm(f"remove --retry --force {self.v.name}", check=False)
+        self.v.dm("remove --retry meta")
+
+
 class DelayedDisk:
     """A RAM disk whose writes take this long, from sector @slow_from on."""
 

@@ -3,8 +3,8 @@
 import json
 import time
 
-from tests.system.module_rig import (DMSETUP, SOURCES, Volume, kernel_mark, kernel_said, load,
-                                     ram_disk)
+from tests.system.module_rig import (DMSETUP, SOURCES, FragileMeta, Volume, kernel_mark, kernel_said,
+                                     load, ram_disk, TOOLS)
 
 SECTORS = 64 << 11
 REGION = 512  # sectors
@@ -28,62 +28,37 @@ def sweep_every(guest, seconds):
 def test_a_region_is_marked_on_disk_before_its_write_has_a_place(guest):
     """I6: while the bitmap can't be written, nothing is published, nor waits behind it."""
     load(guest)
-    with Volume(guest, ram_disk(guest), SECTORS) as v:
-        v.dm(f"remove {v.name}")
-        disk, offset = v.meta.split()
-        guest.run(f"{DMSETUP} create meta --table '0 256 linear {disk} {offset}'")
-        good, v.meta = v.meta, "/dev/mapper/meta 0"
-        try:
-            v.create_again()
-            client = v.daemon()
-            write(v, 7)
-            assert v.marks() == ({7}, 0)
-            guest.run(f"{DMSETUP} suspend --noflush meta")
-            writer = guest.spawn(f"dd if=/dev/urandom of={v.device} bs=4k count=1 seek={20 * 64} "
-                                 "oflag=direct")
-            v.wait_status(lambda s: s.reason == "marking" and s.published == 1, "a write held back")
-            write(v, 7)
-            assert v.status().published == 2, "a marked region does not wait"
-            assert writer.poll() is None
-            guest.run(f"{DMSETUP} resume meta")
-            assert writer.wait(30) == 0
-            assert v.marks() == ({7, 20}, 0)
-            v.stop_daemon(client)
-            v.dm(f"remove {v.name}")
-        finally:
-            v.meta = good
-            guest.run(f"{DMSETUP} remove --retry --force {v.name}", check=False)
-            guest.run(f"{DMSETUP} resume meta; {DMSETUP} remove --retry meta")
+    with Volume(guest, ram_disk(guest), SECTORS) as v, FragileMeta(v):
+        client = v.daemon()
+        write(v, 7)
+        assert v.marks() == ({7}, 0)
+        v.dm("suspend --noflush meta")
+        writer = guest.spawn(f"dd if=/dev/urandom of={v.device} bs=4k count=1 seek={20 * 64} "
+                             "oflag=direct")
+        v.wait_status(lambda s: s.reason == "marking" and s.published == 1, "a write held back")
+        write(v, 7)
+        assert v.status().published == 2, "a marked region does not wait"
+        assert writer.poll() is None
+        v.dm("resume meta")
+        assert writer.wait(30) == 0
+        assert v.marks() == ({7, 20}, 0)
+        v.stop_daemon(client)
 
 
 def test_a_write_without_a_mark_fails(guest):
     """The metadata device is broken: what can't be remembered is not done."""
     load(guest)
-    with Volume(guest, ram_disk(guest), SECTORS) as v:
-        v.dm(f"remove {v.name}")
-        disk, offset = v.meta.split()
-        line = f"0 256 linear {disk} {offset}"
-        guest.run(f"{DMSETUP} create meta --table '{line}'")
-        good, v.meta = v.meta, "/dev/mapper/meta 0"
-        try:
-            v.create_again()
-            client = v.daemon()
-            write(v, 3)
-            mark = kernel_mark(guest)
-            guest.run(f"{DMSETUP} suspend meta && {DMSETUP} load meta --table '0 256 error' && "
-                      f"{DMSETUP} resume meta")
-            assert write(v, 4, check=False).rc != 0
-            kernel_said(guest, mark, "cannot write the bitmap")
-            write(v, 3)
-            guest.run(f"{DMSETUP} suspend meta && {DMSETUP} load meta --table '{line}' && "
-                      f"{DMSETUP} resume meta")
-            write(v, 4)
-            v.stop_daemon(client)
-            v.dm(f"remove {v.name}")
-        finally:
-            v.meta = good
-            guest.run(f"{DMSETUP} remove --retry --force {v.name}", check=False)
-            guest.run(f"{DMSETUP} remove --retry meta")
+    with Volume(guest, ram_disk(guest), SECTORS) as v, FragileMeta(v) as meta:
+        client = v.daemon()
+        write(v, 3)
+        mark = kernel_mark(guest)
+        meta.break_it()
+        assert write(v, 4, check=False).rc != 0
+        kernel_said(guest, mark, "cannot write the bitmap")
+        write(v, 3)
+        meta.mend()
+        write(v, 4)
+        v.stop_daemon(client)
 
 
 def test_a_steady_load_costs_no_metadata_io(guest):
@@ -218,3 +193,27 @@ def test_a_writer_in_order_marks_ahead(guest):
         assert meta_writes(v) < 30, "200 regions"
         v.drained()
         v.stop_daemon(client)
+
+
+def test_a_bitmap_of_a_hundred_terabytes(guest):
+    """The size that kernel notes state memory and time for; the volume is a device that forgets."""
+    load(guest)
+    sectors = 100 * 10**12 // 512
+    area = (64 << 10) + -(-sectors // (REGION * 32512)) * 4096
+    guest.run(f"{DMSETUP} create vast --table '0 {sectors} zero'")
+    try:
+        with Volume(guest, ram_disk(guest), SECTORS) as v:
+            v.dm(f"remove {v.name}")
+            small = v.meta
+            v.backing, v.sectors, v.meta = "/dev/mapper/vast", sectors, "/dev/ram1 0"
+            guest.run(f"{TOOLS}/meta_tool format {v.meta} {v.uuid} {sectors} {area}")
+            for what in ("made", "loaded"):
+                start = time.monotonic()
+                v.create_again()
+                print(f"  bitmap {what} in {time.monotonic() - start:.1f} s", flush=True)
+                assert v.status().out_of_sync == 0
+                v.dm(f"remove {v.name}")
+            v.create_again()
+            v.meta, v.sectors = small, SECTORS
+    finally:
+        guest.run(f"{DMSETUP} remove --force v1; {DMSETUP} remove --retry vast", check=False)

@@ -3,8 +3,8 @@
 import json
 
 from tests.lab.lab import wait_until
-from tests.system.module_rig import (DMSETUP, SOURCES, Volume, kernel_mark, kernel_said, load,
-                                     ram_disk)
+from tests.system.module_rig import (DMSETUP, SOURCES, FragileMeta, Volume, kernel_mark, kernel_said,
+                                     load, ram_disk)
 
 SECTORS = 64 << 11
 UNCLEAN, LOCAL = 1, 2
@@ -121,27 +121,15 @@ def test_a_failed_local_write_is_counted_told_and_kept(guest):
 def test_an_area_that_cannot_be_written_stops_the_start(guest):
     """What is not on disk must not be relied on: no resume, and no numbering."""
     load(guest)
-    with Volume(guest, ram_disk(guest), SECTORS) as v:
-        v.dm(f"remove {v.name}")
-        disk, offset = v.meta.split()
-        line = f"0 256 linear {disk} {offset}"
-        guest.run(f"{DMSETUP} create meta --table '{line}'")
-        good, v.meta = v.meta, "/dev/mapper/meta 0"
-        try:
-            v.create_again()
-            mark = kernel_mark(guest)
-            guest.run(f"{DMSETUP} suspend meta && {DMSETUP} load meta --table '0 256 error' && "
-                      f"{DMSETUP} resume meta")
-            client = guest.spawn(v.client_command())
-            assert client.wait() != 0, "the ring was started without a note on disk"
-            kernel_said(guest, mark, "cannot write the metadata area")
-            v.dm(f"suspend {v.name}")
-            assert v.dm(f"resume {v.name}", check=False).rc != 0
-            v.dm(f"remove --force {v.name}", check=False)
-        finally:
-            v.meta = good
-            guest.run(f"{DMSETUP} remove --retry --force {v.name}", check=False)
-            guest.run(f"{DMSETUP} remove --retry meta")
+    with Volume(guest, ram_disk(guest), SECTORS) as v, FragileMeta(v) as meta:
+        mark = kernel_mark(guest)
+        meta.break_it()
+        client = guest.spawn(v.client_command())
+        assert client.wait() != 0, "the ring was started without a note on disk"
+        kernel_said(guest, mark, "cannot write the metadata area")
+        v.dm(f"suspend {v.name}")
+        assert v.dm(f"resume {v.name}", check=False).rc != 0
+        v.dm(f"remove --force {v.name}", check=False)
 
 
 def test_a_disk_written_outside_is_named(guest):
