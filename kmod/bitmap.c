@@ -39,6 +39,12 @@ static unsigned int blocks_for(u64 regions)
 	return (regions + CASCADE_META_BITS_PER_BLOCK - 1) / CASCADE_META_BITS_PER_BLOCK;
 }
 
+/* Whether it covers a volume of @sectors. */
+bool cascade_bitmap_covers(const struct cascade_bitmap *b, sector_t sectors)
+{
+	return regions_in(sectors) <= b->nr_regions;
+}
+
 int cascade_bitmap_alloc(struct cascade_bitmap *b, sector_t sectors)
 {
 	size_t bytes;

@@ -230,6 +230,7 @@ void cascade_meta_save(struct cascade_volume *v);	/* what has changed */
 /* bitmap.c: which regions may differ */
 int cascade_bitmap_alloc(struct cascade_bitmap *b, sector_t sectors);
 void cascade_bitmap_free(struct cascade_bitmap *b);
+bool cascade_bitmap_covers(const struct cascade_bitmap *b, sector_t sectors);
 void cascade_bitmap_copy(struct cascade_bitmap *to, const struct cascade_bitmap *from);
 /* volume->lock held, for a volume's: */
 bool cascade_bitmap_use(struct cascade_bitmap *b, sector_t start, sector_t last);

@@ -9,6 +9,7 @@
 
 #include <linux/blkdev.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/vmalloc.h>
 
 #define BLOCK_SECTORS (CASCADE_META_BITMAP_BLOCK >> SECTOR_SHIFT)
@@ -110,13 +111,11 @@ static int make_room(struct cascade_volume *v, sector_t sectors)
 	struct cascade_bitmap bigger, old;
 	int r;
 
+	if (cascade_bitmap_covers(&v->bitmap, sectors))
+		return 0;
 	r = cascade_bitmap_alloc(&bigger, sectors);
 	if (r)
 		return r;
-	if (bigger.nr_regions <= v->bitmap.nr_regions) {
-		cascade_bitmap_free(&bigger);
-		return 0;
-	}
 	spin_lock_irq(&v->lock);
 	cascade_bitmap_copy(&bigger, &v->bitmap);
 	old = v->bitmap;
@@ -160,17 +159,19 @@ static int open_bitmap(struct cascade_target *t, void *buffer)
 int cascade_marks_open(struct cascade_target *t)
 {
 	struct cascade_volume *v = t->v;
+	/* The device is suspended: memory must not be waited for through it. */
+	unsigned int noio = memalloc_noio_save();
 	void *buffer = vmalloc(BULK * CASCADE_META_BITMAP_BLOCK);
-	int r;
+	int r = buffer ? 0 : -ENOMEM;
 
-	if (!buffer)
-		return -ENOMEM;
 	mutex_lock(&v->bitmap_mutex);
-	r = make_room(v, t->ti->len);
+	if (!r)
+		r = make_room(v, t->ti->len);
 	if (!r)
 		r = open_bitmap(t, buffer);
 	mutex_unlock(&v->bitmap_mutex);
 	vfree(buffer);
+	memalloc_noio_restore(noio);
 	if (r)
 		return r;
 	v->meta->required |= cpu_to_le64(CASCADE_META_REQUIRED_BITMAP);

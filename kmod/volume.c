@@ -4,6 +4,8 @@
  */
 #include "cascade.h"
 
+#include <linux/sched/mm.h>
+
 DEFINE_MUTEX(cascade_volumes_mutex);
 LIST_HEAD(cascade_volumes);
 
@@ -167,9 +169,12 @@ static int may_join(struct cascade_volume *v, struct cascade_target *t)
 int cascade_volume_join(struct cascade_target *t)
 {
 	struct cascade_volume *v;
+	unsigned int noio;
 	int r = 0;
 
 	mutex_lock(&cascade_volumes_mutex);
+	/* Whoever is to free memory by writing to another volume may need the mutex for that. */
+	noio = memalloc_noio_save();
 	v = find(&t->options.uuid);
 	if (v) {
 		r = may_join(v, t);
@@ -189,6 +194,7 @@ int cascade_volume_join(struct cascade_target *t)
 	v->targets++;
 	t->v = v;
 unlock:
+	memalloc_noio_restore(noio);
 	mutex_unlock(&cascade_volumes_mutex);
 	return r;
 }
