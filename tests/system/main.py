@@ -20,8 +20,8 @@ def arguments():
     p.add_argument("--kernel", choices=KERNELS, help="only on this one; both without")
     p.add_argument("-k", dest="pattern", default="", help="only tests with this in their name")
     p.add_argument("--seed", type=int, help="for tests that draw lots")
-    p.add_argument("--fuzz-seconds", type=int, default=30, metavar="N",
-                   help="how long each fuzz target runs in unit (30)")
+    p.add_argument("--fuzz-seconds", type=int, default=20, metavar="N",
+                   help="how long each fuzz target runs in unit (20)")
     p.add_argument("--keep", action="store_true", help="leave the guests' folders behind")
     p.add_argument("--list", action="store_true")
     args = p.parse_args()

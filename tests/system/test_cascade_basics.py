@@ -5,6 +5,7 @@ import json
 
 from tests.lab.cascade import BUILD, VOLUMES
 from tests.lab.lab import wait_until
+from tests.system.frame import DAEMONS_ALONE
 
 FIO = ("fio --name=w --filename=/dev/mapper/{name} --direct=1 --ioengine=libaio --rw=randwrite "
        "--bssplit=512/10:4k/60:16k/20:64k/10 --iodepth={depth} --size={size} --io_size={io} "
@@ -88,6 +89,7 @@ def test_status_says_what_is(cascade):
     cascade.down()
 
 
+@DAEMONS_ALONE
 def test_lag_is_counted_while_the_remote_is_away(cascade):
     """The primaries go on; status counts writes, bytes and seconds; then all of it arrives."""
     cascade.up(daemon='heartbeat = "200ms"\nsession-timeout = "1s"\nreconnect-max = "500ms"\n')

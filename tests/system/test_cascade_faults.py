@@ -7,6 +7,7 @@ import time
 from tests.lab import image, pingpong
 from tests.lab.cascade import VOLUMES
 from tests.lab.lab import wait_until
+from tests.system.frame import DAEMONS_ALONE
 from tests.system.test_cascade_basics import fio, fio_on_both
 
 QUICK = 'heartbeat = "200ms"\nsession-timeout = "1s"\nreconnect-min = "50ms"\nreconnect-max = "300ms"\n'
@@ -40,6 +41,7 @@ def wipe(cascade):
     cascade.wait_drained()
 
 
+@DAEMONS_ALONE
 def test_remote_is_a_prefix_wherever_its_link_is_cut(cascade, seed):
     """I3, I2: writes of each primary depend on the other's; the remote holds no effect without its
     cause at 20 random cuts of the link, and its point in time never goes back."""
@@ -101,6 +103,7 @@ def test_hub_daemon_killed_under_load(cascade, seed):
     _survive_kills(cascade, "H", seed)
 
 
+@DAEMONS_ALONE
 def test_remote_daemon_killed_under_load(cascade, seed):
     """I7, I2."""
     _survive_kills(cascade, "R", seed)
@@ -112,6 +115,7 @@ def test_hub_daemon_killed_under_load_with_memory_sync(cascade, seed):
                    remote_ack="memory-sync")
 
 
+@DAEMONS_ALONE
 def test_memory_sync_keeps_cause_and_effect_over_a_hub_crash(cascade, seed):
     """I3: rings send again in any order what a crashed hub had only received; neither hub nor remote
     shows any of it before all of it is back."""
@@ -207,6 +211,7 @@ def test_hub_loses_power_under_load(cascade):
     cascade.down()
 
 
+@DAEMONS_ALONE
 def test_journal_smaller_than_what_is_written(cascade):
     """I8, I2: the journal goes round; with the remote away it fills, writers wait, and go on."""
     cascade.up(daemon=QUICK)
@@ -228,6 +233,7 @@ def bracket_waits_for(cascade, node):
     return {v["volume"]: v["waits_for"] for v in bracket["volumes"]} if bracket else {}
 
 
+@DAEMONS_ALONE
 def test_a_bracket_is_shown_and_ended_by_name(cascade):
     """I3, I8: one volume does not come back after a crash of a memory-sync hub; the others wait for
     it visibly, writers do not, and an operator lets the group go on without it."""

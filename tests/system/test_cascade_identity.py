@@ -8,6 +8,7 @@ import time
 
 from tests.lab.cascade import BUILD, CONFIG, VOLUMES, load_module
 from tests.lab.lab import wait_until
+from tests.system.frame import DAEMONS_ALONE
 from tests.system.test_cascade_basics import fio, fio_on_both
 from tests.system.test_cascade_faults import QUICK
 
@@ -46,6 +47,7 @@ def restore(cascade, node, disks, source):
     cascade.g[node].run("echo 3 > /proc/sys/vm/drop_caches")
 
 
+@DAEMONS_ALONE
 def test_a_hub_restored_from_a_snapshot_is_not_taken_for_itself(cascade):
     """P7: whatever its numbers come to, the remote does not follow it, and keeps what it has."""
     disks = ("journal", *VOLUMES)
@@ -107,6 +109,7 @@ def make_a_journal_anew(cascade, node):
     cascade.start_daemon(node)
 
 
+@DAEMONS_ALONE
 def test_a_remotes_journal_made_anew_is_named(cascade):
     """P7: copies of unknown content are not filled from the middle."""
     make_a_journal_anew(cascade, "R")
@@ -118,6 +121,7 @@ def test_a_remotes_journal_made_anew_is_named(cascade):
     cascade.down()
 
 
+@DAEMONS_ALONE
 def test_a_hubs_journal_made_anew_is_named(cascade):
     """P7, first hop: nothing is taken into it, at hub and remote, until somebody decides."""
     make_a_journal_anew(cascade, "H")

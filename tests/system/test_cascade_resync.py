@@ -7,6 +7,7 @@ import time
 from tests.lab import pingpong
 from tests.lab.cascade import VOLUMES, load_module
 from tests.lab.lab import wait_until
+from tests.system.frame import DAEMONS_ALONE
 from tests.system.test_cascade_basics import fio, fio_on_both
 from tests.system.test_cascade_faults import QUICK, copies, start_pingpong, wipe
 from tests.system.test_cascade_identity import volume
@@ -112,6 +113,7 @@ def test_a_volume_with_content_is_copied_at_first(cascade):
     cascade.down()
 
 
+@DAEMONS_ALONE
 def test_a_group_whose_hub_and_remote_are_lost_is_copied_from_its_primaries(cascade):
     """Hub and remote with empty journals and disks: refused by name, until somebody says what counts."""
     cascade.up(daemon=QUICK)

@@ -2,6 +2,7 @@
 """The dirty bitmap: on disk before a write has its place, kept while a region is hot. I6."""
 import json
 import time
+from tests.system.frame import kernels
 
 from tests.system.module_rig import (DMSETUP, SOURCES, FragileMeta, Volume, kernel_mark, kernel_said,
                                      load, ram_disk, TOOLS)
@@ -61,6 +62,7 @@ def test_a_write_without_a_mark_fails(guest):
         v.stop_daemon(client)
 
 
+@kernels("6.12")
 def test_a_steady_load_costs_no_metadata_io(guest):
     load(guest)
     sweep_every(guest, 2)
@@ -195,6 +197,7 @@ def test_a_writer_in_order_marks_ahead(guest):
         v.stop_daemon(client)
 
 
+@kernels("6.12")
 def test_a_bitmap_of_a_hundred_terabytes(guest):
     """The size that kernel notes state memory and time for; the volume is a device that forgets."""
     load(guest)
