@@ -225,8 +225,14 @@ static bool choose(struct cascade_volume *v, unsigned int *ms)
 		return false;
 	}
 	pause = pause_ms(v);
-	if (r->in_flight >= in_flight_max(v, pause) || !close_next(v))
+	if (r->in_flight >= in_flight_max(v, pause))
 		return false;
+	if (!close_next(v)) {
+		/* No room for the last word: nobody tells when there is. */
+		if (!r->in_flight && !r->end_published)
+			*ms = 1;
+		return false;
+	}
 	r->doubts = v->doubts;
 	r->not_before = jiffies + msecs_to_jiffies(pause);
 	return true;

@@ -70,15 +70,17 @@ def test_what_is_out_of_sync_is_copied_and_nothing_else(guest):
 
 
 def test_everything_is_copied_beside_writers(guest):
+    """Also through a ring that the writers fill."""
     load(guest)
-    with Volume(guest, ram_disk(guest), SECTORS) as v:
-        doubt_everything(v)
-        client = v.daemon("--resync")
-        v.fio("--rw=randwrite --bsrange=512-64k --bs_unaligned=0 --iodepth=8 --verify=crc32c "
-              "--verify_backlog=64", seconds=6)
-        in_sync(v, client, 120)
-        v.compare()
-        v.stop_daemon(client)
+    for options in ("", "ring_size 1024"):
+        with Volume(guest, ram_disk(guest), SECTORS, options=options) as v:
+            doubt_everything(v)
+            client = v.daemon("--resync")
+            v.fio("--rw=randwrite --bsrange=512-64k --bs_unaligned=0 --iodepth=32 --verify=crc32c "
+                  "--verify_backlog=64", seconds=5)
+            in_sync(v, client, 120)
+            v.compare()
+            v.stop_daemon(client)
 
 
 def test_a_resync_goes_on_where_it_stopped(guest):
