@@ -300,7 +300,10 @@ static void sweep_block(struct cascade_target *t, unsigned int index)
 	transfer(t, index, v->meta_block, 1, REQ_OP_WRITE | REQ_META);
 }
 
-/* @all: whatever was written since the last sweep may lose its mark, too. */
+/*
+ * @all: whatever was written since the last sweep may lose its mark, too; then no write is on its
+ * way. Otherwise what may lose it was done before the last sweep.
+ */
 static void sweep(struct cascade_target *t, bool all)
 {
 	struct cascade_volume *v = t->v;
@@ -313,8 +316,15 @@ static void sweep(struct cascade_target *t, bool all)
 		spin_unlock_irq(&v->lock);
 	}
 	use_unstored(v);
+	/*
+	 * What is done by now may still be in the disk's cache. The hub has it: once its mark is gone,
+	 * a loss of power must not take it from the disk.
+	 */
+	if (blkdev_issue_flush(t->dev->bdev))
+		goto unlock;
 	for (index = 0; index < v->bitmap.nr_blocks; index++)
 		sweep_block(t, index);
+unlock:
 	mutex_unlock(&v->bitmap_mutex);
 }
 
@@ -335,10 +345,9 @@ void cascade_sweep_work(struct work_struct *work)
 						sweep_work);
 
 	mutex_lock(&v->meta_mutex);
-	if (v->live) {
+	if (v->live && v->bitmap.nr_marked > v->bitmap.nr_out_of_sync) {
 		sweep(v->live, false);
-		if (v->bitmap.nr_marked > v->bitmap.nr_out_of_sync)
-			cascade_sweep_later(v);
+		cascade_sweep_later(v);
 	}
 	mutex_unlock(&v->meta_mutex);
 }
