@@ -16,103 +16,64 @@ using Conditions = std::vector<api::Condition>;
 // A journal this full leaves little time to act.
 constexpr std::uint64_t nearly_full_percent = 80;
 
+void raise(Conditions& out, const char* code, const char* severity, const std::string& subject,
+           const std::string& reason, const std::string& action) {
+  out.push_back({code, severity, subject, {}, reason, action});
+}
+
 void of_journal(const api::Group& group, Conditions& out) {
   if (!group.journal) return;
   const api::Journal& journal = *group.journal;
-  const bool held = group.bracket.has_value();
-  if (journal.state == "failed") {
-    out.push_back({"GROUP_FAILED",
-                   "error",
-                   "journal",
-                   {},
-                   journal.reason,
-                   "mend what it names, then restart dmcascaded here"});
-    return;
-  }
+  if (journal.state == "failed")
+    return raise(out, "GROUP_FAILED", "error", "journal", journal.reason,
+                 "mend what it names, then restart dmcascaded here");
+  const char* action =
+      group.bracket ? "bring back what BRACKET_OPEN names, or 'dmcascade bracket end' on the hub"
+                    : "look at the link to the remote, and at its copies";
   if (!journal.reason.empty())
-    out.push_back({"JOURNAL_FULL",
-                   "error",
-                   "journal",
-                   {},
-                   journal.reason,
-                   held
-                       ? "bring back what BRACKET_OPEN names, or 'dmcascade bracket end' on the hub"
-                       : "look at the link to the remote, and at its copies"});
+    raise(out, "JOURNAL_FULL", "error", "journal", journal.reason, action);
   else if (journal.size_bytes > 0 &&
            journal.used_bytes >= journal.size_bytes / 100 * nearly_full_percent)
-    out.push_back({"JOURNAL_NEARLY_FULL",
-                   "warning",
-                   "journal",
-                   {},
-                   fmt::format("{} of {} bytes are used; when it is full, writers wait",
-                               journal.used_bytes, journal.size_bytes),
-                   held
-                       ? "bring back what BRACKET_OPEN names, or 'dmcascade bracket end' on the hub"
-                       : "look at the link to the remote, and at its copies"});
+    raise(out, "JOURNAL_NEARLY_FULL", "warning", "journal",
+          fmt::format("{} of {} bytes are used; when it is full, writers wait", journal.used_bytes,
+                      journal.size_bytes),
+          action);
 }
 
 void of_bracket(const api::Group& group, Conditions& out) {
   if (!group.bracket) return;
   for (const auto& waiting : group.bracket->volumes)
-    out.push_back(
-        {"BRACKET_OPEN",
-         "warning",
-         waiting.volume,
-         {},
-         fmt::format("the copies stand at write {} until it is here again: {}",
-                     group.bracket->applied_through, waiting.waits_for),
-         fmt::format("bring it back, or 'dmcascade bracket end {} --without {}' on the hub",
-                     group.name, waiting.volume)});
+    raise(out, "BRACKET_OPEN", "warning", waiting.volume,
+          fmt::format("the copies stand at write {} until it is here again: {}",
+                      group.bracket->applied_through, waiting.waits_for),
+          fmt::format("bring it back, or 'dmcascade bracket end {} --without {}' on the hub",
+                      group.name, waiting.volume));
 }
 
 void of_volume(const api::Volume& volume, Conditions& out) {
   if (volume.state == "refused")
-    out.push_back({"VOLUME_REFUSED",
-                   "error",
-                   volume.name,
-                   {},
-                   volume.reason,
-                   "see REFUSED STREAMS in dmcascade(8)"});
+    raise(out, "VOLUME_REFUSED", "error", volume.name, volume.reason,
+          "see REFUSED STREAMS in dmcascade(8)");
   if (volume.state == "behind")
-    out.push_back({"VOLUME_BEHIND",
-                   "warning",
-                   volume.name,
-                   {},
-                   volume.reason,
-                   fmt::format("bring {} back", volume.primary)});
+    raise(out, "VOLUME_BEHIND", "warning", volume.name, volume.reason,
+          fmt::format("bring {} back", volume.primary));
   if (volume.state == "not-created")
-    out.push_back({"VOLUME_NOT_CREATED",
-                   "info",
-                   volume.name,
-                   {},
-                   volume.reason,
-                   fmt::format("dmcascade create {}", volume.name)});
-  const bool out_of_sync = volume.out_of_sync_bytes.value_or(0) > 0;
-  if (out_of_sync)
-    out.push_back({volume.state == "replicating" ? "RESYNCING" : "OUT_OF_SYNC",
-                   "warning",
-                   volume.name,
-                   {},
-                   fmt::format("{} of {} bytes have to be copied to the hub",
-                               *volume.out_of_sync_bytes, volume.size_bytes),
-                   {}});
-  if (!volume.differs.empty() && !out_of_sync)
-    out.push_back({"COPIES_MAY_DIFFER",
-                   "warning",
-                   volume.name,
-                   {},
-                   volume.differs,
-                   "see COPIES THAT MAY DIFFER in dmcascade(8)"});
+    raise(out, "VOLUME_NOT_CREATED", "info", volume.name, volume.reason,
+          fmt::format("dmcascade create {}", volume.name));
+  if (volume.out_of_sync_bytes.value_or(0) > 0)
+    raise(out, volume.state == "replicating" ? "RESYNCING" : "OUT_OF_SYNC", "warning", volume.name,
+          fmt::format("{} of {} bytes have to be copied to the hub", *volume.out_of_sync_bytes,
+                      volume.size_bytes),
+          "");
+  else if (!volume.differs.empty())
+    raise(out, "COPIES_MAY_DIFFER", "warning", volume.name, volume.differs,
+          "see COPIES THAT MAY DIFFER in dmcascade(8)");
 }
 
 void of_link(const api::Link& link, Conditions& out) {
   if (link.state == "connected") return;
-  out.push_back({"LINK_DOWN",
-                 link.direction == "downstream" ? "error" : "warning",
-                 link.peer,
-                 {},
-                 link.reason,
-                 "look at the other node and at the network between"});
+  raise(out, "LINK_DOWN", link.direction == "downstream" ? "error" : "warning", link.peer,
+        link.reason, "look at the other node and at the network between");
 }
 
 int weight(const api::Condition& condition) {

@@ -227,15 +227,14 @@ Result<void> GroupNode::end_bracket(const std::string& name) {
   if (!mirror_)
     return Error{Errc::refused, fmt::format("{} is not the hub of group {}; ask {}", node_,
                                             group_.name, group_.hub)};
-  for (const VolumeConfig& volume : group_.volumes) {
-    if (volume.name != name) continue;
-    auto left = mirror_->bracket().leave(volume.uuid);
-    if (left)
-      report::log(Level::warning, group_.name,
-                  fmt::format("goes on without {}, as told: its copies stay behind", name));
-    return left;
-  }
-  return Error{Errc::not_found, fmt::format("group {} has no volume {}", group_.name, name)};
+  const VolumeConfig* volume = group_.volume(name);
+  if (volume == nullptr)
+    return Error{Errc::not_found, fmt::format("group {} has no volume {}", group_.name, name)};
+  auto left = mirror_->bracket().leave(volume->uuid);
+  if (left)
+    report::log(Level::warning, group_.name,
+                fmt::format("goes on without {}, as told: its copies stay behind", name));
+  return left;
 }
 
 std::unique_ptr<Intake> GroupNode::make_intake(const Hello& hello, const std::string& host) {

@@ -13,6 +13,8 @@ namespace {
 
 const char* word(SendOrder v) { return v == SendOrder::parallel ? "parallel" : "local-first"; }
 const char* word(AckWhen v) { return v == AckWhen::sync ? "sync" : "memory-sync"; }
+const char* word(ShipWhen v) { return v == ShipWhen::stored ? "stored" : "received"; }
+
 const char* why_word(std::uint8_t why) {
   switch (why) {
     case CASCADE_WHY_RESEND:
@@ -23,8 +25,6 @@ const char* why_word(std::uint8_t why) {
       return "resync";
   }
 }
-
-const char* word(ShipWhen v) { return v == ShipWhen::stored ? "stored" : "received"; }
 
 api::Link link_status(const LinkStatus& link) {
   api::Link out;
@@ -108,8 +108,6 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
   if (volume.attached) {
     out.out_of_sync_bytes = volume.out_of_sync * CASCADE_SECTOR_BYTES;
     out.resynced_bytes = volume.resynced;
-  }
-  if (volume.attached) {
     out.ring =
         api::Ring{"attached", volume.published, volume.received, volume.stored, volume.released};
     const bool connected = link_->status().connected;
@@ -216,10 +214,7 @@ std::optional<api::Bracket> GroupNode::bracket_status() const {
   out.held_writes = journal.stored_seq() - journal.limit_seq();
   for (const auto& [uuid, place] : journal.places().volumes()) {
     if (place.standing.mark != CASCADE_MARK_DETACHED) continue;
-    std::string name = to_text(uuid);
-    for (const VolumeConfig& volume : group_.volumes)
-      if (volume.uuid == uuid) name = volume.name;
-    out.volumes.push_back({name, why_word(place.standing.why),
+    out.volumes.push_back({group_.name_of(uuid), why_word(place.standing.why),
                            report::rfc3339(place.standing.since_ns), awaited_of(uuid)});
   }
   return out;

@@ -87,8 +87,6 @@ struct Site::Shard {
     report::log(Level::error, group_.name, failure_->text);
   }
 
-  const std::string& name() const { return group_.name; }
-
   /// Set once the group's thread has gone.
   std::optional<Error> failure() {
     const std::lock_guard lock(mutex_);
@@ -210,14 +208,14 @@ Task<api::StatusReport> Site::status() {
 }
 
 Task<Result<void>> Site::end_bracket(std::string group, std::string volume) {
-  for (auto& shard : shards_) {
-    if (shard->name() != group) continue;
-    if (const auto failed = shard->failure()) co_return *failed;
-    // Named, for g++ 12; see thread_call.hpp.
-    const auto end = [node = shard->node.get(), volume] { return node->end_bracket(volume); };
-    co_return co_await os::call_on<Result<void>>(shard->io.get_executor(), end);
-  }
-  co_return Error{Errc::not_found, fmt::format("{} takes no part in a group {}", node_, group)};
+  const GroupConfig* config = config_.group(group);
+  Shard* shard = config == nullptr ? nullptr : find(config->uuid);
+  if (shard == nullptr)
+    co_return Error{Errc::not_found, fmt::format("{} takes no part in a group {}", node_, group)};
+  if (const auto failed = shard->failure()) co_return *failed;
+  // Named, for g++ 12; see thread_call.hpp.
+  const auto end = [node = shard->node.get(), volume] { return node->end_bracket(volume); };
+  co_return co_await os::call_on<Result<void>>(shard->io.get_executor(), end);
 }
 
 }  // namespace cascade

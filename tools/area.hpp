@@ -18,15 +18,11 @@ Result<meta::Area> make_area(const VolumeConfig& volume, const meta::Place& plac
                              bool differs);
 
 /// Whether the area is with the devices that it was made or accepted with. Errc::refused names
-/// The volume's disk is what counts from now on: whatever hub and remote have is copied over.
-/// Forgets which hub it was with, and marks everything.
-Result<void> begin_from_here(const meta::Place& place, meta::Area area);
-
 /// both.
 Result<void> same_devices(const VolumeConfig& volume, const meta::Area& area);
 
-/// The volume's disk is what counts from now on: whatever hub and remote have is copied over. Forgets
-/// which hub it was with, and marks everything.
+/// The volume's disk is what counts from now on: whatever hub and remote have is copied over.
+/// Forgets which hub it was with, and marks everything.
 Result<void> begin_from_here(const meta::Place& place, meta::Area area);
 
 /// From now on these devices are the right ones; written to the area.

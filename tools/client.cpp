@@ -63,10 +63,6 @@ class Connection {
   int fd_;
 };
 
-}  // namespace
-
-namespace {
-
 /// One line there, one line back.
 Result<std::string> ask(const std::string& socket_path, const api::Request& request) {
   Connection connection;

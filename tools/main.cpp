@@ -60,8 +60,7 @@ std::optional<Loaded> load(const Options& options, int& code) {
 
 Result<GroupVolume> find_volume(const Config& config, const std::string& name) {
   for (const GroupConfig& group : config.groups)
-    for (const VolumeConfig& volume : group.volumes)
-      if (volume.name == name) return GroupVolume(&group, &volume);
+    if (const VolumeConfig* volume = group.volume(name)) return GroupVolume(&group, volume);
   return Error{Errc::not_found, fmt::format("{}: no such volume in the configuration", name)};
 }
 

@@ -37,7 +37,6 @@ void Bracket::mark(const Uuid& volume, cascade_mark mark, std::uint8_t why) {
 
 void Bracket::detach(const Uuid& volume, cascade_mark_why why) {
   const auto found = apart_.find(volume);
-  if (found != apart_.end()) found->second.awaited.reset();
   if (found != apart_.end() && found->second.standing.mark == CASCADE_MARK_DETACHED) return;
   mark(volume, CASCADE_MARK_DETACHED, why);
 }

@@ -16,7 +16,6 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <string>
 
 namespace cascade {
 
@@ -37,6 +36,7 @@ class Bracket {
 
   /// After the journal is open: goes on with the brackets that it holds.
   void load();
+  /// Before its first session.
   void detach(const Uuid& volume, cascade_mark_why why);
   /// What a volume's session says of itself, whose writes the hub has through `received`.
   struct Back {

@@ -6,6 +6,7 @@
 #include <cstring>
 
 namespace cascade {
+
 // ---- the volumes
 
 MirrorVolumes::MirrorVolumes(const GroupConfig& group, Journal& journal, Clock& clock)

@@ -34,11 +34,9 @@ struct RingFeed::Volume {
   bool sleeping = false;
   bool named = false;  // the session under way has this ring
   bool lost = false;
-  // As the session was told.
-  std::uint32_t differs = 0;
-  std::uint64_t local_errors = 0;
-  bool resyncing = false;  // the hub has opened its bracket for what is out of sync
-  bool refused = false;    // by the hub, in the session under way; `reason` says why
+  std::uint64_t local_errors = 0;  // when the session began
+  bool resyncing = false;          // the hub has opened its bracket for what is out of sync
+  bool refused = false;            // by the hub, in the session under way; `reason` says why
 };
 
 RingFeed::RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
@@ -177,8 +175,7 @@ std::vector<Hello::Stream> RingFeed::streams() {
     stream.hub_ack = shape.hub_ack;
     stream.incarnation = shape.incarnation;
     stream.generation = shape.generation;
-    volume->differs = view.differs();
-    stream.differs = static_cast<std::uint8_t>(volume->differs);
+    stream.differs = static_cast<std::uint8_t>(view.differs());
     volume->local_errors = view.local_errors();
     stream.out_of_sync = view.out_of_sync();
     volume->resyncing = stream.out_of_sync > 0;
@@ -252,13 +249,6 @@ void RingFeed::end() {
   let_go_.notify();
 }
 
-/// What the hub was told at the hello and is not so any more: a new session tells it.
-bool RingFeed::hub_must_know(Volume& volume) {
-  const RingView& view = volume.ring->view();
-  // What a failed write left behind is out of sync; nothing else becomes so under way.
-  return view.local_errors() != volume.local_errors || (view.differs() & ~volume.differs) != 0;
-}
-
 RingFeed::Volume* RingFeed::in_session(const Uuid& uuid) {
   for (auto& volume : volumes_)
     if (volume->config.uuid == uuid && volume->named) return volume.get();
@@ -307,7 +297,9 @@ Result<void> RingFeed::acked(std::span<const Ack> acks) {
     if (volume == nullptr)
       return Error{Errc::refused, "the hub acknowledges writes of a volume that we did not name"};
     if (volume->lost) continue;
-    if (hub_must_know(*volume)) {
+    // What a failed write left behind is out of sync; nothing else becomes so under way. The hub
+    // has to know: a new session tells it.
+    if (volume->ring->view().local_errors() != volume->local_errors) {
       changed_ = true;
       work_.notify();
     }

@@ -61,7 +61,6 @@ class RingFeed final : public Feed {
   Task<> ask_again();
   Result<void> go_on(Volume& volume, const Ack& ack, const Uuid& journal);
   void report(Volume& volume, const std::string& reason);
-  static bool hub_must_know(Volume& volume);
   Volume* in_session(const Uuid& uuid);
 
   Clock& clock_;

@@ -223,6 +223,18 @@ Error wrong(std::string text) {
 
 }  // namespace
 
+const VolumeConfig* GroupConfig::volume(std::string_view wanted) const {
+  for (const VolumeConfig& volume : volumes)
+    if (volume.name == wanted) return &volume;
+  return nullptr;
+}
+
+std::string GroupConfig::name_of(const Uuid& wanted) const {
+  for (const VolumeConfig& volume : volumes)
+    if (volume.uuid == wanted) return volume.name;
+  return to_text(wanted);
+}
+
 const NodeConfig* Config::node(std::string_view name) const {
   for (const NodeConfig& node : nodes)
     if (node.name == name) return &node;

@@ -85,6 +85,11 @@ struct GroupConfig {
   std::map<std::string, std::string> journal;  // node name -> device or file
   std::uint64_t journal_cache_bytes = 64 * 1024 * 1024;
   std::vector<VolumeConfig> volumes;  // in file order
+
+  /// Null if there is none.
+  const VolumeConfig* volume(std::string_view name) const;
+  /// Its name, or its UUID if it is not configured (any more).
+  std::string name_of(const Uuid& volume) const;
 };
 
 struct DaemonConfig {

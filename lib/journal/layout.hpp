@@ -49,9 +49,9 @@ inline constexpr std::uint32_t batch_magic = 0x42435343;               // "CSCB"
 /// capability that he does not know.
 inline constexpr std::uint16_t journal_major = 2;
 inline constexpr std::uint16_t journal_minor = 0;
-inline constexpr std::uint64_t journal_required_known = 1;
 /// Required while a volume is detached or left behind: whoever opens it has to know of brackets.
 inline constexpr std::uint64_t journal_required_brackets = 1;
+inline constexpr std::uint64_t journal_required_known = journal_required_brackets;
 
 /// First 512 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
 /// generation wins if both are valid; they are written in turn, never both at once.

@@ -34,7 +34,7 @@ struct ModuleVolume {
   std::uint64_t out_of_sync = 0;  // bytes that have to be copied to the hub, in whole regions
   std::uint64_t resynced = 0;     // bytes read to be copied, since the ring began
   cascade_resync_state resync = CASCADE_RESYNC_NONE;
-  std::uint64_t marked = 0;       // bytes that a crash would make so, those included
+  std::uint64_t marked = 0;  // bytes that a crash would make so, those included
 };
 
 class ModuleClient {

@@ -174,7 +174,6 @@ class VirtualVolume {
       undo_.pop_back();
     }
     for (const auto& [region, seq] : marks_) out_of_sync_.insert(region);
-
     shape.clean = false;
     shape.numbered = shape.numbered || ring_->started();
     new_ring();
@@ -197,7 +196,6 @@ class VirtualVolume {
     resync_wanted = false;
     tell();
   }
-  std::size_t regions_copied() const { return copied_; }
   bool in_sync() const { return out_of_sync_.empty(); }
 
  private:
@@ -223,7 +221,6 @@ class VirtualVolume {
     const auto at = std::span(disk).subspan(region * region_sectors * 512, region_sectors * 512);
     in_flight_[region] =
         ring_->write(region * region_sectors, at, CASCADE_OP_WRITE, CASCADE_FLAG_RESYNC);
-    ++copied_;
     tell();
   }
 
@@ -233,7 +230,6 @@ class VirtualVolume {
   std::set<std::uint64_t> out_of_sync_;
   std::map<std::uint64_t, std::uint64_t> in_flight_;  // region, and the record that copies it
   std::deque<Undo> undo_;
-  std::size_t copied_ = 0;
 };
 
 class VirtualRings final : public RingHost {

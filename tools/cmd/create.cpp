@@ -116,8 +116,7 @@ void warn_of_differences(const std::string& name, const meta::Area& area) {
   if (differs != 0)
     fmt::print(stderr,
                "dmcascade: warning: {}: it and the hub's copy may differ: {}; what is out of sync "
-               "is copied "
-               "once the hub is there, see status\n",
+               "is copied once the hub is there, see status\n",
                name, meta::differs_text(differs));
 }
 

@@ -43,12 +43,6 @@ Result<void> format_group(const GroupConfig& group, const std::string& node, con
   return {};
 }
 
-std::string name_of(const GroupConfig& group, const Uuid& volume) {
-  for (const VolumeConfig& v : group.volumes)
-    if (v.uuid == volume) return v.name;
-  return to_text(volume);
-}
-
 const char* standing_text(const Standing& standing) {
   switch (standing.mark) {
     case CASCADE_MARK_DETACHED:
@@ -78,7 +72,7 @@ Result<void> show_group(const GroupConfig& group, const std::string& node, const
     fmt::print("  bracket open: the copies stand at write {}\n", sb->limit_seq);
   for (const auto& [uuid, place] : sb->volumes)
     fmt::print(
-        "  volume {}: write {}{}{}{}\n", name_of(group, uuid), place.volume_seq,
+        "  volume {}: write {}{}{}{}\n", group.name_of(uuid), place.volume_seq,
         place.source.generation == nobody ? ""
                                           : " of generation " + to_text(place.source.generation),
         place.source.incarnation == nobody ? "" : ", ring " + to_text(place.source.incarnation),

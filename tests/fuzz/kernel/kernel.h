@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * As much of a kernel as kmod/ring.c and kmod/bitmap.c need to be compiled in user space, unchanged. One thread, so
- * locks and barriers are nothing; a bio has one segment.
+ * As much of a kernel as kmod/ring.c and kmod/bitmap.c need to be compiled in user space, unchanged.
+ * One thread, so locks and barriers are nothing; a bio has one segment.
  */
 #ifndef FUZZ_KERNEL_H
 #define FUZZ_KERNEL_H

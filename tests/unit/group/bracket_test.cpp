@@ -3,10 +3,9 @@
 // Two applications whose writes depend on each other, and a hub that loses power again and again:
 // at every moment hub and remote recover to a state with no effect without its cause. I3, P1.
 #include "tests/unit/group/virtual_cascade.hpp"
+#include "tests/unit/seed.hpp"
 
 #include <gtest/gtest.h>
-
-#include <cstdlib>
 
 namespace cascade::test {
 namespace {
@@ -14,10 +13,8 @@ namespace {
 class HubLosesPower : public testing::TestWithParam<int> {};
 
 TEST_P(HubLosesPower, AndNoEffectIsThereWithoutItsCause) {
-  const char* given = std::getenv("CASCADE_SEED");
-  const auto seed = static_cast<unsigned>(given != nullptr ? std::atoi(given) : GetParam());
-  SCOPED_TRACE("again with: CASCADE_SEED=" + std::to_string(seed) +
-               " ctest --preset dev -R HubLosesPower");
+  const unsigned seed = seed_of(GetParam());
+  SCOPED_TRACE(again_with(seed, "HubLosesPower"));
   Cascade cascade(seed, seed % 4 == 0 ? AckWhen::sync : AckWhen::memory_sync);
   for (int life = 0; life < 6; ++life) {
     for (unsigned i = cascade.draw() % 400; i > 0; --i) {
@@ -49,10 +46,8 @@ class PrimaryLosesPower : public testing::TestWithParam<int> {};
 // P9, I2, I6: what a primary had under way is copied afterwards, whatever became of it on its disk;
 // anybody else may lose power in the middle.
 TEST_P(PrimaryLosesPower, AndWhatMayDifferIsCopied) {
-  const char* given = std::getenv("CASCADE_SEED");
-  const auto seed = static_cast<unsigned>(given != nullptr ? std::atoi(given) : GetParam());
-  SCOPED_TRACE("again with: CASCADE_SEED=" + std::to_string(seed) +
-               " ctest --preset dev -R PrimaryLosesPower");
+  const unsigned seed = seed_of(GetParam());
+  SCOPED_TRACE(again_with(seed, "PrimaryLosesPower"));
   Cascade cascade(seed, seed % 2 == 0 ? AckWhen::sync : AckWhen::memory_sync);
   const auto live = [&](unsigned steps) {
     for (unsigned i = cascade.draw() % steps; i > 0; --i) {

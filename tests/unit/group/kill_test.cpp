@@ -3,26 +3,18 @@
 // Any daemon of a cascade is destroyed at any step, without being stopped, and begun again from its
 // disks. I1, I2, I7. One seed is one history; a failure says how to see it again.
 #include "tests/unit/group/virtual_cascade.hpp"
+#include "tests/unit/seed.hpp"
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 namespace cascade::test {
 namespace {
-
-unsigned seed_of(int parameter) {
-  const char* given = std::getenv("CASCADE_SEED");
-  return given != nullptr ? static_cast<unsigned>(std::atoi(given))
-                          : static_cast<unsigned>(parameter);
-}
 
 class AnyDaemonDies : public testing::TestWithParam<int> {};
 
 TEST_P(AnyDaemonDies, AtAnyStepAndNothingIsLost) {
   const unsigned seed = seed_of(GetParam());
-  SCOPED_TRACE("again with: CASCADE_SEED=" + std::to_string(seed) +
-               " ctest --preset dev -R AnyDaemonDies");
+  SCOPED_TRACE(again_with(seed, "AnyDaemonDies"));
   Cascade cascade(seed, seed % 2 == 0 ? AckWhen::sync : AckWhen::memory_sync);
   for (int life = 0; life < 8; ++life) {
     for (unsigned i = cascade.draw() % 120; i > 0; --i) cascade.go_on();
