@@ -39,6 +39,24 @@ static unsigned int blocks_for(u64 regions)
 	return (regions + CASCADE_META_BITS_PER_BLOCK - 1) / CASCADE_META_BITS_PER_BLOCK;
 }
 
+/* The regions of some sectors, as far as they lie in a block; none if the first is past the last. */
+static u64 first_in_block(unsigned int index, sector_t start)
+{
+	return max_t(u64, (u64)index * CASCADE_META_BITS_PER_BLOCK,
+		     start / CASCADE_META_REGION_SECTORS);
+}
+
+static u64 last_in_block(unsigned int index, sector_t last)
+{
+	return min_t(u64, (u64)(index + 1) * CASCADE_META_BITS_PER_BLOCK - 1,
+		     last / CASCADE_META_REGION_SECTORS);
+}
+
+static size_t bytes_of_bits(const struct cascade_bitmap *b)
+{
+	return (size_t)b->nr_blocks * WORDS_PER_BLOCK * sizeof(u64);
+}
+
 /* Whether it covers a volume of @sectors. */
 bool cascade_bitmap_covers(const struct cascade_bitmap *b, sector_t sectors)
 {
@@ -51,7 +69,7 @@ int cascade_bitmap_alloc(struct cascade_bitmap *b, sector_t sectors)
 
 	b->nr_regions = regions_in(sectors);
 	b->nr_blocks = blocks_for(b->nr_regions);
-	bytes = (size_t)b->nr_blocks * WORDS_PER_BLOCK * sizeof(u64);
+	bytes = bytes_of_bits(b);
 	b->blocks = vzalloc(b->nr_blocks * sizeof(*b->blocks));
 	b->marked = vzalloc(bytes);
 	b->out_of_sync = vzalloc(bytes);
@@ -74,7 +92,7 @@ void cascade_bitmap_free(struct cascade_bitmap *b)
 /* What @from knows goes to the front of @to, which is no smaller and empty. */
 void cascade_bitmap_copy(struct cascade_bitmap *to, const struct cascade_bitmap *from)
 {
-	size_t bytes = (size_t)from->nr_blocks * WORDS_PER_BLOCK * sizeof(u64);
+	size_t bytes = bytes_of_bits(from);
 
 	memcpy(to->blocks, from->blocks, from->nr_blocks * sizeof(*from->blocks));
 	memcpy(to->marked, from->marked, bytes);
@@ -112,12 +130,9 @@ bool cascade_bitmap_follows(const struct cascade_bitmap *b, sector_t start)
 bool cascade_bitmap_is_marked(const struct cascade_bitmap *b, unsigned int index, sector_t start,
 			      sector_t last)
 {
-	u64 first = (u64)index * CASCADE_META_BITS_PER_BLOCK;
-	u64 region = max_t(u64, first, start / CASCADE_META_REGION_SECTORS);
-	u64 end = min_t(u64, first + CASCADE_META_BITS_PER_BLOCK - 1,
-			last / CASCADE_META_REGION_SECTORS);
+	u64 region, end = last_in_block(index, last);
 
-	for (; region <= end; region++)
+	for (region = first_in_block(index, start); region <= end; region++)
 		if (!has(b->marked, region))
 			return false;
 	return true;
@@ -226,14 +241,15 @@ void cascade_bitmap_forget_use(struct cascade_bitmap *b, unsigned int index)
 	memset(b->used + (u64)index * WORDS_PER_BLOCK, 0, WORDS_PER_BLOCK * sizeof(u64));
 }
 
-static __le32 checksum(struct cascade_meta_block *block)
+/* Of a page of the metadata area, with @field, which stands in it, taken for zero. */
+__le32 cascade_page_checksum(void *page, __le32 *field)
 {
-	__le32 kept = block->crc;
+	__le32 kept = *field;
 	u32 crc;
 
-	block->crc = 0;
-	crc = ~crc32c(~0U, block, sizeof(*block));
-	block->crc = kept;
+	*field = 0;
+	crc = ~crc32c(~0U, page, CASCADE_META_BITMAP_BLOCK);
+	*field = kept;
 	return cpu_to_le32(crc);
 }
 
@@ -256,11 +272,9 @@ void cascade_bitmap_encode(struct cascade_bitmap *b, unsigned int index,
 void cascade_bitmap_add(struct cascade_meta_block *out, sector_t start, sector_t last)
 {
 	u64 first = (u64)le32_to_cpu(out->index) * CASCADE_META_BITS_PER_BLOCK;
-	u64 region = max_t(u64, first, start / CASCADE_META_REGION_SECTORS);
-	u64 end = min_t(u64, first + CASCADE_META_BITS_PER_BLOCK - 1,
-			last / CASCADE_META_REGION_SECTORS);
+	u64 region, end = last_in_block(le32_to_cpu(out->index), last);
 
-	for (; region <= end; region++)
+	for (region = first_in_block(le32_to_cpu(out->index), start); region <= end; region++)
 		out->bits[(region - first) / 64] |= cpu_to_le64(mask_of(region - first));
 }
 
@@ -268,7 +282,7 @@ void cascade_bitmap_seal(struct cascade_meta_block *out)
 {
 	BUILD_BUG_ON(sizeof(*out) != CASCADE_META_BITMAP_BLOCK);
 	BUILD_BUG_ON(CASCADE_META_BITS_PER_BLOCK % 64);
-	out->crc = checksum(out);
+	out->crc = cascade_page_checksum(out, &out->crc);
 }
 
 /* The block is on disk: what it marks, is marked. */
@@ -296,7 +310,7 @@ bool cascade_bitmap_decode(struct cascade_bitmap *b, unsigned int index,
 	u64 first = (u64)index * CASCADE_META_BITS_PER_BLOCK;
 	u64 end = min_t(u64, first + CASCADE_META_BITS_PER_BLOCK, b->nr_regions);
 	bool good = in->magic == cpu_to_le64(CASCADE_META_BLOCK_MAGIC) &&
-		    le32_to_cpu(in->index) == index && in->crc == checksum(in);
+		    le32_to_cpu(in->index) == index && in->crc == cascade_page_checksum(in, &in->crc);
 	u64 region;
 
 	if (good)

@@ -91,7 +91,6 @@ struct cascade_resync {
 	bool end_published;
 	bool closed;			/* nobody gets a place in the ring for @start to @last */
 	sector_t start, last;
-	u64 region;			/* that is closed */
 	u64 next;			/* regions before it have been read */
 	unsigned int in_flight;		/* slots that are not stored */
 	unsigned int doubts;		/* of the volume, when the region was closed */
@@ -135,7 +134,7 @@ struct cascade_volume {
 	bool was_clean, was_numbered;	/* as the area said before this ring */
 	u64 end_seq;			/* likewise */
 	uuid_t generation, journal;	/* likewise */
-	u32 differs;			/* CASCADE_DIFFERS_*: stay until the area is made anew */
+	u32 differs;			/* CASCADE_DIFFERS_*: stay until a resync, or the area is made anew */
 	u64 local_errors;		/* since then */
 	sector_t sectors;
 	unsigned int logical_block;	/* bytes, of the live device */
@@ -251,10 +250,11 @@ bool cascade_bitmap_decode(struct cascade_bitmap *b, unsigned int index,
 /* of a block alone: */
 void cascade_bitmap_add(struct cascade_meta_block *out, sector_t start, sector_t last);
 void cascade_bitmap_seal(struct cascade_meta_block *out);
+__le32 cascade_page_checksum(void *page, __le32 *field);
 
 /* mark.c: the bitmap on disk. May sleep. */
 int cascade_marks_open(struct cascade_target *t);	/* meta_mutex held; the superblock is known */
-void cascade_marks_settle(struct cascade_target *t);	/* keeps what is not stored or out of sync */
+int cascade_marks_settle(struct cascade_target *t);	/* keeps what is not stored or out of sync */
 void cascade_mark_work(struct work_struct *work);
 void cascade_sweep_work(struct work_struct *work);
 void cascade_sweep_later(struct cascade_volume *v);

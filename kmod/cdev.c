@@ -202,6 +202,13 @@ static long cascade_attach(struct cascade_file *f, struct cascade_attach __user 
 
 /* ---- what an attached daemon asks for */
 
+/* Whether it still is the volume's daemon. */
+static bool owns(struct cascade_volume *v, struct cascade_file *f)
+{
+	lockdep_assert_held(&v->lock);
+	return v->owner == f && !v->gone;
+}
+
 static struct cascade_volume *attached(struct cascade_file *f)
 {
 	return smp_load_acquire(&f->v);
@@ -210,7 +217,7 @@ static struct cascade_volume *attached(struct cascade_file *f)
 static int may_start(struct cascade_volume *v, struct cascade_file *f, u64 base)
 {
 	lockdep_assert_held(&v->lock);
-	if (v->owner != f || v->gone)
+	if (!owns(v, f))
 		return -EIO;
 	if (v->started)
 		return -EALREADY;
@@ -265,11 +272,11 @@ static long cascade_doorbell(struct cascade_file *f)
 	if (!v)
 		return -EINVAL;
 	spin_lock_irq(&v->lock);
-	if (v->owner == f && !v->gone) {
+	if (owns(v, f)) {
 		v->nr_doorbells++;
 		cascade_ring_advance(v, &finished);
 	}
-	if (v->owner != f || v->gone)
+	if (!owns(v, f))
 		r = -EIO;
 	spin_unlock_irq(&v->lock);
 	cascade_finish(&finished);
@@ -291,7 +298,7 @@ static long cascade_set_link(struct cascade_file *f, struct cascade_link __user 
 	    memchr_inv(link.reserved, 0, sizeof(link.reserved)))
 		return -EINVAL;
 	spin_lock_irq(&v->lock);
-	if (v->owner == f && !v->gone) {
+	if (owns(v, f)) {
 		changed = v->link != link.state;
 		v->link = link.state;
 		r = 0;
@@ -315,7 +322,7 @@ static long cascade_set_resync(struct cascade_file *f, struct cascade_resync_run
 	if (resync.run > 1 || memchr_inv(resync.reserved, 0, sizeof(resync.reserved)))
 		return -EINVAL;
 	spin_lock_irq(&v->lock);
-	if (v->owner == f && !v->gone) {
+	if (owns(v, f)) {
 		cascade_resync_run(v, resync.run);
 		r = 0;
 	}

@@ -21,6 +21,11 @@ static unsigned int sweep_seconds = 20;
 module_param(sweep_seconds, uint, 0644);
 MODULE_PARM_DESC(sweep_seconds, "How long a region stays marked after its last write, at least");
 
+static unsigned int block_of(sector_t sector)
+{
+	return sector / CASCADE_META_REGION_SECTORS / CASCADE_META_BITS_PER_BLOCK;
+}
+
 /* ---- blocks on disk; bitmap_mutex held */
 
 static int transfer(struct cascade_target *t, unsigned int index, void *memory, unsigned int nr,
@@ -152,8 +157,7 @@ static int open_bitmap(struct cascade_target *t, void *buffer)
 	spin_unlock_irq(&v->lock);
 	if (!all && t->ti->len <= known)
 		return 0;
-	return write_blocks(t, all ? 0 : known / CASCADE_META_REGION_SECTORS /
-					 CASCADE_META_BITS_PER_BLOCK, buffer);
+	return write_blocks(t, all ? 0 : block_of(known), buffer);
 }
 
 int cascade_marks_open(struct cascade_target *t)
@@ -222,8 +226,7 @@ static int mark_block(struct cascade_target *t, unsigned int index, struct bio_l
 static int mark_for(struct cascade_io *io, struct bio_list *bios)
 {
 	struct cascade_volume *v = io->t->v;
-	unsigned int index = io->start / CASCADE_META_REGION_SECTORS / CASCADE_META_BITS_PER_BLOCK;
-	unsigned int end = io->last / CASCADE_META_REGION_SECTORS / CASCADE_META_BITS_PER_BLOCK;
+	unsigned int index = block_of(io->start), end = block_of(io->last);
 	int r = 0;
 
 	for (; index <= end && !r; index++) {
@@ -304,10 +307,11 @@ static void sweep_block(struct cascade_target *t, unsigned int index)
  * @all: whatever was written since the last sweep may lose its mark, too; then no write is on its
  * way. Otherwise what may lose it was done before the last sweep.
  */
-static void sweep(struct cascade_target *t, bool all)
+static int sweep(struct cascade_target *t, bool all)
 {
 	struct cascade_volume *v = t->v;
 	unsigned int index;
+	int r;
 
 	mutex_lock(&v->bitmap_mutex);
 	for (index = 0; all && index < v->bitmap.nr_blocks; index++) {
@@ -320,18 +324,17 @@ static void sweep(struct cascade_target *t, bool all)
 	 * What is done by now may still be in the disk's cache. The hub has it: once its mark is gone,
 	 * a loss of power must not take it from the disk.
 	 */
-	if (blkdev_issue_flush(t->dev->bdev))
-		goto unlock;
-	for (index = 0; index < v->bitmap.nr_blocks; index++)
+	r = blkdev_issue_flush(t->dev->bdev);
+	for (index = 0; !r && index < v->bitmap.nr_blocks; index++)
 		sweep_block(t, index);
-unlock:
 	mutex_unlock(&v->bitmap_mutex);
+	return r;
 }
 
-/* No write is on its way, meta_mutex held. */
-void cascade_marks_settle(struct cascade_target *t)
+/* No write is on its way, meta_mutex held. Fails if the disk could not be flushed. */
+int cascade_marks_settle(struct cascade_target *t)
 {
-	sweep(t, true);
+	return sweep(t, true);
 }
 
 void cascade_sweep_later(struct cascade_volume *v)

@@ -9,7 +9,6 @@
 #include "cascade.h"
 
 #include <linux/blkdev.h>
-#include <linux/crc32c.h>
 #include <linux/ktime.h>
 #include <linux/part_stat.h>
 
@@ -31,20 +30,10 @@ static int transfer(struct cascade_target *t, u64 counter, void *page, blk_opf_t
 	return r;
 }
 
-static __le32 checksum(struct cascade_meta_super *super)
-{
-	__le32 kept = super->crc;
-	u32 crc;
-
-	super->crc = 0;
-	crc = ~crc32c(~0U, super, sizeof(*super));
-	super->crc = kept;
-	return cpu_to_le32(crc);
-}
-
 static bool whole(struct cascade_meta_super *super)
 {
-	return super->magic == cpu_to_le64(CASCADE_META_MAGIC) && super->crc == checksum(super);
+	return super->magic == cpu_to_le64(CASCADE_META_MAGIC) &&
+	       super->crc == cascade_page_checksum(super, &super->crc);
 }
 
 /* ---- reading */
@@ -212,6 +201,7 @@ static int write_super(struct cascade_target *t)
 	BUILD_BUG_ON(offsetof(struct cascade_meta_super, end_seq) != 104);
 	BUILD_BUG_ON(offsetof(struct cascade_meta_super, generations) != 408);
 	BUILD_BUG_ON(CASCADE_META_SUPER_BYTES > PAGE_SIZE);
+	BUILD_BUG_ON(CASCADE_META_SUPER_BYTES != CASCADE_META_BITMAP_BLOCK);
 
 	lockdep_assert_held(&v->meta_mutex);
 	spin_lock_irq(&v->lock);
@@ -220,7 +210,7 @@ static int write_super(struct cascade_target *t)
 	spin_unlock_irq(&v->lock);
 	le64_add_cpu(&super->counter, 1);
 	super->written_ns = cpu_to_le64(ktime_get_real_ns());
-	super->crc = checksum(super);
+	super->crc = cascade_page_checksum(super, &super->crc);
 	r = transfer(t, le64_to_cpu(super->counter), super,
 		     REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_PREFLUSH | REQ_FUA);
 	if (r)
@@ -306,10 +296,8 @@ void cascade_meta_close(struct cascade_target *t)
 	u64 end;
 
 	mutex_lock(&v->meta_mutex);
-	/* Clean is a word about the disk too, not only about its cache. */
-	if (v->live == t)
-		cascade_marks_settle(t);
-	if (v->live == t && ended_in_order(v, &end) && !blkdev_issue_flush(t->dev->bdev)) {
+	/* Clean is a word about the disk too, not only about its cache, which is flushed first. */
+	if (v->live == t && !cascade_marks_settle(t) && ended_in_order(v, &end)) {
 		v->meta->end_seq = cpu_to_le64(end);
 		set_flags(v->meta, CASCADE_META_CLEAN, 0);
 		note_written(t);

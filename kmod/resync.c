@@ -101,7 +101,6 @@ static bool close_next(struct cascade_volume *v)
 			publish_end(v);
 		return false;
 	}
-	r->region = region;
 	r->start = region * CASCADE_META_REGION_SECTORS;
 	r->last = min_t(sector_t, v->sectors, r->start + CASCADE_META_REGION_SECTORS) - 1;
 	r->closed = true;
@@ -180,7 +179,7 @@ static bool send_region(struct cascade_volume *v)
 		slot->taken = jiffies;
 		r->in_flight++;
 		r->bytes += bytes;
-		r->next = r->region + 1;
+		r->next = r->start / CASCADE_META_REGION_SECTORS + 1;
 	}
 	spin_unlock_irq(&v->lock);
 	if (!slot)
@@ -201,7 +200,7 @@ static unsigned int copy_region(struct cascade_target *t)
 	unsigned int ms = 0;
 
 	if (read_region(t)) {
-		v->resync.next = v->resync.region + 1;
+		v->resync.next = v->resync.start / CASCADE_META_REGION_SECTORS + 1;
 		ms = RETRY_MS;
 	} else if (!send_region(v)) {
 		ms = 1;

@@ -158,25 +158,35 @@ static void seal(struct cascade_record *r)
 					    sizeof(*r) - sizeof(r->record_crc)));
 }
 
-void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
+/* What every record has. */
+static struct cascade_record *begin_record(struct cascade_volume *v, u64 seq, u8 op, u8 flags,
+					   sector_t start, u32 bytes)
 {
-	u64 index = io->seq & (v->nr_slots - 1);
-	struct cascade_record *r = &v->records[index];
-	u64 pos = v->payload_pos[index];
-	u32 bytes = bio->bi_iter.bi_size;
+	struct cascade_record *r = &v->records[seq & (v->nr_slots - 1)];
 
 	memset(r, 0, sizeof(*r));
 	r->version = CASCADE_RECORD_VERSION;
-	r->op = record_op(bio);
-	r->flags = bio->bi_opf & REQ_FUA ? CASCADE_FLAG_FUA : 0;
-	if (r->op == CASCADE_OP_WRITE_ZEROES && bio->bi_opf & REQ_NOUNMAP)
-		r->flags |= CASCADE_FLAG_NOUNMAP;
+	r->op = op;
+	r->flags = flags;
 	export_uuid(r->volume, &v->uuid);
-	r->sector = cpu_to_le64(io->start);
+	r->sector = cpu_to_le64(start);
 	r->length = cpu_to_le32(bytes);
-	r->volume_seq = cpu_to_le64(io->seq);
+	r->volume_seq = cpu_to_le64(seq);
 	r->primary_time_ns = cpu_to_le64(ktime_get_real_ns());
-	if (r->op == CASCADE_OP_WRITE) {
+	return r;
+}
+
+void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
+{
+	u64 pos = v->payload_pos[io->seq & (v->nr_slots - 1)];
+	u32 bytes = bio->bi_iter.bi_size;
+	u8 op = record_op(bio), flags = bio->bi_opf & REQ_FUA ? CASCADE_FLAG_FUA : 0;
+	struct cascade_record *r;
+
+	if (op == CASCADE_OP_WRITE_ZEROES && bio->bi_opf & REQ_NOUNMAP)
+		flags |= CASCADE_FLAG_NOUNMAP;
+	r = begin_record(v, io->seq, op, flags, io->start, bytes);
+	if (op == CASCADE_OP_WRITE) {
 		copy_payload(v, pos, bio);
 		r->payload_crc = cpu_to_le32(payload_crc(v, pos, bytes));
 	}
@@ -187,21 +197,12 @@ void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct b
 void cascade_ring_fill_resync(struct cascade_volume *v, u64 seq, u8 op, sector_t start, u32 bytes,
 			      const void *data)
 {
-	u64 index = seq & (v->nr_slots - 1);
-	struct cascade_record *r = &v->records[index];
+	u64 pos = v->payload_pos[seq & (v->nr_slots - 1)];
+	struct cascade_record *r = begin_record(v, seq, op, CASCADE_FLAG_RESYNC, start, bytes);
 
-	memset(r, 0, sizeof(*r));
-	r->version = CASCADE_RECORD_VERSION;
-	r->op = op;
-	r->flags = CASCADE_FLAG_RESYNC;
-	export_uuid(r->volume, &v->uuid);
-	r->sector = cpu_to_le64(start);
-	r->length = cpu_to_le32(bytes);
-	r->volume_seq = cpu_to_le64(seq);
-	r->primary_time_ns = cpu_to_le64(ktime_get_real_ns());
 	if (op == CASCADE_OP_WRITE) {
-		copy_piece(v, v->payload_pos[index], data, bytes);
-		r->payload_crc = cpu_to_le32(payload_crc(v, v->payload_pos[index], bytes));
+		copy_piece(v, pos, data, bytes);
+		r->payload_crc = cpu_to_le32(payload_crc(v, pos, bytes));
 	}
 	seal(r);
 }

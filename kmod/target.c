@@ -314,8 +314,7 @@ static void print_info(struct cascade_target *t, char *result, unsigned int maxl
 	cascade_look(v);
 	spin_lock_irq(&v->lock);
 	DMEMIT("%s %s %s %s %llu %llu %llu %llu %u %u %llu/%llu %s %s %4phN %llu %llu %s",
-	       daemon_word(v->daemon),
-	       link_word(v->link), cascade_hub_ack_word(t->options.hub_ack),
+	       daemon_word(v->daemon), link_word(v->link), cascade_hub_ack_word(t->options.hub_ack),
 	       cascade_send_order_word(t->options.send_order), v->published, v->received,
 	       v->stored, v->released, v->nr_ios, v->nr_deferred,
 	       (v->payload_head - v->payload_tail) / 1024, v->payload_bytes / 1024,
@@ -397,7 +396,8 @@ static int cascade_message(struct dm_target *ti, unsigned int argc, char **argv,
 	}
 	if (argc >= 2 && !strcasecmp(argv[0], "resync"))
 		return resync_message(t->v, argc - 1, argv + 1);
-	DMERR("%s: unknown message %s; known: fail_writes, resync pause|resume|rate", t->v->name, argc ? argv[0] : "(none)");
+	DMERR("%s: unknown message %s; known: fail_writes, resync pause|resume|rate", t->v->name,
+	      argc ? argv[0] : "(none)");
 	return -EINVAL;
 }
 

@@ -40,6 +40,7 @@ static void free_volume(struct kref *kref)
 {
 	struct cascade_volume *v = container_of(kref, struct cascade_volume, kref);
 
+	cancel_delayed_work_sync(&v->sweep_work);
 	cancel_delayed_work_sync(&v->resync.work);
 	cancel_work_sync(&v->event_work);
 	destroy_workqueue(v->wq);
@@ -232,8 +233,6 @@ void cascade_volume_leave(struct cascade_target *t)
 	flush_work(&v->mark_work);
 	flush_work(&v->work);
 	if (last) {
-		cancel_delayed_work_sync(&v->sweep_work);
-		cancel_delayed_work_sync(&v->resync.work);
 		wake_up_all(&v->poll_wait);
 		flush_work(&v->event_work);
 		if (removed && lost)

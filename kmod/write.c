@@ -123,7 +123,7 @@ static void write_done(struct cascade_volume *v, struct cascade_io *io, struct l
 	list_add_tail(&io->list, finished);
 }
 
-/* The disk's content is not what the hub has, or is not known: it stays said until told. */
+/* The disk's content is not what the hub has, or is not known: it is out of sync. */
 static void note_local_error(struct cascade_volume *v, struct cascade_io *io)
 {
 	if (io->flush)

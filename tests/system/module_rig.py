@@ -4,6 +4,7 @@
 The daemon here is tests/kmod/ring_client: it applies every record to an image file, so what the
 hub would hold can be compared with the backing device byte for byte.
 """
+import json
 import os
 import re
 import shlex
@@ -93,6 +94,28 @@ class Volume:
         """Regions that the bitmap on disk marks, and how many of its blocks are damaged."""
         words = self.guest.run(f"{TOOLS}/meta_tool marks {self.meta} {self.sectors}").out.split()
         return set(map(int, words[1:])), int(words[0])
+
+    def netlink(self):
+        """What the netlink family says of it."""
+        out = self.guest.run(f"{SOURCES}/netlink_probe.py get {self.uuid}").out
+        return next(json.loads(line) for line in out.splitlines() if line.startswith("{"))
+
+    def damage_marks(self):
+        """The first block of the bitmap on disk is not whole any more; nobody has the area."""
+        disk, offset = self.meta.split()
+        self.guest.run(f"printf x | dd of={disk} bs=1 seek={int(offset) * 512 + 65536 + 2000} "
+                       "conv=notrunc status=none; sync")
+
+    def lose_writes(self, regions):
+        """Ends with a write into each of these regions that is on the disk and not at the hub."""
+        client = self.daemon("--ack hold")
+        writers = [self.guest.spawn(f"dd if=/dev/urandom of={self.device} bs=4k count=1 "
+                                    f"seek={region * 64} oflag=direct") for region in regions]
+        self.wait_status(lambda s: s.waiting == len(regions), "writes that the hub does not have")
+        self.stop_daemon(client)
+        self.dm(f"message {self.name} 0 fail_writes")
+        assert all(writer.wait() != 0 for writer in writers)
+        self.dm(f"remove {self.name}")
 
     def load(self, **changes):
         self.dm(f"load {self.name} --table {shlex.quote(self.table(**changes))}")

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The dirty bitmap: on disk before a write has its place, kept while a region is hot. I6."""
-import json
 import time
-from tests.system.frame import kernels
 
-from tests.system.module_rig import (DMSETUP, SOURCES, FragileMeta, Volume, kernel_mark, kernel_said,
-                                     load, ram_disk, TOOLS)
+from tests.system.frame import kernels
+from tests.system.module_rig import (DMSETUP, TOOLS, FragileMeta, Volume, kernel_mark, kernel_said,
+                                     load, ram_disk)
 
 SECTORS = 64 << 11
 REGION = 512  # sectors
@@ -18,8 +17,7 @@ def write(v, region=0, check=True):
 
 
 def meta_writes(v):
-    out = v.guest.run(f"{SOURCES}/netlink_probe.py get {v.uuid}").out
-    return next(json.loads(line) for line in out.splitlines() if line.startswith("{"))["meta_writes"]
+    return v.netlink()["meta_writes"]
 
 
 def sweep_every(guest, seconds):
@@ -123,14 +121,7 @@ def test_an_end_with_writes_under_way_leaves_exactly_their_marks(guest):
         for region in range(40):
             write(v, region)
         v.stop_daemon(client)
-        client = v.daemon("--ack hold")
-        writers = [guest.spawn(f"dd if=/dev/urandom of={v.device} bs=4k count=1 seek={region * 64} "
-                               "oflag=direct") for region in (50, 9, 51)]
-        v.wait_status(lambda s: s.waiting == 3, "writes that the hub does not have")
-        v.stop_daemon(client)
-        v.dm(f"message {v.name} 0 fail_writes")
-        assert all(writer.wait() != 0 for writer in writers)
-        v.dm(f"remove {v.name}")
+        v.lose_writes((50, 9, 51))
         assert v.marks() == ({9, 50, 51}, 0)
         for _ in range(2):
             v.create_again()
@@ -163,9 +154,7 @@ def test_a_damaged_block_counts_as_all_marked(guest):
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v:
         v.dm(f"remove {v.name}")
-        disk, offset = v.meta.split()
-        guest.run(f"printf x | dd of={disk} bs=1 seek={int(offset) * 512 + 65536 + 2000} "
-                  "conv=notrunc status=none; sync")
+        v.damage_marks()
         assert v.marks()[1] == 1
         mark = kernel_mark(guest)
         v.create_again()

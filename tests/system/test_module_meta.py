@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The metadata area as the module keeps it: clean, not clean, and why copies may differ."""
-import json
-
 from tests.lab.lab import wait_until
 from tests.system.module_rig import (DMSETUP, SOURCES, FragileMeta, Volume, kernel_mark, kernel_said,
                                      load, ram_disk)
@@ -13,11 +11,6 @@ UNCLEAN, LOCAL = 1, 2
 def write(v, count=1, check=True):
     return v.guest.run(f"dd if=/dev/urandom of={v.device} bs=4k count={count} oflag=direct "
                        "status=none", check=check)
-
-
-def netlink(v):
-    out = v.guest.run(f"{SOURCES}/netlink_probe.py get {v.uuid}").out
-    return next(json.loads(line) for line in out.splitlines() if line.startswith("{"))
 
 
 def test_an_orderly_end_is_clean_with_its_last_number(guest):
@@ -46,13 +39,7 @@ def test_an_end_with_writes_under_way_is_named_for_good(guest):
     """P9: as after a loss of power."""
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v:
-        client = v.daemon("--ack hold")
-        writer = guest.spawn(f"dd if=/dev/urandom of={v.device} bs=4k count=1 oflag=direct")
-        v.wait_status(lambda s: s.waiting == 1, "a write that the hub does not have")
-        v.stop_daemon(client)
-        v.dm(f"message {v.name} 0 fail_writes")
-        assert writer.wait() != 0
-        v.dm(f"remove {v.name}")
+        v.lose_writes([0])
         assert v.area()[:3] == (0, 1, 0), v.area()
 
         mark = kernel_mark(guest)
@@ -60,7 +47,7 @@ def test_an_end_with_writes_under_way_is_named_for_good(guest):
             v.create_again()
             kernel_said(guest, mark, "was not closed in order")
             assert v.status().differs == "unclean"
-            assert netlink(v)["differs"] == UNCLEAN
+            assert v.netlink()["differs"] == UNCLEAN
             v.dm(f"remove {v.name}")
             assert v.area().differs == UNCLEAN, v.area()
 
@@ -106,7 +93,7 @@ def test_a_failed_local_write_is_counted_told_and_kept(guest):
             assert v.status().differs == "local-error"
             v.drained()
             wait_until(lambda: v.area().errors >= 1, 10, "the area has it")
-            assert v.area().differs == LOCAL and netlink(v)["local_errors"] >= 1
+            assert v.area().differs == LOCAL and v.netlink()["local_errors"] >= 1
             wait_until(lambda: '"event": 5' in ear.output(), 10, "an event")
             v.stop_daemon(client)
             v.dm(f"remove {v.name}")
@@ -158,13 +145,7 @@ def test_a_disk_written_outside_is_named(guest):
             v.stop_daemon(v.daemon())
             v.dm(f"remove {v.name}")
             v.create_again()
-            client = v.daemon("--ack hold")
-            writer = guest.spawn(f"dd if=/dev/urandom of={v.device} bs=4k count=1 oflag=direct")
-            v.wait_status(lambda s: s.waiting == 1, "a write that the hub does not have")
-            v.stop_daemon(client)
-            v.dm(f"message {v.name} 0 fail_writes")
-            assert writer.wait() != 0
-            v.dm(f"remove {v.name}")
+            v.lose_writes([0])
             v.create_again()
             assert v.status().differs == "unclean"
     finally:

@@ -1,31 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Copying what is out of sync through the ring, beside writers, over interruptions. I2, I6."""
-import json
-
 from tests.lab.lab import wait_until
-from tests.system.module_rig import DMSETUP, SOURCES, Volume, load, ram_disk
+from tests.system.module_rig import DMSETUP, Volume, load, ram_disk
 from tests.system.test_module_bitmap import REGION, write
 
 SECTORS = 64 << 11
-MB = 1 << 20
 
 
-def netlink(v):
-    out = v.guest.run(f"{SOURCES}/netlink_probe.py get {v.uuid}").out
-    return next(json.loads(line) for line in out.splitlines() if line.startswith("{"))
-
-
-def lose_writes(v, regions):
-    """The volume ends with these writes on its disk and not in the image."""
-    client = v.daemon("--ack hold")
-    writers = [v.guest.spawn(f"dd if=/dev/urandom of={v.device} bs=4k count=1 seek={region * 64} "
-                             "oflag=direct") for region in regions]
-    v.wait_status(lambda s: s.waiting == len(regions), "writes that the hub does not have")
-    v.stop_daemon(client)
-    v.dm(f"message {v.name} 0 fail_writes")
-    for writer in writers:
-        writer.wait()
-    v.dm(f"remove {v.name}")
+def forget_copy(v):
+    """The hub's copy is empty again."""
     v.guest.run(f"rm {v.image}; truncate -s {v.sectors * 512} {v.image}")
 
 
@@ -33,9 +16,7 @@ def doubt_everything(v):
     """Random bytes on the disk, none of them in the image, and a bitmap that is damaged."""
     v.dm(f"remove {v.name}")
     v.guest.run(f"dd if=/dev/urandom of={v.below} bs=1M count={SECTORS // 2048 - 8} oflag=direct status=none")
-    disk, offset = v.meta.split()
-    v.guest.run(f"printf x | dd of={disk} bs=1 seek={int(offset) * 512 + 65536 + 2000} "
-                "conv=notrunc status=none; sync")
+    v.damage_marks()
     v.create_again()
     assert v.status().out_of_sync == SECTORS
 
@@ -50,7 +31,8 @@ def in_sync(v, client, timeout=60):
 def test_what_is_out_of_sync_is_copied_and_nothing_else(guest):
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v:
-        lose_writes(v, (3, 17, 255))
+        v.lose_writes((3, 17, 255))
+        forget_copy(v)
         v.create_again()
         assert v.status().out_of_sync == 3 * REGION
         client = v.daemon()
@@ -61,7 +43,7 @@ def test_what_is_out_of_sync_is_copied_and_nothing_else(guest):
         v.stop_daemon(client)
         client = v.daemon("--resync")
         in_sync(v, client)
-        assert netlink(v)["resynced"] == 3 * REGION * 512
+        assert v.netlink()["resynced"] == 3 * REGION * 512
         assert v.status().differs == "-", "they are the same again"
         v.compare()
         v.stop_daemon(client)
@@ -98,7 +80,7 @@ def test_a_resync_goes_on_where_it_stopped(guest):
             assert left > 0
         client = v.daemon("--resync")
         in_sync(v, client)
-        assert netlink(v)["resynced"] <= SECTORS * 512 + 3 * 10 * REGION * 512
+        assert v.netlink()["resynced"] <= SECTORS * 512 + 3 * 10 * REGION * 512
         v.compare()
         v.stop_daemon(client)
 
