@@ -78,6 +78,7 @@ void GroupNode::stop() {
   if (link_) link_->stop();
   if (ring_feed_) ring_feed_->stop();
   for (Receiver* receiver : receivers_) receiver->stop("this daemon is stopping");
+  if (mirror_) mirror_->stop();
   if (ship_link_) ship_link_->stop();
   if (storage_ != nullptr && storage_->journal) storage_->journal->stop();
   if (storage_ != nullptr && storage_->applier) storage_->applier->stop();
@@ -190,6 +191,7 @@ void GroupNode::start_hub() {
   mirror_ = std::make_unique<MirrorVolumes>(group_, journal, seams_.clock);
   mirror_->load([this](const Uuid& uuid) { return storage_->applier->copy_shape(uuid); });
   mirror_->resume();
+  crew_.add(mirror_->watch_leases());
   if (!journal_feed_) return;
   journal_feed_->describe_with([this] { return mirror_->describe(); });
   mirror_->on_sizes_changed([this] { journal_feed_->renew(); });

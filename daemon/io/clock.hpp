@@ -27,6 +27,9 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual TimePoint now() const = 0;
+  /// Since some moment before this program began; goes on while the machine sleeps, as leases have
+  /// to (CLOCK_BOOTTIME).
+  virtual Duration boottime() const = 0;
   /// CLOCK_REALTIME in nanoseconds: for people and for lag, never for order.
   virtual std::uint64_t realtime_ns() const = 0;
   virtual std::unique_ptr<Timer> timer() = 0;

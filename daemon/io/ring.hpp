@@ -3,7 +3,7 @@
 // Seam: the ring of one volume, attached. RingView (lib/ring) is the memory; this is the rest.
 #pragma once
 
-#include "daemon/io/task.hpp"
+#include "daemon/io/clock.hpp"
 #include "kmod/uapi/dm_cascade_meta.h"
 #include "lib/base/result.hpp"
 #include "lib/base/uuid.hpp"
@@ -24,6 +24,7 @@ struct RingShape {
   Uuid incarnation{};         // of the ring; another one is another ring
   // What the volume's metadata area said before this ring began.
   Uuid generation{};          // which history of the volume
+  Uuid parent{};              // generation before that one; nil: none
   Uuid journal{};             // of the hub that it was last with; nil: with none yet
   bool clean = false;         // the ring before ended in order
   bool numbered = false;      // there was one that wrote with a hub
@@ -50,6 +51,9 @@ class Ring {
   virtual void close() = 0;
   /// Whether the kernel may copy what is out of sync: while the hub keeps the bracket open.
   virtual Result<void> resync(bool run) = 0;
+  /// The hub has not detached the volume, and will not within `duration` from now. `fence`
+  /// (cascade_fence): the level that it knows. An error if the volume has gone on alone.
+  virtual Result<void> lease(Duration duration, std::uint8_t fence) = 0;
   /// For the kernel's own status. Best effort.
   virtual void report_link(LinkState state) = 0;
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/os/clock.hpp"
 
+#include <ctime>
+
 namespace cascade::os {
 namespace {
 
@@ -23,6 +25,12 @@ class SystemTimer final : public Timer {
 }  // namespace
 
 TimePoint SystemClock::now() const { return std::chrono::steady_clock::now(); }
+
+Duration SystemClock::boottime() const {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
 
 std::uint64_t SystemClock::realtime_ns() const {
   const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();

@@ -10,6 +10,7 @@ class SystemClock final : public Clock {
  public:
   explicit SystemClock(const Executor& executor) : executor_(executor) {}
   TimePoint now() const override;
+  Duration boottime() const override;
   std::uint64_t realtime_ns() const override;
   std::unique_ptr<Timer> timer() override;
 

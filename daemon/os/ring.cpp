@@ -67,10 +67,9 @@ class Mapping {
 
 // The ABI has room of its own: its structs never change their size.
 static_assert(sizeof(cascade_attach) == 248 && offsetof(cascade_attach, published) == 112 &&
-              offsetof(cascade_attach, end_seq) == 184 &&
-              offsetof(cascade_attach, reserved) == 196);
+              offsetof(cascade_attach, end_seq) == 184 && offsetof(cascade_attach, parent) == 200);
 static_assert(sizeof(cascade_start) == 64 && sizeof(cascade_link) == 32 &&
-              sizeof(cascade_resync_run) == 32);
+              sizeof(cascade_resync_run) == 32 && sizeof(cascade_lease) == 32);
 
 class KernelRing final : public Ring {
  public:
@@ -108,6 +107,7 @@ class KernelRing final : public Ring {
     shape.hub_ack = static_cast<std::uint8_t>(attach_.hub_ack);
     std::memcpy(shape.incarnation.data, attach_.incarnation, sizeof attach_.incarnation);
     std::memcpy(shape.generation.data, attach_.generation, sizeof attach_.generation);
+    std::memcpy(shape.parent.data, attach_.parent, sizeof attach_.parent);
     std::memcpy(shape.journal.data, attach_.journal, sizeof attach_.journal);
     shape.clean = (attach_.before & CASCADE_META_CLEAN) != 0;
     shape.numbered = (attach_.before & CASCADE_META_NUMBERED) != 0;
@@ -158,6 +158,14 @@ class KernelRing final : public Ring {
     return {};
   }
 
+  Result<void> lease(Duration duration, std::uint8_t fence) override {
+    cascade_lease lease{};
+    lease.duration_ms = static_cast<std::uint32_t>(duration / std::chrono::milliseconds(1));
+    lease.fence = fence;
+    if (::ioctl(file_.native_handle(), CASCADE_IOC_LEASE, &lease) < 0) return os_error("lease");
+    return {};
+  }
+
   void report_link(LinkState state) override {
     cascade_link link{};
     link.state = state == LinkState::up           ? CASCADE_LINK_UP
@@ -178,7 +186,9 @@ class KernelRing final : public Ring {
     return ::poll(&p, 1, 0) < 0 ? static_cast<short>(POLLERR) : p.revents;
   }
 
-  static Error why_lost(short events) {
+  Error why_lost(short events) const {
+    if (view_ && view_->alone_ns() != 0)
+      return Error{Errc::closed, "the lease has run out: the volume goes on alone"};
     if ((events & POLLHUP) != 0) return Error{Errc::not_found, "the volume was removed"};
     return Error{Errc::corrupt, "the module detached this daemon: a ring word failed its check"};
   }

@@ -55,7 +55,21 @@ void Bracket::came_back(const Uuid& volume, const Back& back) {
   const bool again = apart.awaited && apart.awaited->incarnation == back.incarnation;
   apart.awaited = {back.incarnation, again ? std::min(back.last, apart.awaited->last) : back.last};
   apart.resync = back.out_of_sync;
+  apart.confirmed = back.confirmed;
   arrived(volume, back.received);
+}
+
+void Bracket::confirm(const Uuid& volume, std::uint64_t received) {
+  const auto found = apart_.find(volume);
+  if (found == apart_.end()) return;
+  found->second.confirmed = true;
+  arrived(volume, received);
+}
+
+void Bracket::lease_over(const Uuid& volume) {
+  // One that was left behind stays so.
+  if (!apart_.contains(volume)) mark(volume, CASCADE_MARK_DETACHED, CASCADE_WHY_ALONE);
+  apart_[volume].confirmed = false;
 }
 
 bool Bracket::may_resync(const Uuid& volume) const {
@@ -74,7 +88,7 @@ void Bracket::arrived(const Uuid& volume, std::uint64_t received) {
   const auto found = apart_.find(volume);
   if (found == apart_.end()) return;
   const Apart& apart = found->second;
-  if (!apart.awaited || received < apart.awaited->last || apart.resync) return;
+  if (!apart.awaited || !apart.confirmed || received < apart.awaited->last || apart.resync) return;
   mark(volume, CASCADE_MARK_ATTACHED, apart.standing.why);
 }
 

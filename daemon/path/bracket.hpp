@@ -30,6 +30,7 @@ class Bracket {
     Standing standing;
     std::optional<Awaited> awaited;  // none: its primary has not come back yet
     bool resync = false;             // it copies what is out of sync, and says when all is
+    bool confirmed = false;          // its primary is known not to be alone
   };
 
   Bracket(Journal& journal, Clock& clock) : journal_(journal), clock_(clock) {}
@@ -44,10 +45,16 @@ class Bracket {
     std::uint64_t last = 0;  // write in its ring
     std::uint64_t received = 0;
     bool out_of_sync = false;  // something has to be copied
+    bool confirmed = true;     // it can't be alone, or not any more
   };
   /// The volume has a session again. A ring that comes once more is awaited through what it named
   /// first: the rest is new. What is out of sync opens the bracket if it is not open.
   void came_back(const Uuid& volume, const Back& back);
+  /// The volume's primary has taken a lease since it came back. Until then it may have gone on
+  /// alone again since its hello.
+  void confirm(const Uuid& volume, std::uint64_t received);
+  /// The lease of the volume has run out: its primary may be alone.
+  void lease_over(const Uuid& volume);
   /// Whether the volume may copy what is out of sync.
   bool may_resync(const Uuid& volume) const;
   /// The volume's record that says that everything is copied has been appended.

@@ -45,9 +45,12 @@ class Feed {
   virtual Task<> wait() = 0;
   virtual void wake() = 0;
   virtual Result<void> acked(std::span<const Ack> acks) = 0;
+  /// The peer's FrameHeader.tally, of each frame that is not a welcome.
+  virtual Result<void> told(std::uint64_t tally) = 0;
 
-  /// group_seq that is stable on this node, for FrameHeader.stored_through; 0 on a primary.
-  virtual std::uint64_t stored_through() const = 0;
+  /// For FrameHeader.tally: group_seq that is stable on this node; on a primary the last renewal of
+  /// its lease.
+  virtual std::uint64_t tally() const = 0;
   /// For whoever shows it.
   virtual void link_state(LinkState state) = 0;
 };

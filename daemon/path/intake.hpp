@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 namespace cascade {
@@ -20,20 +21,26 @@ struct CopyShape {
   std::uint32_t block = 0;  // in bytes
 };
 
+/// Ends a session from outside, for that reason.
+using EndSession = std::function<void(std::string reason)>;
+
 class Intake {
  public:
   virtual ~Intake() = default;
 
   /// Takes the session over from an older one of the same streams, if any, and answers where to go
-  /// on. `superseded` is called if a later session does the same to this one. Errc::refused.
-  virtual Result<Welcome> open(const Hello& hello, std::function<void()> superseded) = 0;
+  /// on. `superseded` ends this session, if a later one does the same to it, or as its lease runs
+  /// out. Errc::refused.
+  virtual Result<Welcome> open(const Hello& hello, EndSession superseded) = 0;
   /// The session is over; harmless if it was never opened or was superseded.
   virtual void close() = 0;
 
   /// Records of one DATA frame, checked by themselves. Errc::refused, Errc::corrupt.
   virtual Result<void> take(Incoming incoming) = 0;
-  /// The sender has everything through this group_seq on stable storage (ship sessions).
-  virtual void upstream_stored(std::uint64_t group_seq) = 0;
+  /// The sender's FrameHeader.tally, of each frame.
+  virtual void told(std::uint64_t tally) = 0;
+  /// Ours, for each frame that is not the welcome. `beat`: a heartbeat has passed since the last.
+  virtual std::uint64_t tally(bool beat) = 0;
 
   /// Where each stream is now; overwrites `out`.
   virtual void acks(std::vector<Ack>& out) const = 0;

@@ -144,6 +144,12 @@ bool Journal::dropped(const Uuid& volume) const { return place(volume).dropped; 
 
 void Journal::set_dropped(const Uuid& volume) { note(volume, &VolumePlace::dropped, true); }
 
+bool Journal::leased(const Uuid& volume) const { return place(volume).leased; }
+
+void Journal::set_leased(const Uuid& volume, bool leased) {
+  note(volume, &VolumePlace::leased, leased);
+}
+
 Task<Result<void>> Journal::persist() {
   if (changes_saved_ == changes_) co_return Result<void>{};
   auto written = co_await write_superblock();

@@ -97,6 +97,9 @@ class Journal {
   /// that passes them.
   bool dropped(const Uuid& volume) const;
   void set_dropped(const Uuid& volume);
+  /// Whether the volume's primary may go on alone by now. On disk with persist().
+  bool leased(const Uuid& volume) const;
+  void set_leased(const Uuid& volume, bool leased);
   /// Writes the superblock if there is something that it lacks.
   Task<Result<void>> persist();
   /// Volumes that are not configured and have writes in the journal.

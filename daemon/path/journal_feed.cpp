@@ -18,7 +18,7 @@ std::uint64_t JournalFeed::through() const {
   return early ? journal_.sealed_seq() : journal_.stored_seq();
 }
 
-std::uint64_t JournalFeed::stored_through() const { return journal_.stored_seq(); }
+std::uint64_t JournalFeed::tally() const { return journal_.stored_seq(); }
 
 std::vector<Hello::Stream> JournalFeed::streams() {
   if (journal_.failure()) return {};

@@ -43,7 +43,8 @@ class JournalFeed final : public Feed {
   Task<> wait() override;
   void wake() override;
   Result<void> acked(std::span<const Ack> acks) override;
-  std::uint64_t stored_through() const override;
+  Result<void> told(std::uint64_t) override { return {}; }
+  std::uint64_t tally() const override;
   void link_state(LinkState) override {}
 
  private:

@@ -122,7 +122,7 @@ void Link::end(Session& s, Error why) {
 
 Task<Result<void>> Link::shake_hands(Session& s) {
   const Hello hello{group_, node_, feed_.kind(), feed_.streams(), feed_.journal()};
-  const Bytes frame = encode_hello(hello, feed_.stored_through());
+  const Bytes frame = encode_hello(hello, feed_.tally());
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   if (auto sent = co_await s.stream->write(buffers); !sent) co_return sent.error();
   auto welcome = co_await read_welcome(s);
@@ -176,17 +176,17 @@ Task<Result<bool>> Link::send_next(Session& s) {
     if (auto sent = co_await send_data(s, **out); !sent) co_return sent.error();
     co_return true;
   }
-  if (!s.beat_due && feed_.stored_through() == s.stored_told) co_return false;
+  if (!s.beat_due && feed_.tally() == s.tally_told) co_return false;
   if (auto sent = co_await send_heartbeat(s); !sent) co_return sent.error();
   co_return true;
 }
 
 Task<Result<void>> Link::send_data(Session& s, const Outgoing& out) {
   const auto records = std::as_bytes(out.records);
-  s.stored_told = feed_.stored_through();
+  s.tally_told = feed_.tally();
   const FrameHeader header =
       make_header(FrameType::data, static_cast<std::uint32_t>(records.size() + out.payload.size()),
-                  static_cast<std::uint32_t>(out.records.size()), s.stored_told, crc32c(records));
+                  static_cast<std::uint32_t>(out.records.size()), s.tally_told, crc32c(records));
   const std::array buffers{asio::const_buffer(&header, sizeof header),
                            asio::const_buffer(records.data(), records.size()),
                            asio::const_buffer(out.payload.data(), out.payload.size())};
@@ -198,8 +198,8 @@ Task<Result<void>> Link::send_data(Session& s, const Outgoing& out) {
 
 Task<Result<void>> Link::send_heartbeat(Session& s) {
   s.beat_due = false;
-  s.stored_told = feed_.stored_through();
-  const Bytes frame = encode_heartbeat(s.stored_told);
+  s.tally_told = feed_.tally();
+  const Bytes frame = encode_heartbeat(s.tally_told);
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   status_.sent_bytes += frame.size();
   co_return co_await s.stream->write(buffers);
@@ -229,6 +229,7 @@ Task<Result<void>> Link::read_frame(Session& s) {
   if (auto got = co_await s.reader.body(s.body); !got) co_return got.error();
   s.watch.heard();
   status_.received_bytes += sizeof(FrameHeader) + header->length;
+  if (auto ok = feed_.told(header->tally); !ok) co_return ok;
   switch (static_cast<FrameType>(header->type)) {
     case FrameType::ack:
       if (auto acks = decode_acks(*header, s.body, s.acks); !acks) co_return acks;

@@ -41,7 +41,7 @@ class Link {
     Crew crew;
     std::vector<Ack> acks;
     Bytes body;
-    std::uint64_t stored_told = 0;
+    std::uint64_t tally_told = 0;
     bool beat_due = false;
     bool ended = false;
     bool at_once = false;  // reconnect without back-off

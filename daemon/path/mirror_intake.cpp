@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/path/mirror_intake.hpp"
 
+#include "daemon/report/log.hpp"
+
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace cascade {
 
 // ---- the volumes
 
 MirrorVolumes::MirrorVolumes(const GroupConfig& group, Journal& journal, Clock& clock)
-    : group_(group), journal_(journal), bracket_(journal, clock) {
+    : group_(group),
+      journal_(journal),
+      clock_(clock),
+      bracket_(journal, clock),
+      lease_timer_(clock.timer()) {
   for (const VolumeConfig& volume : group.volumes) volumes_[volume.uuid].config = &volume;
 }
 
@@ -52,15 +60,69 @@ std::vector<Hello::Stream> MirrorVolumes::describe() const {
 void MirrorVolumes::resume() {
   bracket_.load();
   const bool lost = journal_.was_crashed() && group_.hub_ack == AckWhen::memory_sync;
-  for (const auto& [uuid, volume] : volumes_)
+  for (const auto& [uuid, volume] : volumes_) {
     // One that never had a session has sent nothing.
     if (lost && journal_.source(uuid) != VolumeSource{}) bracket_.detach(uuid, CASCADE_WHY_RESEND);
+    // Who knows how long this hub was away.
+    if (journal_.leased(uuid)) bracket_.lease_over(uuid);
+  }
   std::vector<Uuid> gone;
   for (const auto& [uuid, apart] : bracket_.apart())
     if (!volumes_.contains(uuid) && apart.standing.mark == CASCADE_MARK_DETACHED)
       gone.push_back(uuid);
   // Whoever took a volume out of the file has said that the group goes on without it.
   for (const Uuid& uuid : gone) (void)bracket_.leave(uuid);
+}
+
+// ---- leases
+
+void MirrorVolumes::set_fence(Volume& volume, std::uint8_t fence) {
+  const Uuid& uuid = volume.config->uuid;
+  volume.leased = fence == CASCADE_FENCE_NEVER;
+  journal_.set_leased(uuid, volume.leased);
+  if (!volume.leased)
+    leases_.drop(uuid);
+  else if (!leases_.until(uuid) && !bracket_.apart().contains(uuid))
+    leases_.extend(uuid, now() + group_.lease);
+}
+
+void MirrorVolumes::renewed(Volume& volume, Duration then) {
+  const Uuid& uuid = volume.config->uuid;
+  if (!volume.leased || then + group_.lease <= now()) return;
+  leases_.extend(uuid, then + group_.lease);
+  bracket_.confirm(uuid, volume.received);
+}
+
+void MirrorVolumes::close_leases() {
+  for (const Uuid& uuid : leases_.take_expired(now())) {
+    bracket_.lease_over(uuid);
+    Volume* volume = find(uuid);
+    if (volume == nullptr) continue;
+    report::log(report::Level::warning, group_.name,
+                fmt::format("the lease of {} has run out: {} may go on alone, and the group's "
+                            "copies stand still until it is back",
+                            volume->config->name, volume->config->primary));
+    volume->owner = nullptr;
+    if (const EndSession end = std::exchange(volume->superseded, nullptr))
+      end(fmt::format("the lease of {} has run out", volume->config->name));
+  }
+}
+
+Task<> MirrorVolumes::watch_leases() {
+  while (!stopping_) {
+    close_leases();
+    co_await lease_timer_->sleep(lease_margin(group_.lease) / 4);
+  }
+}
+
+void MirrorVolumes::stop() {
+  stopping_ = true;
+  lease_timer_->cancel();
+}
+
+std::optional<Duration> MirrorVolumes::lease_left(const Uuid& volume) const {
+  const auto until = leases_.until(volume);
+  return until ? std::optional(std::max(Duration{}, *until - now())) : std::nullopt;
 }
 
 // ---- one session
@@ -143,7 +205,9 @@ Result<void> MirrorIntake::continues(const MirrorVolumes::Volume& volume,
 Result<void> MirrorIntake::same_history(const MirrorVolumes::Volume& volume,
                                         const Hello::Stream& stream) const {
   const Uuid nobody{}, here = volumes_.journal().source(stream.uuid).generation;
-  if (here != nobody && stream.generation != nobody && here != stream.generation)
+  // One that went on alone has parted from what is here; what differs since is out of sync.
+  if (here != nobody && stream.generation != nobody && here != stream.generation &&
+      here != stream.parent)
     return Error{
         Errc::refused,
         fmt::format("its disk is of generation {}, the hub's copy of {}: its metadata area "
@@ -196,12 +260,13 @@ Result<void> MirrorIntake::settled(const MirrorVolumes::Volume& volume) const {
 /// Takes the stream over from an older session, or says why not.
 Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
                                                        const Hello::Stream& stream,
-                                                       const std::function<void()>& superseded) {
+                                                       const EndSession& superseded) {
   auto found = entitled(hello, stream);
   if (!found) return found;
   auto* volume = *found;
   // What an older session still holds on its way in is dropped: the ring sends it again.
-  if (volume->superseded && volume->owner != this) volume->superseded();
+  if (volume->superseded && volume->owner != this)
+    volume->superseded("a newer session has taken over");
   volume->owner = nullptr;
   volume->superseded = nullptr;
   if (stream.fresh)
@@ -212,13 +277,18 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   volumes_.journal().set_source(stream.uuid, {stream.incarnation, stream.generation});
   volume->differs = stream.differs;
   volumes_.learn_size(*volume, stream.bytes);
-  volumes_.bracket().came_back(stream.uuid, {stream.incarnation, stream.fresh ? 0 : stream.last,
-                                             volume->received, stream.out_of_sync > 0});
+  volumes_.set_fence(*volume, stream.fence);
+  volumes_.bracket().came_back(
+      stream.uuid, {stream.incarnation, stream.fresh ? 0 : stream.last, volume->received,
+                    stream.out_of_sync > 0, !volume->leased});
   return volume;
 }
 
-Result<Welcome> MirrorIntake::open(const Hello& hello, std::function<void()> superseded) {
+Result<Welcome> MirrorIntake::open(const Hello& hello, EndSession superseded) {
   Welcome welcome;
+  volumes_.close_leases();
+  renewal_ = renewals_.make(volumes_.now());
+  welcome.lease = volumes_.group().lease;
   for (const auto& stream : hello.streams) {
     auto taken = take_over(hello, stream, superseded);
     Answer answer{{stream.uuid, 0, 0}, 0, {}};
@@ -276,6 +346,7 @@ Result<void> MirrorIntake::accept(const Record& record) {
 
 // The one place where writes of a group get their order.
 Result<void> MirrorIntake::take(Incoming incoming) {
+  volumes_.close_leases();
   drop_known(incoming);
   Result<void> outcome;
   std::uint64_t next = volumes_.journal().next_seq();
@@ -320,7 +391,21 @@ void MirrorIntake::drop_known(Incoming& incoming) {
   incoming.payload = incoming.payload.subspan(known_bytes);
 }
 
+void MirrorIntake::told(std::uint64_t renewal) {
+  volumes_.close_leases();
+  const auto then = renewals_.echoed(renewal);
+  if (!then) return;
+  for (auto* volume : streams_)
+    if (volume->owner == this) volumes_.renewed(*volume, *then);
+}
+
+std::uint64_t MirrorIntake::tally(bool beat) {
+  if (beat) renewal_ = renewals_.make(volumes_.now());
+  return renewal_;
+}
+
 void MirrorIntake::acks(std::vector<Ack>& out) const {
+  volumes_.close_leases();
   out.clear();
   for (const auto* volume : streams_) {
     const Uuid& uuid = volume->config->uuid;

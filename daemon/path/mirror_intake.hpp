@@ -6,6 +6,7 @@
 
 #include "daemon/path/bracket.hpp"
 #include "daemon/path/intake.hpp"
+#include "daemon/path/lease.hpp"
 #include "lib/config/config.hpp"
 
 #include <map>
@@ -19,15 +20,16 @@ class MirrorVolumes {
  public:
   struct Volume {
     const VolumeConfig* config = nullptr;
-    std::uint64_t bytes = 0;           // size of the hub's copy
-    std::uint32_t block = 0;           // its block
-    std::uint64_t primary_bytes = 0;   // size of the volume, as its primary last said; 0: not known
-    std::uint64_t received = 0;        // volume_seq
-    std::uint32_t differs = 0;         // CASCADE_DIFFERS_*, as its primary last said
-    std::function<void()> superseded;  // of the session that has it; empty: none
+    std::uint64_t bytes = 0;          // size of the hub's copy
+    std::uint32_t block = 0;          // its block
+    std::uint64_t primary_bytes = 0;  // size of the volume, as its primary last said; 0: not known
+    std::uint64_t received = 0;       // volume_seq
+    std::uint32_t differs = 0;        // CASCADE_DIFFERS_*, as its primary last said
+    EndSession superseded;            // of the session that has it; empty: none
     const void* owner = nullptr;
     std::string owner_host;
     std::string refusal;  // why its last offer was refused; empty if it was not
+    bool leased = false;  // its primary may go on alone once its lease has run out
   };
 
   MirrorVolumes(const GroupConfig& group, Journal& journal, Clock& clock);
@@ -51,12 +53,31 @@ class MirrorVolumes {
   void resume();
   Bracket& bracket() { return bracket_; }
 
+  /// What a hello says of the volume's fence level (cascade_fence). With `never` its lease begins
+  /// now, if none is under way.
+  void set_fence(Volume& volume, std::uint8_t fence);
+  /// The volume's primary has taken a renewal that was made `then`.
+  void renewed(Volume& volume, Duration then);
+  /// Volumes whose lease has run out are detached, and their sessions end. Before anything else is
+  /// appended or acknowledged: this program may have stood still for any time.
+  void close_leases();
+  /// Does so while nothing arrives, until stop().
+  Task<> watch_leases();
+  void stop();
+  /// How long the volume's lease still holds; nothing if it has none.
+  std::optional<Duration> lease_left(const Uuid& volume) const;
+  Duration now() const { return clock_.boottime(); }
+
  private:
   const GroupConfig& group_;
   Journal& journal_;
   std::map<Uuid, Volume> volumes_;
+  Clock& clock_;
   std::function<void()> sizes_changed_;
   Bracket bracket_;
+  Leases leases_;
+  std::unique_ptr<Timer> lease_timer_;
+  bool stopping_ = false;
 };
 
 class MirrorIntake final : public Intake {
@@ -66,10 +87,12 @@ class MirrorIntake final : public Intake {
       : volumes_(volumes), host_(std::move(host)) {}
   ~MirrorIntake() override { close(); }
 
-  Result<Welcome> open(const Hello& hello, std::function<void()> superseded) override;
+  Result<Welcome> open(const Hello& hello, EndSession superseded) override;
   void close() override;
   Result<void> take(Incoming incoming) override;
-  void upstream_stored(std::uint64_t) override {}
+  /// The primary's kernel has taken this renewal.
+  void told(std::uint64_t renewal) override;
+  std::uint64_t tally(bool beat) override;
   void acks(std::vector<Ack>& out) const override;
   bool acks_receipt() const override;
 
@@ -80,7 +103,7 @@ class MirrorIntake final : public Intake {
                                  const Hello::Stream& stream) const;
   Result<void> continues(const MirrorVolumes::Volume& volume, const Hello::Stream& stream) const;
   Result<MirrorVolumes::Volume*> take_over(const Hello& hello, const Hello::Stream& stream,
-                                           const std::function<void()>& superseded);
+                                           const EndSession& superseded);
   Result<void> settled(const MirrorVolumes::Volume& volume) const;
   void drop_known(Incoming& incoming);
   Result<void> accept(const Record& record);
@@ -89,6 +112,8 @@ class MirrorIntake final : public Intake {
   MirrorVolumes& volumes_;
   std::string host_;
   std::vector<MirrorVolumes::Volume*> streams_;
+  Renewals renewals_;
+  std::uint64_t renewal_ = 0;  // the last one made
 };
 
 }  // namespace cascade

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <utility>
 
 namespace cascade {
 
@@ -61,7 +62,7 @@ void Receiver::end(std::string reason) {
 
 Task<Result<void>> Receiver::welcome(const Hello& hello) {
   if (journal_.failure()) co_return *journal_.failure();
-  auto terms = intake_->open(hello, [this] { end("a newer session has taken over"); });
+  auto terms = intake_->open(hello, [this](std::string why) { end(std::move(why)); });
   if (!terms) co_return terms.error();
   if (auto kept = co_await journal_.persist(); !kept) co_return kept;
   terms->node = node_;
@@ -90,7 +91,7 @@ Task<Result<void>> Receiver::read_frame() {
   if (!header) co_return header.error();
   watch_.heard();
   status_.received_bytes += sizeof(FrameHeader) + header->length;
-  if (header->stored_through > 0) intake_->upstream_stored(header->stored_through);
+  if (header->tally > 0) intake_->told(header->tally);
   switch (static_cast<FrameType>(header->type)) {
     case FrameType::data:
       co_return co_await read_data(*header);
@@ -157,9 +158,8 @@ Task<> Receiver::write_acks() {
       co_await journal_.progress().wait();
       continue;
     }
-    beat_due_ = false;
     acks_sent_ = acks_;
-    encode_acks(acks_, ack_frame_);
+    encode_acks(acks_, intake_->tally(std::exchange(beat_due_, false)), ack_frame_);
     const std::array buffers{asio::const_buffer(ack_frame_.data(), ack_frame_.size())};
     const auto written = co_await stream_->write(buffers);
     if (!written) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/path/ring_feed.hpp"
 
+#include "daemon/path/lease.hpp"
 #include "daemon/report/log.hpp"
 
 #include <fmt/format.h>
@@ -36,7 +37,9 @@ struct RingFeed::Volume {
   bool lost = false;
   std::uint64_t local_errors = 0;  // when the session began
   bool resyncing = false;          // the hub has opened its bracket for what is out of sync
-  bool refused = false;            // by the hub, in the session under way; `reason` says why
+  std::uint8_t fence = 0;          // cascade_fence, as the hello said
+  std::optional<Duration> lease_until = {};  // on Clock::boottime()
+  bool refused = false;  // by the hub, in the session under way; `reason` says why
 };
 
 RingFeed::RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
@@ -149,6 +152,10 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() const {
       s.local_errors = view.local_errors();
       s.out_of_sync = view.out_of_sync();
       s.resynced = view.resynced();
+      s.alone_ns = view.alone_ns();
+      s.fence = static_cast<std::uint8_t>(view.fence());
+      if (volume->lease_until)
+        s.lease_left = std::max(Duration{}, *volume->lease_until - clock_.boottime());
     }
     out.push_back(std::move(s));
   }
@@ -179,6 +186,8 @@ std::vector<Hello::Stream> RingFeed::streams() {
     volume->local_errors = view.local_errors();
     stream.out_of_sync = view.out_of_sync();
     volume->resyncing = stream.out_of_sync > 0;
+    stream.fence = volume->fence = static_cast<std::uint8_t>(view.fence());
+    stream.parent = shape.parent;
     stream.clean = shape.clean;
     stream.numbered = shape.numbered;
     stream.end_seq = shape.end_seq;
@@ -206,6 +215,9 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
     volume->reason.clear();
     acks.push_back(answer.ack);
   }
+  lease_ = welcome.lease;
+  renewal_ = 0;
+  if (auto taken = told(1); !taken) co_return taken;
   refusals_ = refused ? std::min(refusals_ + 1, ask_doublings_max) : 0;
   if (refused)
     ask_at_ = clock_.now() + ask_interval_min * (1 << refusals_);
@@ -224,6 +236,33 @@ Result<void> RingFeed::go_on(Volume& volume, const Ack& ack, const Uuid& journal
   return ready && volume.resyncing ? ring.resync(true) : ready;
 }
 
+/// Taken here before it is echoed: the hub counts on that.
+Result<void> RingFeed::told(std::uint64_t renewal) {
+  if (lease_ == Duration{} || renewal <= renewal_) return {};
+  for (auto& volume : volumes_) {
+    if (!volume->named) continue;
+    if (volume->lost) return Error{Errc::closed, "the set of volumes has changed"};
+    if (auto taken = take_lease(*volume); !taken) return taken;
+  }
+  renewal_ = renewal;
+  work_.notify();
+  return {};
+}
+
+Result<void> RingFeed::take_lease(Volume& volume) {
+  RingView& view = volume.ring->view();
+  // The hub has to know the level first.
+  if (view.fence() != volume.fence) {
+    changed_ = true;
+    work_.notify();
+  }
+  if (volume.fence == 0) return {};
+  const Duration held = lease_ + lease_margin(lease_);
+  if (auto taken = volume.ring->lease(held, volume.fence); !taken) return taken;
+  volume.lease_until = clock_.boottime() + held;
+  return {};
+}
+
 /// What was refused may be mended by now: a new session asks again, for all volumes.
 Task<> RingFeed::ask_again() {
   while (!stopping_) {
@@ -240,6 +279,8 @@ Task<> RingFeed::ask_again() {
 
 void RingFeed::end() {
   in_session_ = false;
+  lease_ = {};
+  renewal_ = 0;
   taken_count_ = 0;
   for (auto& volume : volumes_) {
     if (volume->named && volume->resyncing && !volume->lost) (void)volume->ring->resync(false);

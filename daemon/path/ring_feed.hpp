@@ -25,8 +25,11 @@ class RingFeed final : public Feed {
     RingShape shape = {};
     std::uint32_t differs = 0;
     std::uint64_t local_errors = 0;
-    std::uint64_t out_of_sync = 0;  // sectors
-    std::uint64_t resynced = 0;     // bytes
+    std::uint64_t out_of_sync = 0;            // sectors
+    std::uint64_t resynced = 0;               // bytes
+    std::uint64_t alone_ns = 0;               // CLOCK_REALTIME; 0: it is not alone
+    std::uint8_t fence = 0;                   // cascade_fence
+    std::optional<Duration> lease_left = {};  // nothing: it has none
     std::uint64_t published = 0, received = 0, stored = 0, released = 0;
   };
 
@@ -49,7 +52,9 @@ class RingFeed final : public Feed {
   Task<> wait() override;
   void wake() override { work_.notify(); }
   Result<void> acked(std::span<const Ack> acks) override;
-  std::uint64_t stored_through() const override { return 0; }
+  /// The hub renews its lease.
+  Result<void> told(std::uint64_t renewal) override;
+  std::uint64_t tally() const override { return renewal_; }
   void link_state(LinkState state) override;
 
  private:
@@ -59,6 +64,7 @@ class RingFeed final : public Feed {
   Task<> watch_readable(Volume& volume);
   Task<> attach(Volume& volume);
   Task<> ask_again();
+  Result<void> take_lease(Volume& volume);
   Result<void> go_on(Volume& volume, const Ack& ack, const Uuid& journal);
   void report(Volume& volume, const std::string& reason);
   Volume* in_session(const Uuid& uuid);
@@ -76,6 +82,8 @@ class RingFeed final : public Feed {
   std::size_t turn_ = 0;
   std::size_t taken_from_ = 0;   // volume of the last Outgoing
   std::size_t taken_count_ = 0;  // its records
+  Duration lease_{};             // that the hub gives, of the session under way; 0: none
+  std::uint64_t renewal_ = 0;    // the last that all volumes of the session have taken
   LinkState state_ = LinkState::down;
   bool in_session_ = false;
   bool changed_ = false;  // the set of rings is not the session's any more

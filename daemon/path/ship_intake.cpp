@@ -16,7 +16,7 @@ std::uint64_t last_seq(const Incoming& in) { return group_seq_of(in.records.back
 
 }  // namespace
 
-Result<Welcome> ShipIntake::open(const Hello& hello, std::function<void()> superseded) {
+Result<Welcome> ShipIntake::open(const Hello& hello, EndSession superseded) {
   const auto& stream = hello.streams.front();
   if (stream.uuid != state_.group.uuid)
     return Error{Errc::refused,
@@ -42,7 +42,8 @@ Result<Welcome> ShipIntake::open(const Hello& hello, std::function<void()> super
     if (volume.leaving) leaving.insert(volume.uuid);
   }
   state_.leaving = std::move(leaving);
-  if (state_.superseded && state_.owner != this) state_.superseded();
+  if (state_.superseded && state_.owner != this)
+    state_.superseded("a newer session has taken over");
   state_.owner = this;
   state_.superseded = std::move(superseded);
   // The hub may have crashed since and numbered anew what is held here: it sends it again.
@@ -148,7 +149,7 @@ Result<void> ShipIntake::take(Incoming incoming) {
   return {};
 }
 
-void ShipIntake::upstream_stored(std::uint64_t group_seq) {
+void ShipIntake::told(std::uint64_t group_seq) {
   if (state_.owner != this || group_seq <= state_.upstream_stored) return;
   state_.upstream_stored = group_seq;
   release_held();

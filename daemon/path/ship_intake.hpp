@@ -25,7 +25,7 @@ struct ShipState {
   std::deque<Incoming> held = {};  // received, not yet stable at the hub
   std::size_t held_bytes = 0;
   std::uint64_t held_seq = 0;  // last group_seq held; 0: none
-  std::function<void()> superseded = {};
+  EndSession superseded = {};
   const void* owner = nullptr;
 
   std::uint64_t received_seq() const { return held.empty() ? journal.received_seq() : held_seq; }
@@ -36,10 +36,12 @@ class ShipIntake final : public Intake {
   explicit ShipIntake(ShipState& state) : state_(state) {}
   ~ShipIntake() override { close(); }
 
-  Result<Welcome> open(const Hello& hello, std::function<void()> superseded) override;
+  Result<Welcome> open(const Hello& hello, EndSession superseded) override;
   void close() override;
   Result<void> take(Incoming incoming) override;
-  void upstream_stored(std::uint64_t group_seq) override;
+  /// The hub has everything through this group_seq on stable storage.
+  void told(std::uint64_t group_seq) override;
+  std::uint64_t tally(bool) override { return 0; }
   void acks(std::vector<Ack>& out) const override;
   bool acks_receipt() const override;
 

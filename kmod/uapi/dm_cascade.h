@@ -155,7 +155,12 @@ struct cascade_kernel_words {
 	__u64 out_of_sync;
 	/* Bytes read to be copied, since the ring began. */
 	__u64 resynced;
-	__u8 pad4[CASCADE_CACHELINE - 32];
+	/* enum cascade_fence, as it is set now. */
+	__u32 fence;
+	__u32 pad4;
+	/* When the volume went on alone: CLOCK_REALTIME, nanoseconds. Zero: it has not. */
+	__u64 alone_ns;
+	__u8 pad5[CASCADE_CACHELINE - 48];
 };
 
 /*
@@ -181,7 +186,7 @@ struct cascade_daemon_words {
 /* ------------------------------------------------------------------ 3. the character device */
 
 #define CASCADE_DEVICE_NAME	"dm-cascade"	/* /dev/dm-cascade */
-#define CASCADE_ABI_VERSION	2
+#define CASCADE_ABI_VERSION	3
 
 /*
  * Bits of cascade_attach.features. A daemon asks for those that it can't do without; the kernel
@@ -224,7 +229,9 @@ struct cascade_attach {
 	__u8 journal[CASCADE_UUID_BYTES];/* out: of the hub it is or was last with; zero: with none */
 	__u64 end_seq;			/* out: where the last ring ended, if clean; else at least there */
 	__u32 before;			/* out: CASCADE_META_CLEAN, CASCADE_META_NUMBERED */
-	__u8 reserved[52];		/* out: zero */
+	__u32 reserved0;		/* out: zero */
+	__u8 parent[CASCADE_UUID_BYTES];/* out: generation before this one; zero: none */
+	__u8 reserved[32];		/* out: zero */
 };
 
 /*
@@ -260,6 +267,19 @@ struct cascade_resync_run {
 	__u32 reserved[7];		/* in: zero */
 };
 
+/*
+ * CASCADE_IOC_LEASE: the hub's word that it has not detached the volume holds for @duration_ms from
+ * now (CLOCK_BOOTTIME); each call replaces the one before. When it has run out and a write waits,
+ * the fence level of the table in use says what becomes of that. @fence is the level that the hub
+ * knows: a volume goes on alone only under a lease with CASCADE_FENCE_NEVER. Errors: as
+ * CASCADE_IOC_LINK, and EINVAL (no such level; the ring is not started).
+ */
+struct cascade_lease {
+	__u32 duration_ms;		/* in */
+	__u32 fence;			/* in: enum cascade_fence */
+	__u32 reserved[6];		/* in: zero */
+};
+
 /* Sequence numbers stay below this; a larger one can only be damage. */
 #define CASCADE_SEQ_MAX		(1ULL << 62)
 
@@ -271,9 +291,11 @@ struct cascade_resync_run {
 #define CASCADE_IOC_LINK	_IOW(CASCADE_IOC_MAGIC, 4, struct cascade_link)
 #define CASCADE_IOC_RESYNC	_IOW(CASCADE_IOC_MAGIC, 5, struct cascade_resync_run)
 
+#define CASCADE_IOC_LEASE	_IOW(CASCADE_IOC_MAGIC, 6, struct cascade_lease)
+
 /*
  * poll(): POLLIN while published > consumed; POLLERR once the kernel has detached this daemon
- * (a word failed its check); POLLHUP once the volume is gone. After POLLERR or POLLHUP close.
+ * (a word failed its check, or the volume has gone on alone); POLLHUP once the volume is gone. After POLLERR or POLLHUP close.
  */
 
 /* ------------------------------------------------------------------ 4. generic netlink */
@@ -353,6 +375,12 @@ enum cascade_send_order {
 enum cascade_hub_ack {
 	CASCADE_ACK_SYNC	= 1,	/* a write completes when stored covers it */
 	CASCADE_ACK_MEMORY_SYNC	= 2,	/* when received covers it; FLUSH and FUA wait for stored */
+};
+
+/* What a volume does when its hub is away. */
+enum cascade_fence {
+	CASCADE_FENCE_DATA	= 1,	/* writes wait */
+	CASCADE_FENCE_NEVER	= 2,	/* writes go on alone, once the lease has run out */
 };
 
 enum cascade_event {

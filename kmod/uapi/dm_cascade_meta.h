@@ -18,7 +18,7 @@
 
 #define CASCADE_META_MAGIC		0x4154454d43534143ULL	/* "CASCMETA" */
 #define CASCADE_META_MAJOR		1
-#define CASCADE_META_MINOR		0
+#define CASCADE_META_MINOR		1
 #define CASCADE_META_SUPER_BYTES	4096
 #define CASCADE_META_BITMAP_OFFSET	(64 * 1024)	/* bytes, from the start of the area */
 #define CASCADE_META_REGION_SECTORS	512		/* 256 KiB: of one bit */
@@ -33,6 +33,8 @@
 #define CASCADE_META_CLEAN	0x01	/* the last ring ended in order, with @end_seq, all stored */
 #define CASCADE_META_NUMBERED	0x02	/* a ring was started: the volume has written with a hub */
 
+#define CASCADE_META_ALONE	0x04	/* the volume went on without its hub, and has not been back */
+
 /* Bits of @differs: why the volume and the hub's copy may differ. They stay until told. */
 #define CASCADE_DIFFERS_UNCLEAN	0x01	/* a ring ended with writes that the hub may lack */
 #define CASCADE_DIFFERS_LOCAL	0x02	/* a local write failed; the hub has it or has a NOOP */
@@ -46,8 +48,8 @@ struct cascade_meta_generation {
 };
 
 /*
- * 4096 bytes. The module keeps what it does not know, and what belongs to user space: @device,
- * @device_bytes and the generations.
+ * 4096 bytes. The module keeps what it does not know, and what belongs to user space: @device and
+ * @device_bytes.
  */
 struct cascade_meta_super {
 	/* CASCADE_META_MAGIC. */
@@ -105,8 +107,10 @@ struct cascade_meta_super {
 	__u8 boot[16];		/* random, of the loaded module; zero: not known */
 	__le64 diskseq;		/* the kernel's number of the disk, new at each appearance */
 	__le64 written;		/* sectors written and discarded since then */
+	/* When it went on alone: CLOCK_REALTIME, nanoseconds; for people. */
+	__le64 alone_ns;
 	/* Zero; kept by whoever does not know it. */
-	__u8 reserved[2880];
+	__u8 reserved[2872];
 };
 
 #define CASCADE_META_BLOCK_MAGIC	0x50414d4243534143ULL	/* "CASCBMAP" */

@@ -19,6 +19,8 @@ namespace {
 
 constexpr std::uint64_t MiB = 1024 * 1024;
 constexpr std::uint64_t GiB = 1024 * MiB;
+constexpr std::chrono::milliseconds lease_default{5000};
+constexpr std::chrono::minutes lease_max{10};
 
 bool valid_name(std::string_view name) {
   return !name.empty() && name.size() <= limits::node_name_max &&
@@ -142,6 +144,8 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   group.hub_ack = static_cast<AckWhen>(reader.word("hub-ack", {"sync", "memory-sync"}));
   group.ship = static_cast<ShipWhen>(reader.word("ship", {"stored", "received"}));
   group.remote_ack = static_cast<AckWhen>(reader.word("remote-ack", {"sync", "memory-sync"}));
+  group.fence_level = static_cast<FenceLevel>(reader.word("fence-level", {"data", "never"}));
+  group.lease = reader.duration("lease", group.lease);
   group.journal = reader.texts("journal");
   std::vector<std::string> needed{group.hub};
   if (!group.remote.empty()) needed.push_back(group.remote);
@@ -170,6 +174,19 @@ void read_daemon(TableReader& reader, DaemonConfig& daemon) {
   if (daemon.reconnect_max < daemon.reconnect_min)
     reader.fail("reconnect-max", "'reconnect-max' must not be below 'reconnect-min'");
   reader.finish();
+}
+
+/// A lease outlives the loss of a heartbeat or two, and ends in a time that a writer waits.
+void settle_leases(Config& config, TableReader& root) {
+  const auto least = 3 * config.daemon.heartbeat;
+  for (GroupConfig& group : config.groups) {
+    if (group.lease == group.lease.zero()) group.lease = std::max(least, lease_default);
+    if (group.lease < least || group.lease > lease_max)
+      root.fail_here(
+          fmt::format("group {}: 'lease' must be at least three times 'heartbeat', and "
+                      "at most {} s",
+                      group.name, std::chrono::seconds(lease_max).count()));
+  }
 }
 
 /// No UUID, volume name or device may stand twice.
@@ -211,6 +228,7 @@ Config read_config(const toml::table& table, const std::string& path) {
   root.finish();
   if (config.groups.empty()) root.fail_here("there is no group; add [group.NAME]");
   check_unique(config, root);
+  settle_leases(config, root);
   return config;
 }
 

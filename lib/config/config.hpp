@@ -17,6 +17,10 @@
 //   hub-ack    = "sync"                    # sync | memory-sync
 //   ship       = "stored"                  # stored | received
 //   remote-ack = "sync"                    # sync | memory-sync
+//   fence-level = "data"                   # data: without the hub writes wait | never: a primary
+//                                          # goes on alone once its lease has run out
+//   lease      = "5s"                      # how long the hub's word holds; optional, at least
+//                                          # three heartbeats
 //   journal    = { h = "/dev/vg0/shop-journal", r = "/dev/vg0/shop-journal" }
 //   journal-cache = "64MiB"                # of memory, for readers near the head; optional
 //
@@ -63,6 +67,7 @@ struct NodeConfig {
 enum class SendOrder { parallel, local_first };
 enum class AckWhen { sync, memory_sync };
 enum class ShipWhen { stored, received };
+enum class FenceLevel { data, never };
 
 struct VolumeConfig {
   std::string name;
@@ -82,6 +87,8 @@ struct GroupConfig {
   AckWhen hub_ack = AckWhen::sync;
   ShipWhen ship = ShipWhen::stored;
   AckWhen remote_ack = AckWhen::sync;
+  FenceLevel fence_level = FenceLevel::data;
+  std::chrono::milliseconds lease{};
   std::map<std::string, std::string> journal;  // node name -> device or file
   std::uint64_t journal_cache_bytes = 64 * 1024 * 1024;
   std::vector<VolumeConfig> volumes;  // in file order

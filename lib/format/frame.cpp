@@ -59,9 +59,9 @@ Result<std::string> get_name(const char (&in)[32]) {
 }
 
 /// A header for `body`, and the body, in one buffer.
-Bytes frame_of(FrameType type, const Bytes& body, std::uint64_t stored_through) {
+Bytes frame_of(FrameType type, const Bytes& body, std::uint64_t tally) {
   const FrameHeader header =
-      make_header(type, static_cast<std::uint32_t>(body.size()), 0, stored_through, crc32c(body));
+      make_header(type, static_cast<std::uint32_t>(body.size()), 0, tally, crc32c(body));
   Bytes out;
   out.reserve(sizeof header + body.size());
   append(out, header);
@@ -97,12 +97,14 @@ Result<Ack> get_ack(std::span<const std::byte>& in) {
   return ack;
 }
 
-/// The front of `in` as a T that may be longer than the one known here: `bytes` of it are taken.
+/// The front of `in` as a T, which has `bytes` there: what is not known here is skipped, what the
+/// sender did not know is zero.
 template <class T>
 T take_known(std::span<const std::byte>& in, std::size_t bytes) {
-  auto known = in.first(sizeof(T));
+  T value{};
+  std::memcpy(&value, in.data(), std::min(bytes, sizeof value));
   in = in.subspan(bytes);
-  return take<T>(known);
+  return value;
 }
 
 Result<void> check_shape(const char* what, std::size_t body, std::size_t entries,
@@ -145,6 +147,8 @@ Result<Hello::Stream> get_stream(std::span<const std::byte>& in, std::size_t byt
   stream.end_seq = le64toh(entry.end_seq);
   stream.journal = get_uuid(entry.journal);
   stream.out_of_sync = le64toh(entry.out_of_sync);
+  stream.fence = entry.fence;
+  stream.parent = get_uuid(entry.parent);
   if (stream.last >= CASCADE_SEQ_MAX || stream.first > stream.last + 1)
     return corrupt(fmt::format("a hello offers {} to {}", stream.first, stream.last));
   return stream;
@@ -167,6 +171,8 @@ HelloEntry hello_entry(const Hello::Stream& stream) {
   entry.end_seq = htole64(stream.end_seq);
   put_uuid(entry.journal, stream.journal);
   entry.out_of_sync = htole64(stream.out_of_sync);
+  entry.fence = stream.fence;
+  put_uuid(entry.parent, stream.parent);
   return entry;
 }
 
@@ -224,7 +230,7 @@ std::size_t body_bytes_max(FrameType type) {
 }
 
 FrameHeader make_header(FrameType type, std::uint32_t length, std::uint32_t records,
-                        std::uint64_t stored_through, std::uint32_t body_crc) {
+                        std::uint64_t tally, std::uint32_t body_crc) {
   FrameHeader h{};
   h.magic = htole32(frame_magic);
   h.major = frame_major;
@@ -232,7 +238,7 @@ FrameHeader make_header(FrameType type, std::uint32_t length, std::uint32_t reco
   h.type = htole16(static_cast<std::uint16_t>(type));
   h.length = htole32(length);
   h.records = htole32(records);
-  h.stored_through = htole64(stored_through);
+  h.tally = htole64(tally);
   h.body_crc = htole32(body_crc);
   h.header_crc = htole32(crc32c(bytes_of(h).first(offsetof(FrameHeader, header_crc))));
   return h;
@@ -276,7 +282,7 @@ Result<FrameHeader> check_header(std::span<const std::byte, sizeof(FrameHeader)>
   h.type = le16toh(h.type);
   h.length = le32toh(h.length);
   h.records = le32toh(h.records);
-  h.stored_through = le64toh(h.stored_through);
+  h.tally = le64toh(h.tally);
   h.body_crc = le32toh(h.body_crc);
   h.header_crc = wanted;
   if (auto sizes = check_sizes(h); !sizes) return sizes.error();
@@ -285,7 +291,7 @@ Result<FrameHeader> check_header(std::span<const std::byte, sizeof(FrameHeader)>
 
 // ---- encoding
 
-Bytes encode_hello(const Hello& hello, std::uint64_t stored_through) {
+Bytes encode_hello(const Hello& hello, std::uint64_t tally) {
   Bytes body;
   HelloBody head{};
   put_uuid(head.group, hello.group);
@@ -298,7 +304,7 @@ Bytes encode_hello(const Hello& hello, std::uint64_t stored_through) {
   put_uuid(head.journal, hello.journal);
   append(body, head);
   for (const auto& stream : hello.streams) append(body, hello_entry(stream));
-  return frame_of(FrameType::hello, body, stored_through);
+  return frame_of(FrameType::hello, body, tally);
 }
 
 Bytes encode_welcome(const Welcome& welcome) {
@@ -309,14 +315,13 @@ Bytes encode_welcome(const Welcome& welcome) {
   head.head_bytes = htole16(sizeof head);
   head.entry_bytes = htole16(sizeof(AnswerEntry));
   put_uuid(head.journal, welcome.journal);
+  head.lease_ms = htole32(static_cast<std::uint32_t>(welcome.lease.count()));
   append(body, head);
   for (const Answer& answer : welcome.streams) append(body, answer_entry(answer));
   return frame_of(FrameType::welcome, body, 0);
 }
 
-Bytes encode_heartbeat(std::uint64_t stored_through) {
-  return frame_of(FrameType::heartbeat, {}, stored_through);
-}
+Bytes encode_heartbeat(std::uint64_t tally) { return frame_of(FrameType::heartbeat, {}, tally); }
 
 Bytes encode_refusal(Errc code, std::string_view text) {
   Bytes body;
@@ -326,12 +331,12 @@ Bytes encode_refusal(Errc code, std::string_view text) {
   return frame_of(FrameType::refuse, body, 0);
 }
 
-void encode_acks(std::span<const Ack> acks, Bytes& out) {
+void encode_acks(std::span<const Ack> acks, std::uint64_t tally, Bytes& out) {
   out.resize(sizeof(FrameHeader));
   for (const Ack& ack : acks) append(out, ack_entry(ack));
   const auto body = std::span<const std::byte>(out).subspan(sizeof(FrameHeader));
   const FrameHeader header =
-      make_header(FrameType::ack, static_cast<std::uint32_t>(body.size()), 0, 0, crc32c(body));
+      make_header(FrameType::ack, static_cast<std::uint32_t>(body.size()), 0, tally, crc32c(body));
   std::memcpy(out.data(), &header, sizeof header);
 }
 
@@ -346,7 +351,7 @@ Result<Hello> decode_hello(const FrameHeader& header, std::span<const std::byte>
   const std::size_t entries = le32toh(head.entries);
   const std::size_t entry_bytes = le16toh(head.entry_bytes);
   if (auto ok = check_shape("hello", size, entries, le16toh(head.head_bytes), sizeof head,
-                            entry_bytes, sizeof(HelloEntry));
+                            entry_bytes, hello_entry_bytes_min);
       !ok)
     return ok.error();
   auto node = get_name(head.node);
@@ -380,7 +385,8 @@ Result<Welcome> decode_welcome(const FrameHeader& header, std::span<const std::b
   auto node = get_name(head.node);
   if (!node) return node.error();
   if (auto ok = check_required(*node, le64toh(head.required)); !ok) return ok.error();
-  Welcome welcome{*node, {}, get_uuid(head.journal)};
+  Welcome welcome{
+      *node, {}, get_uuid(head.journal), std::chrono::milliseconds(le32toh(head.lease_ms))};
   body = body.subspan(le16toh(head.head_bytes));
   while (!body.empty()) {
     auto answer = get_answer(body, entry_bytes);

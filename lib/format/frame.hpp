@@ -27,6 +27,7 @@
 #include "lib/base/uuid.hpp"
 #include "lib/format/record.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -39,7 +40,7 @@ namespace cascade {
 
 inline constexpr std::uint32_t frame_magic = 0x46435343;  // "CSCF" as bytes on the wire
 inline constexpr std::uint8_t frame_major = 2;
-inline constexpr std::uint8_t frame_minor = 0;
+inline constexpr std::uint8_t frame_minor = 1;
 /// Required capabilities, a bit each. Marks: brackets are in what is shipped, and are respected.
 inline constexpr std::uint64_t capability_marks = 1;
 inline constexpr std::uint64_t required_known = capability_marks;
@@ -55,19 +56,24 @@ enum class FrameType : std::uint16_t {
 
 /// Opens every frame. 32 bytes.
 struct FrameHeader {
-  std::uint32_t magic;    // frame_magic
-  std::uint8_t major;     // frame_major
-  std::uint8_t minor;     // frame_minor, or a higher one
-  std::uint16_t type;     // FrameType
-  std::uint32_t length;   // bytes of body
-  std::uint32_t records;  // DATA: records in the body; otherwise zero
-  std::uint64_t
-      stored_through;      // ship sessions, hub to remote: group_seq durable at the hub; else zero
+  std::uint32_t magic;     // frame_magic
+  std::uint8_t major;      // frame_major
+  std::uint8_t minor;      // frame_minor, or a higher one
+  std::uint16_t type;      // FrameType
+  std::uint32_t length;    // bytes of body
+  std::uint32_t records;   // DATA: records in the body; otherwise zero
+  std::uint64_t tally;     // a running number that each kind of session has its own of, see below
   std::uint32_t body_crc;  // CRC-32C of the body; DATA: of its records only, payloads carry theirs
   std::uint32_t header_crc;  // CRC-32C of bytes 0 to 27
 };
-static_assert(sizeof(FrameHeader) == 32 && offsetof(FrameHeader, stored_through) == 16 &&
+static_assert(sizeof(FrameHeader) == 32 && offsetof(FrameHeader, tally) == 16 &&
               offsetof(FrameHeader, header_crc) == 28);
+
+// FrameHeader.tally:
+//   ship, hub to remote     group_seq that is durable at the hub
+//   mirror, hub to primary  number of the lease's renewal; the welcome is number 1
+//   mirror, primary to hub  last renewal that all volumes of the session have taken
+//   else                    zero
 
 enum class SessionKind : std::uint32_t {
   mirror = 1,  // primary to hub: an entry a volume, numbers are volume_seq
@@ -92,7 +98,7 @@ struct HelloBody {
 static_assert(sizeof(HelloBody) == 128 && offsetof(HelloBody, required) == 64 &&
               offsetof(HelloBody, journal) == 80);
 
-/// What the sender can send of one stream, and what it knows of it. 128 bytes.
+/// What the sender can send of one stream, and what it knows of it. 160 bytes; 128 by 2.0.
 struct HelloEntry {
   std::uint8_t stream[16];  // UUID of the volume, or of the group
   std::uint64_t first;      // first number that it can still send
@@ -105,14 +111,19 @@ struct HelloEntry {
   std::uint64_t history;         // ship: history hash through `last`; zero: not said, as by 2.0
   std::uint8_t hub_ack;          // mirror: 1 sync, 2 memory-sync: what completes a write there
   std::uint8_t differs;          // mirror: CASCADE_DIFFERS_*: why the hub's copy may differ
-  std::uint8_t reserved0[6];     // zero
-  std::uint64_t end_seq;      // mirror: where the ring before ended, if clean; else at least there
-  std::uint8_t journal[16];   // mirror: of the hub that it was last with; zero: with none yet
-  std::uint64_t out_of_sync;  // mirror: sectors that have to be copied before the copies are equal
+  std::uint8_t fence;            // mirror: cascade_fence; zero: not said, as by 2.0: data
+  std::uint8_t reserved0[5];     // zero
+  std::uint64_t end_seq;       // mirror: where the ring before ended, if clean; else at least there
+  std::uint8_t journal[16];    // mirror: of the hub that it was last with; zero: with none yet
+  std::uint64_t out_of_sync;   // mirror: sectors that have to be copied before the copies are equal
+  std::uint8_t parent[16];     // mirror: generation that `generation` parted from; zero: none
+  std::uint8_t reserved1[16];  // zero; ignored by readers of this minor version
 };
-static_assert(sizeof(HelloEntry) == 128 && offsetof(HelloEntry, bytes) == 40 &&
-              offsetof(HelloEntry, history) == 80 && offsetof(HelloEntry, hub_ack) == 88 &&
-              offsetof(HelloEntry, end_seq) == 96 && offsetof(HelloEntry, journal) == 104);
+inline constexpr std::size_t hello_entry_bytes_min = 128;
+static_assert(sizeof(HelloEntry) == 160 && offsetof(HelloEntry, parent) == hello_entry_bytes_min &&
+              offsetof(HelloEntry, bytes) == 40 && offsetof(HelloEntry, history) == 80 &&
+              offsetof(HelloEntry, hub_ack) == 88 && offsetof(HelloEntry, end_seq) == 96 &&
+              offsetof(HelloEntry, journal) == 104);
 
 /// Bits of HelloEntry.flags; unknown ones are ignored.
 /// mirror: the ring has not been numbered yet, first and last are zero.
@@ -133,7 +144,8 @@ struct WelcomeBody {
   std::uint64_t required;     // capabilities that the sender of the hello must know
   std::uint64_t optional;     // capabilities that the receiver knows
   std::uint8_t journal[16];   // id of the receiver's journal
-  std::uint8_t reserved[24];  // zero; ignored by readers of this minor version
+  std::uint32_t lease_ms;     // mirror: how long a renewal holds; zero: there is no lease
+  std::uint8_t reserved[20];  // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(WelcomeBody) == 96 && offsetof(WelcomeBody, journal) == 56);
 
@@ -189,6 +201,8 @@ struct Hello {
     std::uint64_t end_seq = 0;
     Uuid journal{};
     std::uint64_t out_of_sync = 0;
+    std::uint8_t fence = 0;
+    Uuid parent{};
   };
   std::vector<Stream> streams;
   Uuid journal{};
@@ -210,6 +224,7 @@ struct Welcome {
   std::string node;
   std::vector<Answer> streams;
   Uuid journal{};
+  std::chrono::milliseconds lease{};
 };
 
 using Bytes = std::vector<std::byte>;
@@ -219,19 +234,19 @@ std::size_t body_bytes_max(FrameType type);
 
 /// A header ready for the wire; `length` and `records` as in FrameHeader.
 FrameHeader make_header(FrameType type, std::uint32_t length, std::uint32_t records,
-                        std::uint64_t stored_through, std::uint32_t body_crc);
+                        std::uint64_t tally, std::uint32_t body_crc);
 
 /// Checks, in this order: magic, header checksum, version, type, length and record count against
 /// their limits. Returns the header in host order. Errc::corrupt or Errc::version.
 Result<FrameHeader> check_header(std::span<const std::byte, sizeof(FrameHeader)> bytes);
 
 /// Whole frames, header included, for the small types.
-Bytes encode_hello(const Hello& hello, std::uint64_t stored_through);
+Bytes encode_hello(const Hello& hello, std::uint64_t tally);
 Bytes encode_welcome(const Welcome& welcome);
-Bytes encode_heartbeat(std::uint64_t stored_through);
+Bytes encode_heartbeat(std::uint64_t tally);
 Bytes encode_refusal(Errc code, std::string_view text);
 /// Into a caller's buffer, reused, so that acknowledging allocates nothing once it has grown.
-void encode_acks(std::span<const Ack> acks, Bytes& out);
+void encode_acks(std::span<const Ack> acks, std::uint64_t tally, Bytes& out);
 
 /// Bodies of checked headers (host order). Each verifies body_crc, counts, reserved fields.
 Result<Hello> decode_hello(const FrameHeader& header, std::span<const std::byte> body);

@@ -92,7 +92,7 @@ VolumeEntry volume_entry(const Uuid& uuid, const VolumePlace& place) {
   std::memcpy(entry.generation, place.source.generation.data, 16);
   entry.copy_device = htole64(place.copy.identity);
   entry.copy_bytes = htole64(place.copy.bytes);
-  entry.flags = htole32(place.dropped ? volume_dropped : 0);
+  entry.flags = htole32((place.dropped ? volume_dropped : 0) | (place.leased ? volume_leased : 0));
   const Standing& standing = place.standing;
   if (standing.mark == CASCADE_MARK_ATTACHED) return entry;
   entry.mark = htole32(static_cast<std::uint32_t>(CASCADE_MARK(standing.mark, standing.why)));
@@ -106,6 +106,7 @@ VolumePlace place_of(const VolumeEntry& entry) {
   place.source = {get_uuid(entry.incarnation), get_uuid(entry.generation)};
   place.copy = {le64toh(entry.copy_device), le64toh(entry.copy_bytes)};
   place.dropped = (le32toh(entry.flags) & volume_dropped) != 0;
+  place.leased = (le32toh(entry.flags) & volume_leased) != 0;
   if (const std::uint32_t mark = le32toh(entry.mark); mark != 0)
     place.standing = {static_cast<std::uint8_t>(CASCADE_MARK_OF(mark)),
                       static_cast<std::uint8_t>(CASCADE_WHY_OF(mark)), le64toh(entry.mark_time_ns)};

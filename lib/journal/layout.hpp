@@ -97,13 +97,15 @@ struct VolumeEntry {
   std::uint8_t generation[16];   // the history of the volume that the copy is of; zero: not known
   std::uint64_t copy_device;     // XXH3 of what names the copy's device; zero: not known
   std::uint64_t copy_bytes;      // size of the copy's device; zero: not known
-  std::uint32_t flags;           // volume_dropped; unknown ones are ignored
+  std::uint32_t flags;           // volume_dropped, volume_leased; unknown ones are ignored
   std::uint32_t mark;            // CASCADE_MARK() of its last MARK; zero: it stands in the order
   std::uint64_t mark_time_ns;    // when the hub made that, CLOCK_REALTIME
   std::uint8_t reserved[8];      // zero; ignored by readers of this minor version
 };
 /// Writes of the volume were left out of the copy, because it was not in the configuration.
 inline constexpr std::uint32_t volume_dropped = 1;
+/// Hub: the volume's primary has been given a lease, and may go on alone when that has run out.
+inline constexpr std::uint32_t volume_leased = 2;
 static_assert(sizeof(VolumeEntry) == 96 && offsetof(VolumeEntry, copy_device) == 56 &&
               offsetof(VolumeEntry, mark_time_ns) == 80);
 

@@ -45,6 +45,7 @@ struct VolumePlace {
   CopyDevice copy{};             // of this node
   bool dropped = false;          // writes of it were left out of the copy
   Standing standing{};
+  bool leased = false;  // hub: its primary may go on alone once its lease has run out
   bool operator==(const VolumePlace&) const = default;
 };
 

@@ -22,7 +22,7 @@ static_assert(sizeof(Super) == CASCADE_META_SUPER_BYTES && offsetof(Super, volum
               offsetof(Super, counter) == 64 && offsetof(Super, flags) == 96 &&
               offsetof(Super, end_seq) == 104 && offsetof(Super, device_bytes) == 144 &&
               offsetof(Super, device) == 152 && offsetof(Super, generations) == 408 &&
-              offsetof(Super, boot) == 1184 && offsetof(Super, reserved) == 1216);
+              offsetof(Super, boot) == 1184 && offsetof(Super, alone_ns) == 1216);
 static_assert(sizeof(cascade_meta_generation) == 24);
 
 constexpr std::uint64_t block = 4096;
@@ -140,8 +140,10 @@ void encode_super(const Area& area, SuperBytes out) {
   super.area_bytes = area.area_bytes;
   super.bitmap_offset = CASCADE_META_BITMAP_OFFSET;
   super.region_sectors = CASCADE_META_REGION_SECTORS;
-  super.flags =
-      (area.clean ? CASCADE_META_CLEAN : 0u) | (area.numbered ? CASCADE_META_NUMBERED : 0u);
+  super.flags = (area.clean ? CASCADE_META_CLEAN : 0u) |
+                (area.numbered ? CASCADE_META_NUMBERED : 0u) |
+                (area.alone ? CASCADE_META_ALONE : 0u);
+  super.alone_ns = area.alone_ns;
   super.differs = area.differs;
   super.end_seq = area.end_seq;
   super.local_errors = area.local_errors;
@@ -186,6 +188,8 @@ Result<Area> decode_super(std::span<const std::byte, CASCADE_META_SUPER_BYTES> i
   area.area_bytes = super.area_bytes;
   area.clean = (super.flags & CASCADE_META_CLEAN) != 0;
   area.numbered = (super.flags & CASCADE_META_NUMBERED) != 0;
+  area.alone = (super.flags & CASCADE_META_ALONE) != 0;
+  area.alone_ns = super.alone_ns;
   area.differs = super.differs;
   area.end_seq = super.end_seq;
   area.local_errors = super.local_errors;

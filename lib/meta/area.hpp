@@ -40,7 +40,9 @@ struct Area {
   std::uint64_t area_bytes = 0;
   bool clean = true;
   bool numbered = false;
-  std::uint32_t differs = 0;  // CASCADE_DIFFERS_*
+  bool alone = false;          // it went on without its hub, and has not been back
+  std::uint64_t alone_ns = 0;  // when, CLOCK_REALTIME
+  std::uint32_t differs = 0;   // CASCADE_DIFFERS_*
   std::uint64_t end_seq = 0;
   std::uint64_t local_errors = 0;
   std::uint64_t written_ns = 0;

@@ -71,6 +71,10 @@ std::uint64_t RingView::local_errors() const { return load_acquire(memory_.kerne
 
 std::uint64_t RingView::out_of_sync() const { return load_acquire(memory_.kernel->out_of_sync); }
 
+std::uint32_t RingView::fence() const { return load_acquire(memory_.kernel->fence); }
+
+std::uint64_t RingView::alone_ns() const { return load_acquire(memory_.kernel->alone_ns); }
+
 std::uint64_t RingView::resynced() const { return load_acquire(memory_.kernel->resynced); }
 
 bool RingView::has_records() { return refresh(); }

@@ -72,6 +72,8 @@ class RingView {
   std::uint64_t local_errors() const;  // likewise
   std::uint64_t out_of_sync() const;   // likewise: sectors that have to be copied to the hub
   std::uint64_t resynced() const;      // likewise: bytes of it read since the ring began
+  std::uint32_t fence() const;         // likewise: cascade_fence; zero: not known
+  std::uint64_t alone_ns() const;      // likewise: since when it goes on alone; zero: it does not
   bool has_records();                  // published past taken; reads the kernel's word
 
  private:

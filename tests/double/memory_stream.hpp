@@ -58,6 +58,10 @@ class MemoryStream final : public Stream {
   /// Asked before each operation; if it says so, the connection is lost then.
   void cut_when(std::function<bool()> cut) { cut_ = std::move(cut); }
 
+  /// While it says so, nothing arrives here, not even the peer's end; notify the pipe afterwards.
+  void hold_when(std::function<bool()> held) { held_ = std::move(held); }
+
+  std::shared_ptr<Pipe> in_pipe() const { return in_; }
   Pipe& in() { return *in_; }
   Pipe& out() { return *out_; }
   bool closed() const { return out_->closed; }
@@ -66,7 +70,9 @@ class MemoryStream final : public Stream {
     co_await asio::post(executor_, use_task);
     if (cut_ && cut_()) shut();
     const auto in = in_;
-    while (in->bytes.empty() && !in->closed) co_await in->arrived.wait();
+    while (!closed_here_ && ((held_ && held_()) || (in->bytes.empty() && !in->closed)))
+      co_await in->arrived.wait();
+    if (closed_here_) co_return Error{Errc::closed, "closed"};
     if (in->bytes.empty()) co_return Error{Errc::closed, "End of file"};
     const std::size_t n = std::min(out.size(), in->bytes.size());
     std::memcpy(out.data(), in->bytes.data(), n);
@@ -99,6 +105,7 @@ class MemoryStream final : public Stream {
 
  private:
   void shut() {
+    closed_here_ = true;
     for (const auto& pipe : {in_, out_}) {
       pipe->closed = true;
       pipe->notify();
@@ -108,7 +115,8 @@ class MemoryStream final : public Stream {
   Executor executor_;
   std::shared_ptr<Pipe> in_, out_;
   std::string host_, peer_;
-  std::function<bool()> cut_;
+  std::function<bool()> cut_, held_;
+  bool closed_here_ = false;
   bool writing_ = false;
 };
 

@@ -15,12 +15,18 @@ class VirtualClock final : public Clock {
       : executor_(executor), now_(now) {}
 
   void advance(Duration duration) {
-    now_ += duration;
+    move(duration);
+    wake();
+  }
+  /// Time passes, and nobody is woken: the program stands still.
+  void move(Duration duration) { now_ += duration; }
+  void wake() {
     for (Sleeper* sleeper : sleepers_)
       if (sleeper->until <= now_) sleeper->signal.notify();
   }
 
   TimePoint now() const override { return now_; }
+  Duration boottime() const override { return now_.time_since_epoch(); }
   std::uint64_t realtime_ns() const override { return realtime_ns(now_); }
   static std::uint64_t realtime_ns(TimePoint now) {
     return realtime_base_ns +

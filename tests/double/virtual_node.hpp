@@ -26,6 +26,28 @@ namespace cascade::test {
 struct Wires {
   std::map<std::string, class VirtualListener*> listeners;  // who can be reached, by host
   std::function<bool()> cut;  // of every connection: MemoryStream::cut_when()
+
+  /// Nothing that `from` sends arrives at `to` any more; connections stay as they are.
+  void black_hole(const std::string& from, const std::string& to) { holes_.emplace(from, to); }
+  void heal() {
+    holes_.clear();
+    for (const auto& held : pipes_)
+      if (const auto pipe = held.lock()) pipe->notify();
+    std::erase_if(pipes_, [](const auto& pipe) { return pipe.expired(); });
+  }
+  bool swallows(const std::string& from, const std::string& to) const {
+    return holes_.contains({from, to});
+  }
+  /// An end of a connection, whose peer is `from`.
+  void lay(MemoryStream& end, const std::string& from, const std::string& to) {
+    end.cut_when(cut);
+    end.hold_when([this, from, to] { return swallows(from, to); });
+    pipes_.push_back(end.in_pipe());
+  }
+
+ private:
+  std::set<std::pair<std::string, std::string>> holes_;
+  std::list<std::weak_ptr<MemoryStream::Pipe>> pipes_;
 };
 
 class VirtualListener final : public Listener {
@@ -54,8 +76,8 @@ class VirtualListener final : public Listener {
   /// The caller's end of a new connection from `host`.
   std::unique_ptr<Stream> connect(const Executor& executor, const std::string& host) {
     auto [theirs, ours] = MemoryStream::pair(executor, executor_, host, host_);
-    ours->cut_when(wires_.cut);
-    theirs->cut_when(wires_.cut);
+    wires_.lay(*ours, host, host_);
+    wires_.lay(*theirs, host_, host);
     waiting_.push_back(std::move(ours));
     came_.notify();
     return std::move(theirs);
@@ -82,6 +104,8 @@ class VirtualNet final : public Net {
                                                 std::chrono::milliseconds) override {
     co_await asio::post(executor_, use_task);
     const auto there = wires_.listeners.find(address.host);
+    if (wires_.swallows(host_, address.host) || wires_.swallows(address.host, host_))
+      co_return Error{Errc::closed, "Connection timed out"};
     if (there == wires_.listeners.end()) co_return Error{Errc::closed, "Connection refused"};
     co_return there->second->connect(executor_, host_);
   }
@@ -146,20 +170,38 @@ class VirtualVolume {
     new_ring();
   }
   RingDouble& ring() { return *ring_; }
+  std::shared_ptr<RingDouble> held_ring() const { return ring_; }
   RingShape shape;
+  cascade_fence fence = CASCADE_FENCE_DATA;
+  Duration now{};             // CLOCK_BOOTTIME of the machine
   Signal* written = nullptr;  // of the daemon that is attached
+  Signal* lost = nullptr;     // likewise
+  unsigned times_alone = 0;
   bool resync_wanted = false;
   std::vector<std::byte> disk;
 
+  bool writable() const { return alone_ || ring_->started(); }
+  bool alone() const { return alone_; }
+
+  /// Its number; zero while the volume is alone.
   std::uint64_t write(std::uint64_t sector, std::span<const std::byte> payload) {
     const auto at = disk.begin() + static_cast<std::ptrdiff_t>(sector * 512);
+    const auto regions = [&](auto note) {
+      for (auto region = sector / region_sectors;
+           region <= (sector + payload.size() / 512 - 1) / region_sectors; ++region)
+        note(region);
+    };
+    if (alone_) {
+      std::copy(payload.begin(), payload.end(), at);
+      regions([&](std::uint64_t region) { out_of_sync_.insert(region); });
+      words();
+      return 0;
+    }
     const auto end = at + static_cast<std::ptrdiff_t>(payload.size());
     const auto seq = ring_->write(sector, payload);
     undo_.push_back({seq, sector, {at, end}});
     std::copy(payload.begin(), payload.end(), at);
-    for (auto region = sector / region_sectors;
-         region <= (sector + payload.size() / 512 - 1) / region_sectors; ++region)
-      marks_[region] = seq;
+    regions([&](std::uint64_t region) { marks_[region] = seq; });
     tell();
     return seq;
   }
@@ -179,7 +221,21 @@ class VirtualVolume {
     new_ring();
   }
 
-  /// What the kernel does by itself: marks of what is stored go, one more region is copied.
+  /// The daemon's word for the hub's. False if it comes too late.
+  bool lease(Duration duration, std::uint8_t level) {
+    if (alone_) return false;
+    lease_until_ = now + duration;
+    leased_fence_ = level;
+    return true;
+  }
+  void start(std::uint64_t base) {
+    ring_->start(base);
+    alone_ = false;
+    words();
+  }
+
+  /// What the kernel does by itself: a lease runs out, marks of what is stored go, one more region
+  /// is copied.
   void step() {
     const std::uint64_t stored = ring_->stored();
     std::erase_if(marks_, [&](const auto& mark) { return mark.second <= stored; });
@@ -188,6 +244,9 @@ class VirtualVolume {
       if (seq <= stored) out_of_sync_.erase(region);
     std::erase_if(in_flight_, [&](const auto& flight) { return flight.second <= stored; });
     words();
+    if (lease_until_ && now >= *lease_until_ && fence == CASCADE_FENCE_NEVER &&
+        leased_fence_ == fence && ring_->published() > stored)
+      return go_alone();
     if (!resync_wanted || !ring_->started()) return;
     for (const std::uint64_t region : out_of_sync_)
       if (!in_flight_.contains(region)) return copy(region);
@@ -205,7 +264,8 @@ class VirtualVolume {
   };
 
   void new_ring() {
-    ring_ = std::make_unique<RingDouble>(uuid_, 1024, 4 << 20);
+    ring_ = std::make_shared<RingDouble>(uuid_, 1024, 4 << 20);
+    lease_until_.reset();
     shape.incarnation = make_uuid();
     marks_.clear();
     in_flight_.clear();
@@ -213,7 +273,23 @@ class VirtualVolume {
     resync_wanted = false;
     words();
   }
-  void words() { ring_->kernel_words().out_of_sync = out_of_sync_.size() * region_sectors; }
+  void words() {
+    ring_->kernel_words().out_of_sync = out_of_sync_.size() * region_sectors;
+    ring_->kernel_words().fence = fence;
+    ring_->kernel_words().alone_ns = alone_ ? 1 : 0;
+  }
+  /// What the hub has not stored is for the disk and the marks to know.
+  void go_alone() {
+    for (const auto& [region, seq] : marks_) out_of_sync_.insert(region);
+    alone_ = true;
+    times_alone += 1;
+    shape.clean = false;
+    shape.numbered = true;
+    shape.parent = std::exchange(shape.generation, make_uuid());
+    new_ring();
+    if (lost != nullptr) lost->notify();
+    tell();
+  }
   void tell() {
     if (written != nullptr) written->notify();
   }
@@ -225,7 +301,10 @@ class VirtualVolume {
   }
 
   Uuid uuid_;
-  std::unique_ptr<RingDouble> ring_;
+  std::shared_ptr<RingDouble> ring_;
+  bool alone_ = false;
+  std::optional<Duration> lease_until_;
+  std::uint8_t leased_fence_ = 0;
   std::map<std::uint64_t, std::uint64_t> marks_;  // region, and its last write
   std::set<std::uint64_t> out_of_sync_;
   std::map<std::uint64_t, std::uint64_t> in_flight_;  // region, and the record that copies it
@@ -248,37 +327,53 @@ class VirtualRings final : public RingHost {
  private:
   struct Attached final : Ring {
     Attached(const Executor& executor, VirtualVolume& v)
-        : volume(v), memory(v.ring().attach()), view_(memory), changed(executor), ended(executor) {
+        : volume(v),
+          ring(v.held_ring()),
+          memory(ring->attach()),
+          view_(memory),
+          changed(executor),
+          ended(executor) {
       volume.written = &changed;
-      if (started()) (void)view_.rewind_to(volume.ring().stored());
+      volume.lost = &ended;
+      if (started()) (void)view_.rewind_to(ring->stored());
     }
     ~Attached() override {
-      volume.written = nullptr;
+      if (volume.written != &changed) return;
+      volume.written = volume.lost = nullptr;
       volume.resync_wanted = false;
     }
+    /// The volume has gone on without this ring.
+    bool is_lost() const { return ring != volume.held_ring(); }
 
     RingView& view() override { return view_; }
     RingShape shape() const override { return volume.shape; }
-    bool started() const override { return volume.ring().started(); }
+    bool started() const override { return ring->started(); }
     Result<void> start(std::uint64_t base, const Uuid& journal) override {
-      volume.ring().start(base);
+      if (is_lost()) return Error{Errc::io, "the ring is lost"};
+      volume.start(base);
       volume.shape.journal = journal;
       volume.shape.end_seq = base;
       return view_.rewind_to(base);
     }
     Result<void> doorbell() override {
-      volume.ring().doorbell();
+      if (is_lost()) return Error{Errc::io, "the ring is lost"};
+      ring->doorbell();
+      return {};
+    }
+    Result<void> lease(Duration duration, std::uint8_t fence) override {
+      if (is_lost() || !volume.lease(duration, fence))
+        return Error{Errc::io, "the volume is alone"};
       return {};
     }
     Task<Result<void>> readable() override {
-      while (!closed && volume.ring().published() <= memory.daemon->consumed)
+      while (!closed && !is_lost() && ring->published() <= memory.daemon->consumed)
         co_await changed.wait();
-      if (closed) co_return Error{Errc::closed, "closed"};
+      if (closed || is_lost()) co_return Error{Errc::closed, "closed"};
       co_return Result<void>{};
     }
     Task<Error> lost() override {
-      while (!closed) co_await ended.wait();
-      co_return Error{Errc::closed, "closed"};
+      while (!closed && !is_lost()) co_await ended.wait();
+      co_return Error{Errc::closed, is_lost() ? "the volume goes on alone" : "closed"};
     }
     void close() override {
       closed = true;
@@ -286,12 +381,14 @@ class VirtualRings final : public RingHost {
       ended.notify();
     }
     Result<void> resync(bool run) override {
+      if (is_lost()) return Error{Errc::io, "the ring is lost"};
       volume.resync_wanted = run;
       return {};
     }
     void report_link(LinkState) override {}
 
     VirtualVolume& volume;
+    std::shared_ptr<RingDouble> ring;
     RingMemory memory;
     RingView view_;
     Signal changed, ended;
@@ -326,7 +423,7 @@ class VirtualNode {
   std::uint64_t steps() const { return steps_; }
   /// One handler of its loop; whether there was any.
   bool step() {
-    if (!daemon_) return false;
+    if (!daemon_ || paused_) return false;
     loop().restart();
     const bool any = loop().poll_one() > 0;
     steps_ += any ? 1 : 0;
@@ -334,12 +431,21 @@ class VirtualNode {
   }
   void advance(Duration duration) {
     now_ += duration;
-    if (daemon_) daemon_->clock.advance(duration);
+    for (auto& [uuid, volume] : volumes) volume->now = now_.time_since_epoch();
+    if (!daemon_) return;
+    if (paused_)
+      daemon_->clock.move(duration);
+    else
+      daemon_->clock.advance(duration);
   }
+
+  /// As SIGSTOP and SIGCONT: what has arrived meanwhile may be looked at before any time-out.
+  void pause(bool paused) { paused_ = paused; }
 
   /// Nothing of it runs any more, and nothing of it says so.
   void kill(bool power) {
     if (power) daemon_->disks.cut_power();
+    paused_ = false;
     loop().abandon();
     daemon_.reset();
   }
@@ -381,6 +487,7 @@ class VirtualNode {
   Wires& wires_;
   std::string name_;
   TimePoint now_{};
+  bool paused_ = false;
   std::uint64_t steps_ = 0;
   // Others may still hold ends of its wires: loops go last.
   std::list<std::unique_ptr<Loop>> loops_;

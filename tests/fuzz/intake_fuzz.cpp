@@ -61,12 +61,12 @@ Incoming some_frame(Input& in, const Journal& journal) {
 }
 
 void try_session(Rig& rig, Intake& intake, Input& in, SessionKind kind) {
-  if (!intake.open(some_hello(in, kind), [] {})) return;
+  if (!intake.open(some_hello(in, kind), [](const std::string&) {})) return;
   while (!in.empty()) {
     const auto before = rig.journal().received_seq();
     const auto action = in.get<std::uint8_t>();
     if (action % 8 == 0)
-      intake.upstream_stored(in.number());
+      intake.told(in.number());
     else if (action % 8 == 1)
       rig.world.settle();
     else if (!intake.take(some_frame(in, rig.journal())))

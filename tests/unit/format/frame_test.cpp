@@ -25,7 +25,7 @@ Hello a_hello() {
 TEST(Frame, HeaderHasTheseBytes) {
   const FrameHeader h =
       make_header(FrameType::data, 0x01020304, 0x11, 0x2122232425262728, 0x31323334);
-  const unsigned char golden[28] = {'C',  'S',  'C',  'F',  2,    0,    3,    0,    4,    3,
+  const unsigned char golden[28] = {'C',  'S',  'C',  'F',  2,    1,    3,    0,    4,    3,
                                     2,    1,    0x11, 0,    0,    0,    0x28, 0x27, 0x26, 0x25,
                                     0x24, 0x23, 0x22, 0x21, 0x34, 0x33, 0x32, 0x31};
   EXPECT_EQ(std::memcmp(&h, golden, sizeof golden), 0);
@@ -36,7 +36,7 @@ TEST(Frame, HelloComesBackAsItWas) {
   const Bytes frame = encode_hello(a_hello(), 17);
   const auto header = check_header(head_of(frame));
   ASSERT_TRUE(header);
-  EXPECT_EQ(header->stored_through, 17u);
+  EXPECT_EQ(header->tally, 17u);
   const auto hello = decode_hello(*header, body_of(frame));
   ASSERT_TRUE(hello);
   EXPECT_EQ(hello->group, group);
@@ -45,6 +45,24 @@ TEST(Frame, HelloComesBackAsItWas) {
   EXPECT_EQ(hello->streams[0].first, 5u);
   EXPECT_EQ(hello->streams[0].last, 9u);
   EXPECT_TRUE(hello->streams[1].fresh);
+}
+
+TEST(Frame, HelloOfVersionTwoZeroIsRead) {
+  Hello hello = a_hello();
+  hello.streams.resize(1);
+  hello.streams[0].fence = CASCADE_FENCE_NEVER;
+  hello.streams[0].parent = volume_b;
+  Bytes frame = encode_hello(hello, 0);
+  frame.resize(sizeof(FrameHeader) + sizeof(HelloBody) + hello_entry_bytes_min);
+  auto* body = reinterpret_cast<HelloBody*>(frame.data() + sizeof(FrameHeader));
+  body->entry_bytes = htole16(hello_entry_bytes_min);
+  FrameHeader header = *check_header(head_of(encode_hello(hello, 0)));
+  header.length = static_cast<std::uint32_t>(body_of(frame).size());
+  header.body_crc = crc32c(body_of(frame));
+  const auto read = decode_hello(header, body_of(frame));
+  ASSERT_TRUE(read) << read.error().text;
+  EXPECT_EQ(read->streams[0].last, hello.streams[0].last);
+  EXPECT_EQ(read->streams[0].parent, Uuid{});
 }
 
 TEST(Frame, HelloCarriesWhatIdentifiesAStream) {
@@ -150,7 +168,7 @@ TEST(Frame, WelcomeAcksAndRefusalComeBack) {
 
   Bytes frame;
   const Ack acks[] = {{volume_a, 3, 2}, {volume_b, 1, 1}};
-  encode_acks(acks, frame);
+  encode_acks(acks, 0, frame);
   header = check_header(head_of(frame));
   std::vector<Ack> out;
   ASSERT_TRUE(decode_acks(*header, body_of(frame), out));
@@ -182,7 +200,7 @@ TEST(Frame, WrongHeadersAreNamed) {
   const WrongHeader table[] = {
       {"magic is", changed([](FrameHeader& h) { h.magic = 1; })},
       {"header checksum", flipped},
-      {"version is 3.0, this program speaks 2.0", changed([](FrameHeader& h) { h.major = 3; })},
+      {"version is 3.1, this program speaks 2.1", changed([](FrameHeader& h) { h.major = 3; })},
       {"type 0 is not known", changed([](FrameHeader& h) { h.type = 0; })},
       {"type 7 is not known", changed([](FrameHeader& h) { h.type = htole16(7); })},
       {"claims a body of 4294967295", changed([](FrameHeader& h) { h.length = ~0u; })},

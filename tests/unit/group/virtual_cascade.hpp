@@ -19,7 +19,7 @@ inline constexpr std::uint64_t copy_bytes = VirtualVolume::sectors * 512;
 inline constexpr std::uint64_t writes = 60;
 inline const std::array names{"p1", "p2", "h", "r"};
 
-inline Config make_config(AckWhen hub_ack) {
+inline Config make_config(AckWhen hub_ack, FenceLevel fence) {
   Config config;
   for (const char* name : names) config.nodes.push_back({name, name, {name, 1}});
   GroupConfig g;
@@ -28,13 +28,15 @@ inline Config make_config(AckWhen hub_ack) {
   g.hub = "h";
   g.remote = "r";
   g.hub_ack = hub_ack;
+  g.fence_level = fence;
+  g.lease = milliseconds(400);
   g.journal = {{"h", "journal"}, {"r", "journal"}};
   g.journal_cache_bytes = 1 << 20;
   for (const auto& [name, uuid, primary] :
        {std::tuple{"orders", volume_a, "p1"}, std::tuple{"ledger", volume_b, "p2"}})
     g.volumes.push_back({name, uuid, primary, {{"h", name}, {"r", name}}, 1 << 20});
   config.groups.push_back(g);
-  config.daemon.heartbeat = milliseconds(1000);
+  config.daemon.heartbeat = milliseconds(fence == FenceLevel::never ? 100 : 1000);
   config.daemon.session_timeout = milliseconds(5000);
   config.daemon.reconnect_min = milliseconds(50);
   config.daemon.reconnect_max = milliseconds(200);
@@ -53,7 +55,8 @@ inline std::vector<std::byte> new_journal() {
 /// Two primaries, hub and remote; one volume each. What was written is remembered, to be compared.
 class Cascade {
  public:
-  Cascade(unsigned seed, AckWhen hub_ack) : lots_(seed), config_(make_config(hub_ack)) {
+  Cascade(unsigned seed, AckWhen hub_ack, FenceLevel fence = FenceLevel::data)
+      : lots_(seed), config_(make_config(hub_ack, fence)) {
     for (const char* name : names) nodes_.try_emplace(name, config_, wires_, name);
     for (const char* name : {"h", "r"}) {
       node(name).images["journal"] = new_journal();
@@ -77,7 +80,7 @@ class Cascade {
   void depend(std::size_t which) {
     Volume& volume = volumes_[which];
     Volume& other = volumes_[1 - which];
-    if (!volume.kernel->ring().started() || acknowledged(volume) < volume.chain) return;
+    if (!volume.kernel->writable() || acknowledged(volume) < volume.chain) return;
     std::array<std::uint64_t, 64> sector{volume.chain_length + 1, seen(other)};
     const auto payload = std::as_bytes(std::span(sector));
     volume.seq = volume.chain = volume.kernel->write(0, payload);
@@ -114,6 +117,7 @@ class Cascade {
   void go_on() {
     auto at = nodes_.begin();
     std::advance(at, lots_() % nodes_.size());
+    if (paused_for_ > 0 && --paused_for_ == 0) node(paused_).pause(false);
     for (unsigned i = lots_() % 8; i > 0; --i) at->second.step();
     if (lots_() % 4 == 0) pass(milliseconds(lots_() % 40));
     if (lots_() % 4 == 0) write_one(volumes_[lots_() % volumes_.size()]);
@@ -133,8 +137,22 @@ class Cascade {
     volume.chain = 0;
   }
 
+  /// The daemon stands still for so many steps, as after a SIGSTOP.
+  void pause(const std::string& name, unsigned steps) {
+    if (paused_for_ > 0) node(paused_).pause(false);
+    node(name).pause(true);
+    paused_ = name;
+    paused_for_ = steps;
+  }
+  /// What `from` sends does not arrive at `to`, until heal().
+  void black_hole(const std::string& from, const std::string& to) { wires_.black_hole(from, to); }
+  void heal() { wires_.heal(); }
+  /// How often the primary went on alone.
+  unsigned times_alone(std::size_t which) const { return volumes_[which].kernel->times_alone; }
+
   /// Until every copy has everything; false if it does not come to that.
   bool drain() {
+    for (auto& [name, node] : nodes_) node.pause(false);
     for (int i = 0; i < 4000; ++i) {
       if (i % 10 == 0 && drained()) return true;
       bool any = false;
@@ -165,7 +183,9 @@ class Cascade {
     if (++rounds_ % 8 == 0) pass(milliseconds(1));
   }
   bool ready() const {
-    return volumes_[0].kernel->ring().started() && volumes_[1].kernel->ring().started();
+    for (const Volume& volume : volumes_)
+      if (volume.kernel->alone() || !volume.kernel->ring().started()) return false;
+    return true;
   }
   void write_to_each() {
     for (Volume& volume : volumes_) write_one(volume);
@@ -196,11 +216,16 @@ class Cascade {
     std::uint64_t count = 0;  // of those that do not depend on others
     std::uint64_t chain = 0;  // volume_seq of the last dependent write
     std::uint64_t chain_length = 0;
+    unsigned times_alone = 0;
     std::uint64_t known = 0;
   };
 
   /// As the application of the volume sees it, by the group's hub-ack.
-  std::uint64_t acknowledged(const Volume& volume) {
+  std::uint64_t acknowledged(Volume& volume) {
+    // What was under way when it went on alone is done.
+    if (std::exchange(volume.times_alone, volume.kernel->times_alone) != volume.kernel->times_alone)
+      volume.chain = 0;
+    if (volume.kernel->alone()) return std::numeric_limits<std::uint64_t>::max();
     volume.kernel->ring().doorbell();
     return config_.groups.front().hub_ack == AckWhen::sync ? volume.kernel->ring().stored()
                                                            : volume.kernel->ring().received();
@@ -208,20 +233,22 @@ class Cascade {
   /// What others may know of the volume's chain: what was acknowledged, or what its application
   /// found on the disk when the volume was there again.
   std::uint64_t seen(Volume& volume) {
-    if (volume.kernel->ring().started())
-      volume.known =
-          acknowledged(volume) >= volume.chain ? volume.chain_length : volume.chain_length - 1;
+    // In this order: what it has acknowledged may change what it waits for.
+    const std::uint64_t through = acknowledged(volume);
+    if (volume.kernel->writable())
+      volume.known = through >= volume.chain ? volume.chain_length : volume.chain_length - 1;
     return volume.known;
   }
 
   void add_volume(const std::string& primary, const Uuid& uuid, const std::string& name) {
     auto& slot = node(primary).volumes[uuid];
     slot = std::make_unique<VirtualVolume>(uuid);
+    if (config_.groups.front().fence_level == FenceLevel::never) slot->fence = CASCADE_FENCE_NEVER;
     volumes_.push_back({name, slot.get()});
   }
 
   void write_one(Volume& volume) {
-    if (!volume.kernel->ring().started() || volume.count >= writes) return;
+    if (!volume.kernel->writable() || volume.count >= writes) return;
     const std::size_t sectors = 1 + lots_() % 8, at = 1 + lots_() % (255 - sectors);
     const auto payload = pattern(sectors * 512, static_cast<unsigned>(lots_()));
     volume.seq = volume.kernel->write(at, payload);
@@ -239,6 +266,8 @@ class Cascade {
   std::vector<Volume> volumes_;
   std::map<std::string, std::array<std::uint64_t, 2>> seen_on_;
   std::uint64_t rounds_ = 0;
+  std::string paused_;
+  unsigned paused_for_ = 0;
 };
 
 }  // namespace cascade::test

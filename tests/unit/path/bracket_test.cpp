@@ -58,7 +58,7 @@ class HubBracket : public testing::Test {
     hello.streams[0].incarnation = ring != Uuid{} ? ring : a ? ring_a : ring_b;
     hello.streams[0].out_of_sync = out_of_sync;
     auto intake = std::make_unique<MirrorIntake>(*volumes, "10.0.0.1");
-    const auto welcome = intake->open(hello, [] {});
+    const auto welcome = intake->open(hello, [](const std::string&) {});
     EXPECT_FALSE(welcome->streams[0].refusal) << welcome->streams[0].refusal->text;
     world.settle();
     return intake;
@@ -276,6 +276,106 @@ TEST(JournalPlaces, EndAtTheSameFromEveryTail) {
         ASSERT_EQ(places.volumes(), at.back().volumes()) << seed << " " << known << " " << tail;
       }
   }
+}
+
+// ---- leases
+
+using std::chrono::milliseconds;
+
+class HubLease : public HubBracket {
+ protected:
+  void SetUp() override {
+    config.hub_ack = AckWhen::sync;
+    config.lease = milliseconds(400);
+    HubBracket::SetUp();
+  }
+  /// A session of volume a under `never`; its ring is the one of before if not fresh.
+  std::unique_ptr<MirrorIntake> leased(std::uint64_t last) {
+    Hello hello{group, "p1", SessionKind::mirror, {{volume_a, 1, last}}};
+    hello.streams[0].incarnation = ring_a;
+    hello.streams[0].fence = CASCADE_FENCE_NEVER;
+    auto intake = std::make_unique<MirrorIntake>(*volumes, "10.0.0.1");
+    welcome = *intake->open(hello, [this](const std::string& why) { ended = why; });
+    EXPECT_TRUE(world.get(run->journal.persist()));
+    return intake;
+  }
+  Welcome welcome;
+  std::string ended;
+};
+
+TEST_F(HubLease, RunsFromTheEchoedRenewalAndEndsWithAMark) {
+  const auto a = leased(1);
+  EXPECT_EQ(welcome.lease, milliseconds(400));
+  world.clock.advance(milliseconds(300));
+  const std::uint64_t renewal = a->tally(true);
+  world.clock.advance(milliseconds(50));
+  a->told(renewal);
+  EXPECT_EQ(volumes->lease_left(volume_a), milliseconds(350));
+  world.clock.advance(milliseconds(349));
+  volumes->close_leases();
+  EXPECT_EQ(ended, "");
+  world.clock.advance(milliseconds(1));
+  volumes->close_leases();
+  world.settle();
+  EXPECT_THAT(ended, HasSubstr("the lease of orders has run out"));
+  EXPECT_EQ(limit(), 1u);
+  EXPECT_EQ(volumes->bracket().apart().at(volume_a).standing.why, CASCADE_WHY_ALONE);
+  EXPECT_FALSE(a->take(one_write(2, 512, 0, volume_a))) << "its session is over";
+}
+
+// The hub stood still: nothing comes before the mark, whatever is looked at first.
+TEST_F(HubLease, IsClosedBeforeAnythingElseIsTakenOrAcknowledged) {
+  for (const bool taken : {true, false}) {
+    live();
+    const auto a = leased(1);
+    const auto b = session(volume_b, 5);
+    a->told(1);
+    world.settle();
+    ASSERT_EQ(limit(), no_limit);
+    const std::uint64_t before = run->journal.received_seq();
+    world.clock.move(milliseconds(500));
+    std::vector<Ack> acks;
+    if (taken)
+      send(*b, volume_b, run->journal.stored_volume_seq(volume_b) + 1);
+    else
+      b->acks(acks);
+    world.settle();
+    EXPECT_EQ(limit(), before);
+  }
+}
+
+TEST_F(HubLease, OfAnEarlierLifeOfTheHubCountsAsRunOut) {
+  (void)leased(1);
+  ASSERT_TRUE(run->stop_in_order());
+  live();
+  EXPECT_EQ(limit(), 1u);
+  const auto a = leased(1);
+  EXPECT_EQ(limit(), 1u) << "it may have gone on alone since its hello";
+  a->told(1);
+  world.settle();
+  EXPECT_EQ(limit(), no_limit);
+}
+
+TEST_F(HubLease, IsNotLongerForASessionThatNobodyAnswered) {
+  const auto a = leased(1);
+  a->told(1);
+  world.clock.advance(milliseconds(390));
+  const auto again = leased(1);
+  world.clock.advance(milliseconds(10));
+  volumes->close_leases();
+  world.settle();
+  EXPECT_EQ(limit(), 1u);
+  EXPECT_NE(ended, "");
+}
+
+TEST_F(HubLease, IsNoneForAVolumeThatWaits) {
+  (void)leased(1);
+  (void)session(volume_a, 1);
+  EXPECT_FALSE(volumes->lease_left(volume_a));
+  EXPECT_TRUE(world.get(run->journal.persist()));
+  ASSERT_TRUE(run->stop_in_order());
+  live();
+  EXPECT_EQ(limit(), no_limit);
 }
 
 }  // namespace

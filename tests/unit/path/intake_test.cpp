@@ -42,8 +42,8 @@ class RemoteIntake : public testing::Test {
     run.emplace(world, disk);
     state.reset(new ShipState{config, run->journal, {{volume_a, {copy_bytes, 512}}}});
     intake.emplace(*state);
-    ASSERT_TRUE(intake->open(hello(), [] {}));
-    intake->upstream_stored(1'000'000);
+    ASSERT_TRUE(intake->open(hello(), [](const std::string&) {}));
+    intake->told(1'000'000);
   }
   static Hello hello() {
     Hello hello{group, "h", SessionKind::ship, {}};
@@ -77,31 +77,33 @@ TEST_F(RemoteIntake, ComparesTheVolumesBeforeTheFirstWrite) {
   Hello h = hello();
   h.streams.push_back({volume_a});
   h.streams.back().bytes = copy_bytes;
-  EXPECT_TRUE(intake->open(h, [] {}));
+  EXPECT_TRUE(intake->open(h, [](const std::string&) {}));
   h.streams.back().bytes += 512;
-  EXPECT_THAT(intake->open(h, [] {}).error().text, HasSubstr("the remote's copy only 1048576"));
+  EXPECT_THAT(intake->open(h, [](const std::string&) {}).error().text,
+              HasSubstr("the remote's copy only 1048576"));
   h.streams.back() = {volume_b};
-  EXPECT_THAT(intake->open(h, [] {}).error().text, HasSubstr("the remote's file has no volume"));
+  EXPECT_THAT(intake->open(h, [](const std::string&) {}).error().text,
+              HasSubstr("the remote's file has no volume"));
 }
 
 TEST_F(RemoteIntake, DoesNotFollowAVolumeWhoseCopyLacksWrites) {
   Hello h = hello();
   h.streams.push_back({volume_a});
   run->journal.set_dropped(volume_a);
-  EXPECT_THAT(intake->open(h, [] {}).error().text, HasSubstr("lacks writes"));
+  EXPECT_THAT(intake->open(h, [](const std::string&) {}).error().text, HasSubstr("lacks writes"));
 }
 
 TEST_F(RemoteIntake, TakesTheLastWritesOfAVolumeThatLeaves) {
   Hello h = hello();
   h.streams.push_back({volume_b});
   h.streams.back().leaving = true;
-  ASSERT_TRUE(intake->open(h, [] {}));
+  ASSERT_TRUE(intake->open(h, [](const std::string&) {}));
   EXPECT_TRUE(intake->take(one_write(1, 512, 1, volume_b)));
 }
 
 TEST_F(RemoteIntake, SaysWhatItHoldsAndOfWhichHistory) {
   ASSERT_TRUE(intake->take(discards({1, 2, 3})));
-  const auto welcome = intake->open(hello(), [] {});
+  const auto welcome = intake->open(hello(), [](const std::string&) {});
   ASSERT_TRUE(welcome);
   EXPECT_EQ(welcome->streams[0].ack.received, 3u);
   EXPECT_EQ(welcome->streams[0].history, run->journal.received_history());
@@ -158,7 +160,7 @@ class HubIntake : public testing::Test {
   }
   /// Why the first stream is refused; empty if it is not.
   static std::string refusal_of(MirrorIntake& intake, const Hello& hello) {
-    const auto welcome = intake.open(hello, [] {});
+    const auto welcome = intake.open(hello, [](const std::string&) {});
     if (!welcome) return "the whole session: " + welcome.error().text;
     const auto& refusal = welcome->streams.at(0).refusal;
     return refusal ? refusal->text : "";
@@ -181,7 +183,7 @@ TEST_F(HubIntake, AnswersForEachVolumeByItself) {
   both.streams.push_back({make_uuid(), 0, 0, true});
   both.streams.push_back({volume_b, 0, 0, true});
   MirrorIntake intake(*volumes, "10.0.0.1");
-  const auto welcome = intake.open(both, [] {});
+  const auto welcome = intake.open(both, [](const std::string&) {});
   ASSERT_TRUE(welcome);
   ASSERT_EQ(welcome->streams.size(), 3u);
   EXPECT_FALSE(welcome->streams[0].refusal);
@@ -330,7 +332,7 @@ TEST_F(HubIntake, TellsTheRemoteOfItsVolumesAndOfThoseThatLeave) {
 // P6: numbered from "received", the new ring would have gone on behind writes that a crash loses.
 TEST_F(HubIntake, NumbersAFreshRingFromWhatIsStored) {
   MirrorIntake old(*volumes, "10.0.0.1");
-  ASSERT_TRUE(old.open(hello(true), [] {}));
+  ASSERT_TRUE(old.open(hello(true), [](const std::string&) {}));
   disk.hold_writes(true);
   ASSERT_TRUE(old.take(one_write(1)));
   world.settle();
@@ -341,7 +343,7 @@ TEST_F(HubIntake, NumbersAFreshRingFromWhatIsStored) {
 
   disk.hold_writes(false);
   world.settle();
-  const auto welcome = fresh.open(hello(true), [] {});
+  const auto welcome = fresh.open(hello(true), [](const std::string&) {});
   ASSERT_TRUE(welcome);
   EXPECT_FALSE(welcome->streams[0].refusal);
   EXPECT_EQ(welcome->streams[0].ack.received, 1u);
@@ -350,7 +352,7 @@ TEST_F(HubIntake, NumbersAFreshRingFromWhatIsStored) {
 
 TEST_F(HubIntake, RefusesWritesPastTheEndOfItsCopy) {
   MirrorIntake intake(*volumes, "10.0.0.1");
-  ASSERT_TRUE(intake.open(hello(true), [] {}));
+  ASSERT_TRUE(intake.open(hello(true), [](const std::string&) {}));
   const auto taken = intake.take(one_write(1, 4096, 0, volume_a, (std::uint64_t{1} << 55) + 8));
   ASSERT_FALSE(taken);
   EXPECT_THAT(taken.error().text, HasSubstr("goes past the hub's copy"));
@@ -358,7 +360,7 @@ TEST_F(HubIntake, RefusesWritesPastTheEndOfItsCopy) {
 
 TEST_F(HubIntake, RefusesVolumesThatTheSessionDidNotName) {
   MirrorIntake intake(*volumes, "10.0.0.1");
-  ASSERT_TRUE(intake.open(hello(true), [] {}));
+  ASSERT_TRUE(intake.open(hello(true), [](const std::string&) {}));
   EXPECT_FALSE(intake.take(one_write(1, 512, 0, volume_b)));
   EXPECT_FALSE(intake.take(one_write(2, 512))) << "a gap";
   EXPECT_TRUE(intake.take(one_write(1, 512)));

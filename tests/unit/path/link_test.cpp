@@ -144,7 +144,8 @@ class OneStream final : public Feed {
     last.assign(acks.begin(), acks.end());
     return {};
   }
-  std::uint64_t stored_through() const override { return 0; }
+  Result<void> told(std::uint64_t) override { return {}; }
+  std::uint64_t tally() const override { return 0; }
   void link_state(LinkState s) override { states.push_back(s); }
 
   std::vector<Ack> last;
@@ -207,7 +208,7 @@ TEST_F(LinkTest, SaysHelloAndIsConnectedOnceItIsWelcome) {
   EXPECT_TRUE(link->status().connected);
   EXPECT_EQ(feed.states.back(), LinkState::up);
   Bytes acks;
-  encode_acks(std::array{Ack{volume_a, 4, 3}}, acks);
+  encode_acks(std::array{Ack{volume_a, 4, 3}}, 0, acks);
   say(acks);
   ASSERT_EQ(feed.last.size(), 1u);
   EXPECT_EQ(feed.last[0].stored, 3u);

@@ -20,7 +20,7 @@ using testing::HasSubstr;
 class AnyIntake final : public Intake {
  public:
   explicit AnyIntake(Journal& journal) : journal_(journal) {}
-  Result<Welcome> open(const Hello&, std::function<void()>) override {
+  Result<Welcome> open(const Hello&, EndSession) override {
     return Welcome{"", {Answer{{volume_a, 0, 0}}}};
   }
   void close() override {}
@@ -29,7 +29,8 @@ class AnyIntake final : public Intake {
     journal_.append(std::move(in));
     return {};
   }
-  void upstream_stored(std::uint64_t) override {}
+  void told(std::uint64_t) override {}
+  std::uint64_t tally(bool) override { return 0; }
   void acks(std::vector<Ack>& out) const override {
     out.assign(1, {volume_a, journal_.received_seq(), journal_.stored_seq()});
   }
