@@ -6,7 +6,8 @@
  *                            [<#args> <arg>...]
  *
  *   send_order parallel|local-first    hub_ack sync|memory-sync
- *   ring_size <KiB>                    fence_level data    on_fence suspend-io
+ *   ring_size <KiB>
+ *   fence_level data|never             on_fence suspend-io|io-error
  */
 #include "cascade.h"
 #include "compat.h"
@@ -31,6 +32,26 @@ const char *cascade_send_order_word(enum cascade_send_order order)
 const char *cascade_hub_ack_word(enum cascade_hub_ack ack)
 {
 	return hub_ack_words[ack];
+}
+
+static const char *const fence_words[] = {
+	[CASCADE_FENCE_DATA] = "data",
+	[CASCADE_FENCE_NEVER] = "never",
+};
+
+static const char *const on_fence_words[] = {
+	[CASCADE_ON_FENCE_SUSPEND_IO] = "suspend-io",
+	[CASCADE_ON_FENCE_IO_ERROR] = "io-error",
+};
+
+const char *cascade_fence_word(enum cascade_fence fence)
+{
+	return fence_words[fence];
+}
+
+const char *cascade_on_fence_word(enum cascade_on_fence on_fence)
+{
+	return on_fence_words[on_fence];
 }
 
 /* Place of @word among @words, whose first is unused; 0 if it is not there. */
@@ -61,20 +82,21 @@ static int parse_ring_size(struct cascade_target *t, const char *value)
 	return 0;
 }
 
-static int parse_fence(struct cascade_target *t, const char *name, const char *value)
+bool cascade_parse_fence(struct cascade_options *options, const char *name, const char *value,
+			 char **error)
 {
+	int word;
+
 	if (!strcasecmp(name, "fence_level")) {
-		if (!strcasecmp(value, "data"))
-			return 0;
-		if (!strcasecmp(value, "never") || !strcasecmp(value, "status"))
-			return fail(t->ti, "fence_level never and status are not supported by this version; use data");
-		return fail(t->ti, "fence_level must be data");
+		word = find_word(value, fence_words, ARRAY_SIZE(fence_words));
+		*error = "fence_level must be data or never";
+		options->fence = word ?: options->fence;
+	} else {
+		word = find_word(value, on_fence_words, ARRAY_SIZE(on_fence_words));
+		*error = "on_fence must be suspend-io or io-error";
+		options->on_fence = word ?: options->on_fence;
 	}
-	if (!strcasecmp(value, "suspend-io"))
-		return 0;
-	if (!strcasecmp(value, "io-error"))
-		return fail(t->ti, "on_fence io-error is not supported by this version; use suspend-io");
-	return fail(t->ti, "on_fence must be suspend-io");
+	return word;
 }
 
 static int parse_option(struct cascade_target *t, const char *name, const char *value)
@@ -98,7 +120,7 @@ static int parse_option(struct cascade_target *t, const char *name, const char *
 	if (!strcasecmp(name, "ring_size"))
 		return parse_ring_size(t, value);
 	if (!strcasecmp(name, "fence_level") || !strcasecmp(name, "on_fence"))
-		return parse_fence(t, name, value);
+		return cascade_parse_fence(&t->options, name, value, &t->ti->error) ? 0 : -EINVAL;
 	return fail(t->ti, "Unknown argument: known are send_order, hub_ack, ring_size, fence_level, on_fence");
 }
 
@@ -178,6 +200,8 @@ int cascade_parse_table(struct cascade_target *t, unsigned int argc, char **argv
 	t->options.send_order = CASCADE_SEND_PARALLEL;
 	t->options.hub_ack = CASCADE_ACK_SYNC;
 	t->options.ring_kib = CASCADE_RING_KIB_DEFAULT;
+	t->options.fence = CASCADE_FENCE_DATA;
+	t->options.on_fence = CASCADE_ON_FENCE_SUSPEND_IO;
 	r = parse_uuid_word(t, dm_shift_arg(&as));
 	if (r)
 		return r;
@@ -201,9 +225,11 @@ void cascade_print_table(struct cascade_target *t, char *result, unsigned int ma
 {
 	unsigned int sz = 0;
 
-	DMEMIT("%pUb %s %llu %s %llu 6 send_order %s hub_ack %s ring_size %u", &t->options.uuid,
+	DMEMIT("%pUb %s %llu %s %llu 10 send_order %s hub_ack %s ring_size %u fence_level %s on_fence %s",
+	       &t->options.uuid,
 	       t->dev->name, (unsigned long long)t->start, t->meta_dev->name,
 	       (unsigned long long)t->meta_start,
 	       cascade_send_order_word(t->options.send_order),
-	       cascade_hub_ack_word(t->options.hub_ack), t->options.ring_kib);
+	       cascade_hub_ack_word(t->options.hub_ack), t->options.ring_kib,
+	       cascade_fence_word(t->options.fence), cascade_on_fence_word(t->options.on_fence));
 }

@@ -47,6 +47,7 @@ struct cascade_io {
 	u64 seq;			/* of a write; of a flush: stored must reach it */
 	unsigned int blockers;		/* earlier overlapping local writes not done, +1 while filling */
 	unsigned int fail_round;	/* of the volume when it came */
+	unsigned int epoch;		/* of the volume's numbers when it got @seq */
 	bool flush;
 	bool need_stored;		/* FUA: received is not enough */
 	bool local_done;
@@ -63,6 +64,12 @@ struct cascade_slot {
 	u8 resync;			/* CASCADE_RESYNC_*, or a write's */
 	bool ready;			/* may be published */
 	bool local_done;
+};
+
+/* What fence_level data does once the lease has run out. */
+enum cascade_on_fence {
+	CASCADE_ON_FENCE_SUSPEND_IO = 1,
+	CASCADE_ON_FENCE_IO_ERROR = 2,
 };
 
 enum { CASCADE_RESYNC_REGION = 1, CASCADE_RESYNC_END = 2 };
@@ -124,6 +131,7 @@ struct cascade_volume {
 	sector_t meta_start;
 	struct mutex meta_mutex;	/* the page below, changes of @live, superblock I/O */
 	struct cascade_meta_super *meta;	/* a page: as last read or written */
+	wait_queue_head_t quiet;	/* the ring is empty; while @rejoining */
 	bool meta_known;		/* it was read: there was a first resume */
 	struct mutex bitmap_mutex;	/* bitmap I/O, the page below, changes of the bitmap's size */
 	struct cascade_meta_block *meta_block;	/* a page: as it is written next */
@@ -133,13 +141,23 @@ struct cascade_volume {
 	struct cascade_target *live;
 	bool was_clean, was_numbered;	/* as the area said before this ring */
 	u64 end_seq;			/* likewise */
-	uuid_t generation, journal;	/* likewise */
+	uuid_t generation, parent, journal;	/* likewise; null parent: none */
 	u32 differs;			/* CASCADE_DIFFERS_*: stay until a resync, or the area is made anew */
 	u64 local_errors;		/* since then */
 	sector_t sectors;
 	unsigned int logical_block;	/* bytes, of the live device */
 	enum cascade_send_order send_order;
 	enum cascade_hub_ack hub_ack;
+	enum cascade_fence fence;
+	enum cascade_on_fence on_fence;
+	u64 lease_until;		/* CLOCK_BOOTTIME, ns; 0: there is none */
+	enum cascade_fence lease_fence;	/* as the hub knows it */
+	bool lease_over;		/* it has run out, and nobody waited */
+	bool fenced;			/* it has: writes fail */
+	bool alone;			/* it has: the ring is ours alone, with numbers of its own */
+	bool rejoining;			/* nothing gets a place in it */
+	u64 alone_ns;			/* CLOCK_REALTIME: since then */
+	unsigned int epoch;		/* grows when numbers begin anew */
 	bool started;
 	bool gone;			/* last target is gone */
 	bool requeue;			/* noflush suspend: waiting bios go back to dm */
@@ -177,6 +195,7 @@ struct cascade_volume {
 	struct work_struct work;	/* in the way of writes: never waits for memory */
 	struct work_struct mark_work;	/* writes marks for what is unmarked; waits for the disk */
 	struct delayed_work sweep_work;	/* drops marks that nobody needs */
+	struct delayed_work lease_work;	/* looks whether the lease has run out */
 	struct work_struct event_work;	/* tells user space, and the area, what atomic context saw */
 	struct bio_set bios;
 };
@@ -185,6 +204,8 @@ struct cascade_options {
 	uuid_t uuid;
 	enum cascade_send_order send_order;
 	enum cascade_hub_ack hub_ack;
+	enum cascade_fence fence;
+	enum cascade_on_fence on_fence;
 	unsigned int ring_kib;
 };
 
@@ -204,6 +225,11 @@ int cascade_parse_table(struct cascade_target *t, unsigned int argc, char **argv
 void cascade_print_table(struct cascade_target *t, char *result, unsigned int maxlen);
 const char *cascade_send_order_word(enum cascade_send_order order);
 const char *cascade_hub_ack_word(enum cascade_hub_ack ack);
+const char *cascade_fence_word(enum cascade_fence fence);
+const char *cascade_on_fence_word(enum cascade_on_fence on_fence);
+/* A pair of words that sets a fence, of a table or a message. False: what is wrong is in @error. */
+bool cascade_parse_fence(struct cascade_options *options, const char *name, const char *value,
+			 char **error);
 
 /* volume.c: volumes by UUID. May sleep. */
 extern struct mutex cascade_volumes_mutex;
@@ -225,6 +251,8 @@ void cascade_meta_close(struct cascade_target *t);	/* no write is on its way */
 /* The ring goes on behind @base of the hub's journal; meta_mutex held */
 int cascade_meta_numbered(struct cascade_volume *v, u64 base, const u8 *journal);
 void cascade_meta_save(struct cascade_volume *v);	/* what has changed */
+/* From now on it is a history of its own, which has left its hub; meta_mutex held */
+int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation);
 
 /* bitmap.c: which regions may differ */
 int cascade_bitmap_alloc(struct cascade_bitmap *b, sector_t sectors);
@@ -267,8 +295,22 @@ void cascade_resync_set(struct cascade_volume *v, bool paused, unsigned int rate
 /* volume->lock held: */
 enum cascade_resync_state cascade_resync_state(struct cascade_volume *v);
 void cascade_resync_run(struct cascade_volume *v, bool run);
+void cascade_resync_abandon(struct cascade_volume *v);	/* what is in the ring will not arrive */
 bool cascade_resync_closed(struct cascade_volume *v, sector_t start, sector_t last);
 void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot);
+
+/* alone.c: the lease, and going on without the hub */
+void cascade_lease_work(struct work_struct *work);
+int cascade_rejoin(struct cascade_volume *v);		/* may sleep; meta_mutex held */
+void cascade_rejoined(struct cascade_volume *v);
+/* volume->lock held: */
+int cascade_lease_take(struct cascade_volume *v, unsigned int ms, enum cascade_fence level);
+void cascade_lease_drop(struct cascade_volume *v);
+u64 cascade_lease_left(struct cascade_volume *v);	/* ms */
+void cascade_lease_look(struct cascade_volume *v);
+void cascade_set_fence(struct cascade_volume *v, enum cascade_fence fence,
+		       enum cascade_on_fence on_fence);
+void cascade_alone_begin(struct cascade_volume *v);
 
 /* order.c: overlapping writes. volume->lock held. */
 bool cascade_order_busy(struct cascade_volume *v, sector_t start, sector_t last);
@@ -308,6 +350,7 @@ struct cascade_io *cascade_io_of(struct bio *bio);
 int cascade_cdev_init(void);
 void cascade_cdev_exit(void);
 void cascade_revoke(struct cascade_volume *v, const char *why);	/* volume->lock held */
+void cascade_let_go(struct cascade_volume *v);			/* of the daemon; likewise */
 
 /* netlink.c */
 int cascade_netlink_init(void);

@@ -35,12 +35,13 @@ static u64 part_offset(int part)
 	return (u64)part << PART_SHIFT;
 }
 
-/* The daemon broke the rules: it is not listened to any more. */
-void cascade_revoke(struct cascade_volume *v, const char *why)
+/* The daemon, if there is one, is not listened to any more; it may attach again. */
+void cascade_let_go(struct cascade_volume *v)
 {
 	lockdep_assert_held(&v->lock);
-	DMERR("%s: daemon detached: %s; restart dmcascaded", v->name, why);
-	v->daemon = CASCADE_DAEMON_REVOKED;
+	if (!v->owner)
+		return;
+	v->daemon = CASCADE_DAEMON_ABSENT;
 	v->link = CASCADE_LINK_DOWN;
 	cascade_resync_run(v, false);
 	v->owner->revoked = true;
@@ -48,6 +49,14 @@ void cascade_revoke(struct cascade_volume *v, const char *why)
 	v->daemon_words = NULL;
 	cascade_later_event(v, CASCADE_EVENT_DAEMON);
 	wake_up_interruptible(&v->poll_wait);
+}
+
+/* The daemon broke the rules. */
+void cascade_revoke(struct cascade_volume *v, const char *why)
+{
+	DMERR("%s: daemon detached: %s; restart dmcascaded", v->name, why);
+	cascade_let_go(v);
+	v->daemon = CASCADE_DAEMON_REVOKED;
 }
 
 static int cascade_open(struct inode *inode, struct file *file)
@@ -105,7 +114,7 @@ static int take_ownership(struct cascade_volume *v, struct cascade_file *f, stru
 	} else {
 		words->received = v->received;
 		words->stored = v->stored;
-		words->consumed = v->stored;
+		words->consumed = v->alone ? v->published : v->stored;
 		v->owner = f;
 		v->daemon_words = words;
 		v->daemon = CASCADE_DAEMON_ATTACHED;
@@ -114,14 +123,21 @@ static int take_ownership(struct cascade_volume *v, struct cascade_file *f, stru
 		a->sectors = v->sectors;
 		a->published = v->published;
 		a->stored = v->stored;
-		a->started = v->started;
+		a->started = v->started && !v->alone;
 		a->hub_ack = v->hub_ack;
 		a->send_order = v->send_order;
 		a->logical_block = v->logical_block;
 		a->end_seq = v->end_seq;
 		a->before = (v->was_clean ? CASCADE_META_CLEAN : 0) |
 			    (v->was_numbered ? CASCADE_META_NUMBERED : 0);
+		export_uuid(a->incarnation, &v->incarnation);
 		export_uuid(a->generation, &v->generation);
+		export_uuid(a->parent, &v->parent);
+		if (v->alone) {
+			/* What the last ring had is for the bitmap to know. */
+			smp_store_release(&v->words->published, 0);
+			smp_store_release(&v->words->released, 0);
+		}
 		export_uuid(a->journal, &v->journal);
 	}
 	spin_unlock_irq(&v->lock);
@@ -138,9 +154,9 @@ static void describe_ring(struct cascade_volume *v, struct cascade_attach *a)
 	a->records_offset = part_offset(PART_RECORDS);
 	a->payload_offset = part_offset(PART_PAYLOAD);
 	a->features = CASCADE_FEATURES_KNOWN;
+	a->reserved0 = 0;
 	a->payload_max = CASCADE_PAYLOAD_MAX;
 	a->zero_max = CASCADE_ZERO_MAX;
-	export_uuid(a->incarnation, &v->incarnation);
 	memset(a->reserved, 0, sizeof(a->reserved));
 }
 
@@ -219,7 +235,7 @@ static int may_start(struct cascade_volume *v, struct cascade_file *f, u64 base)
 	lockdep_assert_held(&v->lock);
 	if (!owns(v, f))
 		return -EIO;
-	if (v->started)
+	if (v->started && !v->alone)
 		return -EALREADY;
 	return base < CASCADE_SEQ_MAX ? 0 : -EINVAL;
 }
@@ -234,14 +250,17 @@ static int start_numbered(struct cascade_volume *v, struct cascade_file *f,
 	r = may_start(v, f, start->base_seq);
 	spin_unlock_irq(&v->lock);
 	if (!r)
-		r = cascade_meta_numbered(v, start->base_seq, start->journal);
+		r = cascade_rejoin(v);
 	if (r)
 		return r;
+	r = cascade_meta_numbered(v, start->base_seq, start->journal);
 	spin_lock_irq(&v->lock);
-	r = may_start(v, f, start->base_seq);
+	if (!r)
+		r = may_start(v, f, start->base_seq);
 	if (!r)
 		cascade_ring_start(v, start->base_seq);
 	spin_unlock_irq(&v->lock);
+	cascade_rejoined(v);
 	return r;
 }
 
@@ -330,6 +349,26 @@ static long cascade_set_resync(struct cascade_file *f, struct cascade_resync_run
 	return r;
 }
 
+static long cascade_set_lease(struct cascade_file *f, struct cascade_lease __user *user)
+{
+	struct cascade_volume *v = attached(f);
+	struct cascade_lease lease;
+	int r = -EIO;
+
+	if (!v)
+		return -EINVAL;
+	if (copy_from_user(&lease, user, sizeof(lease)))
+		return -EFAULT;
+	if (lease.fence < CASCADE_FENCE_DATA || lease.fence > CASCADE_FENCE_NEVER ||
+	    memchr_inv(lease.reserved, 0, sizeof(lease.reserved)))
+		return -EINVAL;
+	spin_lock_irq(&v->lock);
+	if (owns(v, f))
+		r = cascade_lease_take(v, lease.duration_ms, lease.fence);
+	spin_unlock_irq(&v->lock);
+	return r;
+}
+
 static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct cascade_file *f = file->private_data;
@@ -346,6 +385,8 @@ static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return cascade_set_link(f, user);
 	case CASCADE_IOC_RESYNC:
 		return cascade_set_resync(f, user);
+	case CASCADE_IOC_LEASE:
+		return cascade_set_lease(f, user);
 	default:
 		return -ENOTTY;
 	}

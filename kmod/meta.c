@@ -224,9 +224,20 @@ static void set_flags(struct cascade_meta_super *super, u32 set, u32 clear)
 	super->flags = cpu_to_le32((le32_to_cpu(super->flags) & ~clear) | set);
 }
 
-/* What the area says of the time before this ring. */
-static void learn(struct cascade_volume *v, bool outside)
+/* volume->lock held */
+static void learn_generation(struct cascade_volume *v)
 {
+	struct cascade_meta_super *super = v->meta;
+
+	import_uuid(&v->generation, super->generation[0].id);
+	if (le32_to_cpu(super->generations) > 1)
+		import_uuid(&v->parent, super->generation[1].id);
+}
+
+/* What the area says of the time before this ring. */
+static void learn(struct cascade_target *t, bool outside)
+{
+	struct cascade_volume *v = t->v;
 	struct cascade_meta_super *super = v->meta;
 
 	spin_lock_irq(&v->lock);
@@ -240,8 +251,12 @@ static void learn(struct cascade_volume *v, bool outside)
 	if (outside)
 		v->differs |= CASCADE_DIFFERS_OUTSIDE;
 	cascade_ring_tell(v);
-	import_uuid(&v->generation, super->generation[0].id);
+	learn_generation(v);
 	import_uuid(&v->journal, super->journal);
+	/* The hub has not been back since. */
+	if (le32_to_cpu(super->flags) & CASCADE_META_ALONE &&
+	    t->options.fence == CASCADE_FENCE_NEVER)
+		cascade_alone_begin(v);
 	spin_unlock_irq(&v->lock);
 }
 
@@ -260,7 +275,7 @@ int cascade_meta_open(struct cascade_target *t)
 			return -EINVAL;
 		}
 		outside = written_outside(t);
-		learn(v, outside);
+		learn(t, outside);
 		if (!v->was_clean)
 			DMWARN("%s: the volume was not closed in order: its copies may differ",
 			       t->dev->name);
@@ -285,7 +300,8 @@ static bool ended_in_order(struct cascade_volume *v, u64 *end)
 
 	spin_lock_irq(&v->lock);
 	*end = v->started ? v->stored : v->end_seq;
-	quiet = v->started ? v->stored == v->reserved && v->released == v->reserved : v->was_clean;
+	quiet = v->alone   ? false :
+		v->started ? v->stored == v->reserved && v->released == v->reserved : v->was_clean;
 	spin_unlock_irq(&v->lock);
 	return quiet;
 }
@@ -314,7 +330,7 @@ int cascade_meta_numbered(struct cascade_volume *v, u64 base, const u8 *journal)
 	if (v->live) {
 		v->meta->end_seq = cpu_to_le64(base);
 		memcpy(v->meta->journal, journal, CASCADE_UUID_BYTES);
-		set_flags(v->meta, CASCADE_META_NUMBERED, 0);
+		set_flags(v->meta, CASCADE_META_NUMBERED, CASCADE_META_ALONE);
 		r = write_super(v->live);
 	}
 	if (!r) {
@@ -323,6 +339,51 @@ int cascade_meta_numbered(struct cascade_volume *v, u64 base, const u8 *journal)
 		spin_unlock_irq(&v->lock);
 	}
 	return r;
+}
+
+/* A new generation, whose first write comes behind all that the hub has stored. */
+static void add_generation(struct cascade_volume *v, u64 began)
+{
+	struct cascade_meta_super *super = v->meta;
+	u32 nr = le32_to_cpu(super->generations);
+	uuid_t id;
+
+	nr = min_t(u32, nr, CASCADE_META_GENERATIONS - 1);
+	memmove(super->generation + 1, super->generation, nr * sizeof(super->generation[0]));
+	uuid_gen(&id);
+	export_uuid(super->generation[0].id, &id);
+	super->generation[0].began = cpu_to_le64(began);
+	super->generations = cpu_to_le32(nr + 1);
+}
+
+int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation)
+{
+	struct cascade_meta_super *super = v->meta;
+	u64 stored;
+	int r = -EIO;
+
+	lockdep_assert_held(&v->meta_mutex);
+	spin_lock_irq(&v->lock);
+	stored = v->stored;
+	spin_unlock_irq(&v->lock);
+	/* Once is enough until a hub has heard of it. If writing fails, it is tried again. */
+	if (!(le32_to_cpu(super->flags) & CASCADE_META_ALONE)) {
+		add_generation(v, stored);
+		super->alone_ns = cpu_to_le64(ktime_get_real_ns());
+		set_flags(super, CASCADE_META_ALONE, 0);
+	}
+	export_uuid(super->incarnation, incarnation);
+	if (v->live)
+		r = write_super(v->live);
+	if (r)
+		return r;
+	spin_lock_irq(&v->lock);
+	learn_generation(v);
+	v->was_clean = false;
+	v->was_numbered = true;
+	v->end_seq = le64_to_cpu(super->end_seq);
+	spin_unlock_irq(&v->lock);
+	return 0;
 }
 
 void cascade_meta_save(struct cascade_volume *v)

@@ -22,10 +22,10 @@ struct reading {
 	char name[DM_NAME_LEN];
 	u64 sectors, published, received, stored, released, ring_used, writes, bytes, wakeups,
 		doorbells;
-	u64 resynced, local_errors, out_of_sync, marked, meta_writes;
+	u64 resynced, local_errors, out_of_sync, marked, meta_writes, alone_ns, lease_ms;
 	u32 waiting, deferred, differs;
-	uuid_t generation;
-	u8 resync, daemon, link, send_order, hub_ack;
+	uuid_t incarnation, generation;
+	u8 resync, daemon, link, send_order, hub_ack, fence;
 };
 
 static void read_volume(struct cascade_volume *v, struct reading *r)
@@ -49,7 +49,11 @@ static void read_volume(struct cascade_volume *v, struct reading *r)
 		.link = v->link,
 		.send_order = v->send_order,
 		.hub_ack = v->hub_ack,
+		.incarnation = v->incarnation,
 		.generation = v->generation,
+		.fence = v->fence,
+		.alone_ns = v->alone ? v->alone_ns : 0,
+		.lease_ms = cascade_lease_left(v),
 		.differs = v->differs,
 		.local_errors = v->local_errors,
 		.out_of_sync = v->bitmap.nr_out_of_sync * CASCADE_META_REGION_SECTORS,
@@ -70,7 +74,7 @@ static bool put_u64(struct sk_buff *skb, int attr, u64 value)
 static bool put_state(struct sk_buff *skb, struct cascade_volume *v, const struct reading *r)
 {
 	return !nla_put(skb, CASCADE_A_VOLUME, CASCADE_UUID_BYTES, &v->uuid) &&
-	       !nla_put(skb, CASCADE_A_INCARNATION, CASCADE_UUID_BYTES, &v->incarnation) &&
+	       !nla_put(skb, CASCADE_A_INCARNATION, CASCADE_UUID_BYTES, &r->incarnation) &&
 	       !nla_put(skb, CASCADE_A_GENERATION, CASCADE_UUID_BYTES, &r->generation) &&
 	       !nla_put_u32(skb, CASCADE_A_DIFFERS, r->differs) &&
 	       !nla_put_string(skb, CASCADE_A_NAME, r->name) &&
@@ -79,6 +83,7 @@ static bool put_state(struct sk_buff *skb, struct cascade_volume *v, const struc
 	       !nla_put_u8(skb, CASCADE_A_SEND_ORDER, r->send_order) &&
 	       !nla_put_u8(skb, CASCADE_A_HUB_ACK, r->hub_ack) &&
 	       !nla_put_u8(skb, CASCADE_A_RESYNC, r->resync) &&
+	       !nla_put_u8(skb, CASCADE_A_FENCE, r->fence) &&
 	       !nla_put_u32(skb, CASCADE_A_WAITING, r->waiting) &&
 	       !nla_put_u32(skb, CASCADE_A_DEFERRED, r->deferred);
 }
@@ -100,7 +105,9 @@ static bool put_counts(struct sk_buff *skb, struct cascade_volume *v, const stru
 	       put_u64(skb, CASCADE_A_OUT_OF_SYNC, r->out_of_sync << SECTOR_SHIFT) &&
 	       put_u64(skb, CASCADE_A_MARKED, r->marked << SECTOR_SHIFT) &&
 	       put_u64(skb, CASCADE_A_META_WRITES, r->meta_writes) &&
-	       put_u64(skb, CASCADE_A_RESYNCED, r->resynced);
+	       put_u64(skb, CASCADE_A_RESYNCED, r->resynced) &&
+	       put_u64(skb, CASCADE_A_ALONE, r->alone_ns) &&
+	       put_u64(skb, CASCADE_A_LEASE, r->lease_ms);
 }
 
 /* @event: 0 for an answer. */

@@ -110,7 +110,7 @@ static bool close_next(struct cascade_volume *v)
 
 static bool may_run(struct cascade_volume *v)
 {
-	return v->resync.wanted && !v->resync.paused && v->started && v->live && !v->requeue &&
+	return v->resync.wanted && !v->resync.paused && v->started && !v->alone && v->live && !v->requeue &&
 	       !v->resync.held && v->daemon == CASCADE_DAEMON_ATTACHED;
 }
 
@@ -311,6 +311,14 @@ void cascade_resync_run(struct cascade_volume *v, bool run)
 	if (run)
 		v->resync.end_published = false;
 	run_in(v, 0);
+}
+
+void cascade_resync_abandon(struct cascade_volume *v)
+{
+	lockdep_assert_held(&v->lock);
+	v->resync.in_flight = 0;
+	v->resync.next = 0;
+	cascade_resync_run(v, false);
 }
 
 /* Nothing is read while the device is suspended; lock not held. */

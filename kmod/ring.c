@@ -56,6 +56,8 @@ void cascade_ring_tell(struct cascade_volume *v)
 	WRITE_ONCE(v->words->local_errors, v->local_errors);
 	WRITE_ONCE(v->words->differs, v->differs);
 	WRITE_ONCE(v->words->resynced, v->resync.bytes);
+	WRITE_ONCE(v->words->fence, v->fence);
+	WRITE_ONCE(v->words->alone_ns, v->alone ? v->alone_ns : 0);
 	WRITE_ONCE(v->words->out_of_sync, v->bitmap.nr_out_of_sync * CASCADE_META_REGION_SECTORS);
 }
 
@@ -77,7 +79,7 @@ struct cascade_slot *cascade_ring_take(struct cascade_volume *v, sector_t start,
 	u64 seq;
 
 	lockdep_assert_held(&v->lock);
-	if (!v->started || v->reserved - v->released >= v->nr_slots ||
+	if ((!v->started && !v->alone) || v->reserved - v->released >= v->nr_slots ||
 	    v->payload_head + bytes - v->payload_tail > v->payload_bytes)
 		return NULL;
 	seq = ++v->reserved;
@@ -99,6 +101,7 @@ bool cascade_ring_reserve(struct cascade_volume *v, struct cascade_io *io, struc
 	if (!slot)
 		return false;
 	io->seq = v->reserved;
+	io->epoch = v->epoch;
 	slot->io = io;
 	slot->local_done = false;
 	v->nr_ios++;
@@ -226,6 +229,10 @@ void cascade_ring_publish(struct cascade_volume *v)
 	u64 before = v->published;
 
 	lockdep_assert_held(&v->lock);
+	if (v->alone) {
+		cascade_ring_release(v);
+		return;
+	}
 	while (v->published < v->reserved && cascade_slot(v, v->published + 1)->ready)
 		v->published++;
 	if (v->published == before)
@@ -241,13 +248,23 @@ void cascade_ring_publish(struct cascade_volume *v)
 	}
 }
 
-/* Gives back slots that are stored at the hub and done locally, in order. */
+/* Whether the slot behind @released has served: stored at the hub, if there is one, and done here. */
+static bool has_served(struct cascade_volume *v)
+{
+	struct cascade_slot *slot = cascade_slot(v, v->released + 1);
+
+	if (v->alone)
+		return v->released < v->reserved && slot->ready && slot->local_done;
+	return v->released < v->stored && slot->local_done;
+}
+
+/* Gives back slots that have served, in order. */
 void cascade_ring_release(struct cascade_volume *v)
 {
 	u64 before = v->released;
 
 	lockdep_assert_held(&v->lock);
-	while (v->released < v->stored && cascade_slot(v, v->released + 1)->local_done) {
+	while (has_served(v)) {
 		struct cascade_slot *slot = cascade_slot(v, ++v->released);
 
 		v->payload_tail = slot->payload_end;
@@ -256,8 +273,11 @@ void cascade_ring_release(struct cascade_volume *v)
 	}
 	if (v->released == before)
 		return;
+	if (v->rejoining && v->released == v->reserved)
+		wake_up(&v->quiet);
 	/* Pairs with the daemon's load acquire. */
-	smp_store_release(&v->words->released, v->released);
+	if (!v->alone)
+		smp_store_release(&v->words->released, v->released);
 	if (!bio_list_empty(&v->deferred))
 		cascade_queue_work(v);
 }
@@ -271,12 +291,17 @@ void cascade_ring_start(struct cascade_volume *v, u64 base)
 	v->received = base;
 	v->stored = base;
 	v->released = base;
+	v->ended = base;
+	v->epoch++;
+	v->alone = false;
+	v->rejoining = false;
 	v->started = true;
 	v->daemon_words->received = base;
 	v->daemon_words->stored = base;
 	v->daemon_words->consumed = base;
 	smp_store_release(&v->words->released, base);
 	smp_store_release(&v->words->published, base);
+	cascade_ring_tell(v);
 	cascade_queue_work(v);
 }
 
@@ -284,6 +309,8 @@ void cascade_ring_start(struct cascade_volume *v, u64 base)
 
 bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io)
 {
+	if (v->alone)
+		return true;
 	if (v->hub_ack == CASCADE_ACK_MEMORY_SYNC && !io->need_stored)
 		return io->seq <= v->received;
 	return io->seq <= v->stored;
@@ -318,7 +345,7 @@ static void finish_flushes(struct cascade_volume *v, struct list_head *finished)
 /* The daemon's words, checked. False if there is nothing to believe. */
 static bool read_words(struct cascade_volume *v, u64 *received, u64 *stored)
 {
-	if (!v->daemon_words || !v->started)
+	if (!v->daemon_words || !v->started || v->alone)
 		return false;
 	/* UNTRUSTED. In this order: the daemon writes received first. */
 	*stored = smp_load_acquire(&v->daemon_words->stored);

@@ -132,7 +132,7 @@ static bool settled(struct cascade_volume *v)
 
 	cascade_look(v);
 	spin_lock_irq(&v->lock);
-	done = v->stored == v->reserved || v->daemon != CASCADE_DAEMON_ATTACHED;
+	done = v->stored == v->reserved || v->alone || v->daemon != CASCADE_DAEMON_ATTACHED;
 	spin_unlock_irq(&v->lock);
 	return done;
 }
@@ -199,6 +199,7 @@ static void take_over(struct cascade_target *t, const char *name)
 	v->logical_block = bdev_logical_block_size(t->dev->bdev);
 	v->send_order = t->options.send_order;
 	v->hub_ack = t->options.hub_ack;
+	cascade_set_fence(v, t->options.fence, t->options.on_fence);
 	strscpy(v->name, name, sizeof(v->name));
 	spin_unlock_irq(&v->lock);
 	mutex_unlock(&cascade_volumes_mutex);
@@ -310,6 +311,7 @@ static void print_info(struct cascade_target *t, char *result, unsigned int maxl
 {
 	struct cascade_volume *v = t->v;
 	unsigned int sz = 0;
+	u64 lease;
 
 	cascade_look(v);
 	spin_lock_irq(&v->lock);
@@ -321,6 +323,12 @@ static void print_info(struct cascade_target *t, char *result, unsigned int maxl
 	       waiting_word(v), differs_word(v->differs), &v->generation,
 	       v->bitmap.nr_out_of_sync * CASCADE_META_REGION_SECTORS,
 	       v->bitmap.nr_marked * CASCADE_META_REGION_SECTORS, resync_word(v));
+	lease = cascade_lease_left(v);
+	DMEMIT(" %s ", cascade_fence_word(t->options.fence));
+	if (v->alone || !lease)
+		DMEMIT("%s", v->alone ? "alone" : "-");
+	else
+		DMEMIT("%llu", lease);
 	spin_unlock_irq(&v->lock);
 }
 
@@ -332,9 +340,10 @@ static void print_ima(struct cascade_target *t, char *result, unsigned int maxle
 	DMEMIT(",volume=%pUb,device_name=%s,start=%llu,meta_device_name=%s,meta_start=%llu",
 	       &t->options.uuid, t->dev->name, (unsigned long long)t->start, t->meta_dev->name,
 	       (unsigned long long)t->meta_start);
-	DMEMIT(",send_order=%s,hub_ack=%s,ring_size=%u;",
+	DMEMIT(",send_order=%s,hub_ack=%s,ring_size=%u,fence_level=%s,on_fence=%s;",
 	       cascade_send_order_word(t->options.send_order),
-	       cascade_hub_ack_word(t->options.hub_ack), t->options.ring_kib);
+	       cascade_hub_ack_word(t->options.hub_ack), t->options.ring_kib,
+	       cascade_fence_word(t->options.fence), cascade_on_fence_word(t->options.on_fence));
 }
 
 static void cascade_status(struct dm_target *ti, status_type_t type, unsigned int status_flags,
@@ -360,7 +369,7 @@ static void fail_writes(struct cascade_volume *v)
 {
 	DMWARN("%s: failing all waiting writes, as told", v->name);
 	spin_lock_irq(&v->lock);
-	v->failing = v->daemon != CASCADE_DAEMON_ATTACHED;
+	v->failing = v->daemon != CASCADE_DAEMON_ATTACHED && !v->alone;
 	v->fail_round++;
 	spin_unlock_irq(&v->lock);
 	cascade_give_up(v, BLK_STS_IOERR);
@@ -385,6 +394,25 @@ unknown:
 	return -EINVAL;
 }
 
+/* As a reload would set it, and as the table says from then on. */
+static int fence_message(struct cascade_target *t, const char *name, const char *value)
+{
+	struct cascade_options options = t->options;
+	char *error;
+
+	if (!cascade_parse_fence(&options, name, value, &error)) {
+		DMERR("%s: %s", t->v->name, error);
+		return -EINVAL;
+	}
+	spin_lock_irq(&t->v->lock);
+	t->options.fence = options.fence;
+	t->options.on_fence = options.on_fence;
+	if (t->v->live == t)
+		cascade_set_fence(t->v, options.fence, options.on_fence);
+	spin_unlock_irq(&t->v->lock);
+	return 0;
+}
+
 static int cascade_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
 			   unsigned int maxlen)
 {
@@ -396,7 +424,9 @@ static int cascade_message(struct dm_target *ti, unsigned int argc, char **argv,
 	}
 	if (argc >= 2 && !strcasecmp(argv[0], "resync"))
 		return resync_message(t->v, argc - 1, argv + 1);
-	DMERR("%s: unknown message %s; known: fail_writes, resync pause|resume|rate", t->v->name,
+	if (argc == 2 && (!strcasecmp(argv[0], "fence_level") || !strcasecmp(argv[0], "on_fence")))
+		return fence_message(t, argv[0], argv[1]);
+	DMERR("%s: unknown message %s; known: fail_writes, fence_level, on_fence, resync pause|resume|rate", t->v->name,
 	      argc ? argv[0] : "(none)");
 	return -EINVAL;
 }

@@ -41,6 +41,7 @@ static void free_volume(struct kref *kref)
 	struct cascade_volume *v = container_of(kref, struct cascade_volume, kref);
 
 	cancel_delayed_work_sync(&v->sweep_work);
+	cancel_delayed_work_sync(&v->lease_work);
 	cancel_delayed_work_sync(&v->resync.work);
 	cancel_work_sync(&v->event_work);
 	destroy_workqueue(v->wq);
@@ -104,9 +105,11 @@ static struct cascade_volume *make_volume(const struct cascade_target *t)
 	bio_list_init(&v->deferred);
 	bio_list_init(&v->unmarked);
 	init_waitqueue_head(&v->poll_wait);
+	init_waitqueue_head(&v->quiet);
 	INIT_WORK(&v->work, cascade_work);
 	INIT_WORK(&v->mark_work, cascade_mark_work);
 	INIT_DELAYED_WORK(&v->sweep_work, cascade_sweep_work);
+	INIT_DELAYED_WORK(&v->lease_work, cascade_lease_work);
 	INIT_WORK(&v->event_work, send_events);
 	v->daemon = CASCADE_DAEMON_ABSENT;
 	v->link = CASCADE_LINK_DOWN;
@@ -224,7 +227,8 @@ void cascade_volume_leave(struct cascade_target *t)
 		v->live = NULL;
 	if (last)
 		v->gone = true;
-	lost = v->published - v->stored;
+	/* What a volume that is alone has, its bitmap knows. */
+	lost = v->alone ? 0 : v->published - v->stored;
 	spin_unlock_irq(&v->lock);
 	mutex_unlock(&cascade_volumes_mutex);
 	mutex_unlock(&v->meta_mutex);

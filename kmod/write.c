@@ -40,7 +40,7 @@ void cascade_finish(struct list_head *finished)
 
 		spin_lock_irqsave(&v->lock, flags);
 		v->nr_ios--;
-		if (!io->flush && !io->status)
+		if (!io->flush && !io->status && io->epoch == v->epoch)
 			v->ended = max(v->ended, io->seq);
 		spin_unlock_irqrestore(&v->lock, flags);
 		bio->bi_status = io->status;
@@ -68,13 +68,14 @@ static bool requeues(struct cascade_volume *v, struct cascade_io *io)
 /* What becomes of an io that would have to wait for its acknowledgement; OK: it waits. */
 static blk_status_t instead_of_waiting(struct cascade_volume *v, struct cascade_io *io)
 {
-	if (v->failing || io->fail_round != v->fail_round)
+	if (v->failing || v->fenced || io->fail_round != v->fail_round)
 		return BLK_STS_IOERR;
 	return requeues(v, io) ? BLK_STS_DM_REQUEUE : BLK_STS_OK;
 }
 
-static void warn_waiting(struct cascade_volume *v)
+static void note_waiting(struct cascade_volume *v)
 {
+	cascade_lease_look(v);
 	if (v->daemon == CASCADE_DAEMON_ATTACHED || v->warned)
 		return;
 	v->warned = true;
@@ -86,10 +87,12 @@ static void warn_waiting(struct cascade_volume *v)
 
 static void flush_done(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished)
 {
-	if (!io->status && io->seq > v->stored) {
+	/* Numbers of another epoch are waited for by nobody. */
+	if (!io->status && !v->alone && io->epoch == v->epoch && io->seq > v->stored) {
 		io->status = instead_of_waiting(v, io);
 		if (!io->status) {
 			list_add_tail(&io->list, &v->flushes);
+			cascade_lease_look(v);
 			return;
 		}
 	}
@@ -115,7 +118,7 @@ static void write_done(struct cascade_volume *v, struct cascade_io *io, struct l
 		io->status = instead_of_waiting(v, io);
 		if (!io->status) {
 			v->nr_ack_waiting++;
-			warn_waiting(v);
+			note_waiting(v);
 			return;
 		}
 	}
@@ -253,13 +256,16 @@ enum admission { ADMITTED, NO_ROOM, NO_MARKS };
 /* Reserves a slot and a place in the order; volume->lock held. */
 static enum admission admit(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
 {
-	if (cascade_resync_closed(v, io->start, io->last))
+	if (v->rejoining || cascade_resync_closed(v, io->start, io->last))
 		return NO_ROOM;
 	if (!cascade_bitmap_use(&v->bitmap, io->start, io->last))
 		return NO_MARKS;
 	if (!cascade_ring_reserve(v, io, bio))
 		return NO_ROOM;
 	cascade_order_enter(v, io);
+	/* The marks are on disk: a crash will not forget it either. */
+	if (v->alone)
+		cascade_bitmap_out_of_sync(&v->bitmap, io->start, io->last);
 	/* One more, until the slot is filled: nobody may issue the local write before. */
 	io->blockers++;
 	return ADMITTED;
@@ -306,7 +312,7 @@ static void defer_for_room(struct cascade_volume *v, struct bio *bio, struct lis
 	/* From now on a doorbell is wanted; space may also have come since. */
 	cascade_ring_advance(v, finished);
 	cascade_queue_work(v);
-	warn_waiting(v);
+	note_waiting(v);
 }
 
 static int map_write(struct cascade_target *t, struct bio *bio)
@@ -318,8 +324,8 @@ static int map_write(struct cascade_target *t, struct bio *bio)
 
 	prepare(t, io, bio);
 	spin_lock_irq(&v->lock);
-	if (v->failing || requeues(v, io)) {
-		int answer = v->failing ? DM_MAPIO_KILL : DM_MAPIO_REQUEUE;
+	if (v->failing || v->fenced || requeues(v, io)) {
+		int answer = requeues(v, io) && !v->failing ? DM_MAPIO_REQUEUE : DM_MAPIO_KILL;
 
 		spin_unlock_irq(&v->lock);
 		return answer;
@@ -353,6 +359,7 @@ static int map_flush(struct cascade_target *t, struct bio *bio)
 	io->fail_round = v->fail_round;
 	/* What has completed is stored already, unless receipt was enough for it. */
 	io->seq = v->ended;
+	io->epoch = v->epoch;
 	spin_unlock_irq(&v->lock);
 	submit_bio_noacct(make_local(io, REQ_OP_WRITE | REQ_PREFLUSH, 0));
 	return DM_MAPIO_SUBMITTED;

@@ -344,6 +344,9 @@ enum cascade_attr {
 	CASCADE_A_META_WRITES,	/* u64: bitmap blocks written since the ring began */
 	CASCADE_A_RESYNCED,	/* u64: bytes read to be copied, since the ring began */
 	CASCADE_A_RESYNC,	/* u8: enum cascade_resync_state */
+	CASCADE_A_FENCE,	/* u8: enum cascade_fence */
+	CASCADE_A_ALONE,	/* u64: since when it goes on alone, CLOCK_REALTIME ns; 0: it does not */
+	CASCADE_A_LEASE,	/* u64: milliseconds that are left of its lease; 0: none */
 	__CASCADE_A_MAX,
 };
 #define CASCADE_A_MAX		(__CASCADE_A_MAX - 1)
@@ -389,6 +392,7 @@ enum cascade_event {
 	CASCADE_EVENT_DAEMON	= 3,	/* CASCADE_A_DAEMON changed */
 	CASCADE_EVENT_LINK	= 4,	/* CASCADE_A_LINK changed */
 	CASCADE_EVENT_DIFFERS	= 5,	/* CASCADE_A_DIFFERS or CASCADE_A_LOCAL_ERRORS changed */
+	CASCADE_EVENT_ALONE	= 6,	/* CASCADE_A_ALONE changed */
 };
 
 #endif /* _UAPI_DM_CASCADE_H */

@@ -19,6 +19,7 @@
 //   remote-ack = "sync"                    # sync | memory-sync
 //   fence-level = "data"                   # data: without the hub writes wait | never: a primary
 //                                          # goes on alone once its lease has run out
+//   on-fence   = "suspend-io"              # suspend-io | io-error: with data, then they fail
 //   lease      = "5s"                      # how long the hub's word holds; optional, at least
 //                                          # three heartbeats
 //   journal    = { h = "/dev/vg0/shop-journal", r = "/dev/vg0/shop-journal" }
@@ -68,6 +69,7 @@ enum class SendOrder { parallel, local_first };
 enum class AckWhen { sync, memory_sync };
 enum class ShipWhen { stored, received };
 enum class FenceLevel { data, never };
+enum class OnFence { suspend_io, io_error };
 
 struct VolumeConfig {
   std::string name;
@@ -88,6 +90,7 @@ struct GroupConfig {
   ShipWhen ship = ShipWhen::stored;
   AckWhen remote_ack = AckWhen::sync;
   FenceLevel fence_level = FenceLevel::data;
+  OnFence on_fence = OnFence::suspend_io;
   std::chrono::milliseconds lease{};
   std::map<std::string, std::string> journal;  // node name -> device or file
   std::uint64_t journal_cache_bytes = 64 * 1024 * 1024;

@@ -92,11 +92,13 @@ Result<meta::Place> place_of(const VolumeConfig& volume) {
 
 std::string table_params(const GroupConfig& group, const VolumeConfig& volume,
                          const meta::Place& place) {
-  return fmt::format("{} {} 0 {} {} 6 send_order {} hub_ack {} ring_size {}", to_text(volume.uuid),
-                     volume.disk.at(volume.primary), place.device, place.offset / 512,
-                     group.send_order == SendOrder::parallel ? "parallel" : "local-first",
-                     group.hub_ack == AckWhen::sync ? "sync" : "memory-sync",
-                     volume.ring_bytes / 1024);
+  return fmt::format(
+      "{} {} 0 {} {} 10 send_order {} hub_ack {} ring_size {} fence_level {} on_fence {}",
+      to_text(volume.uuid), volume.disk.at(volume.primary), place.device, place.offset / 512,
+      group.send_order == SendOrder::parallel ? "parallel" : "local-first",
+      group.hub_ack == AckWhen::sync ? "sync" : "memory-sync", volume.ring_bytes / 1024,
+      group.fence_level == FenceLevel::data ? "data" : "never",
+      group.on_fence == OnFence::suspend_io ? "suspend-io" : "io-error");
 }
 
 Result<std::string> device_number(const std::string& path) {

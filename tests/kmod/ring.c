@@ -161,6 +161,13 @@ int ring_start(struct ring *ring, uint64_t base)
 	return 0;
 }
 
+int ring_lease(struct ring *ring, uint32_t ms, uint32_t fence)
+{
+	struct cascade_lease lease = { .duration_ms = ms, .fence = fence };
+
+	return ioctl(ring->fd, CASCADE_IOC_LEASE, &lease) < 0 ? -errno : 0;
+}
+
 int ring_link(struct ring *ring, uint32_t state)
 {
 	struct cascade_link link = { .state = state };

@@ -51,6 +51,7 @@ void ring_leave(struct ring *ring);
 /* -errno or 0. */
 int ring_start(struct ring *ring, uint64_t base);
 int ring_resync(struct ring *ring, uint32_t run);
+int ring_lease(struct ring *ring, uint32_t ms, uint32_t fence);	/* enum cascade_fence */
 int ring_link(struct ring *ring, uint32_t state);	/* enum cascade_link_state */
 int ring_doorbell(struct ring *ring);
 

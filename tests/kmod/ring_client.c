@@ -4,7 +4,9 @@
  * applies it to an image file, and acknowledges as told, or as no honest daemon would.
  *
  *   ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ]
- *               [--wait MS] [--resync] [--hostile back|past-published|stored-past-received|random]
+ *               [--wait MS] [--resync] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]
+ *
+ * The lease is taken once, or every 100 ms while everything is acknowledged.
  *
  * Signals: USR1 acknowledge all as stored from now on, USR2 hold from now on, HUP say the next link
  * state (connecting, up, down, up), TERM end.
@@ -29,9 +31,9 @@ enum ack { ACK_NOW, ACK_HOLD, ACK_RECEIVED };
 static struct options {
 	const char *volume, *image, *hostile;
 	bool resync;
-	unsigned int delay_ms, wait_ms;
+	unsigned int delay_ms, wait_ms, lease_ms, fence;
 	uint64_t base;
-} options = { .wait_ms = 5000 };
+} options = { .wait_ms = 5000, .fence = CASCADE_FENCE_NEVER };
 
 static volatile sig_atomic_t ack = ACK_NOW;
 static volatile sig_atomic_t stop;
@@ -63,7 +65,7 @@ static void catch_signals(void)
 
 static void usage(void)
 {
-	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync] [--hostile back|past-published|stored-past-received|random]");
+	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]");
 }
 
 static void parse_ack(const char *word)
@@ -83,6 +85,7 @@ static void parse(int argc, char **argv)
 	static const struct option known[] = {
 		{ "image", 1, NULL, 'i' }, { "ack", 1, NULL, 'a' }, { "delay", 1, NULL, 'd' },
 		{ "resync", 0, NULL, 'r' }, { "base", 1, NULL, 'b' }, { "wait", 1, NULL, 'w' }, { "hostile", 1, NULL, 'h' },
+		{ "lease", 1, NULL, 'l' }, { "fence", 1, NULL, 'f' },
 		{ }
 	};
 	int c;
@@ -95,6 +98,10 @@ static void parse(int argc, char **argv)
 		case 'b': options.base = strtoull(optarg, NULL, 10); break;
 		case 'w': options.wait_ms = strtoul(optarg, NULL, 10); break;
 		case 'r': options.resync = true; break;
+		case 'l': options.lease_ms = strtoul(optarg, NULL, 10); break;
+		case 'f':
+			options.fence = strcmp(optarg, "never") ? CASCADE_FENCE_DATA : CASCADE_FENCE_NEVER;
+			break;
 		case 'h': options.hostile = optarg; break;
 		default: usage();
 		}
@@ -256,9 +263,21 @@ static void say_link(struct ring *ring)
 		die(EXIT_BROKEN, "link: %s", strerror(-r));
 }
 
+static void take_lease(struct ring *ring)
+{
+	int r = ring_lease(ring, options.lease_ms, options.fence);
+
+	if (r == -EIO)
+		stop_if_lost(ring_sleep(ring, 0));
+	if (r)
+		die(EXIT_BROKEN, "lease: %s", strerror(-r));
+}
+
 static void run(struct ring *ring, int image)
 {
 	while (!stop) {
+		if (options.lease_ms && ack == ACK_NOW)
+			take_lease(ring);
 		take_records(ring, image);
 		if (options.hostile && ring->read > ring->at.stored)
 			be_hostile(ring);
@@ -288,6 +307,8 @@ int main(int argc, char **argv)
 	}
 	if (options.resync && ring_resync(&ring, 1))
 		die(EXIT_BROKEN, "resync: %s", strerror(errno));
+	if (options.lease_ms)
+		take_lease(&ring);
 	run(&ring, image);
 	printf("read=%llu received=%llu stored=%llu\n", (unsigned long long)ring.read,
 	       ring.daemon->received, ring.daemon->stored);

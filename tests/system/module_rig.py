@@ -21,7 +21,7 @@ DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
 
 Status = namedtuple("Status", "daemon link hub_ack send_order published received stored released "
                               "waiting deferred ring reason differs generation out_of_sync "
-                              "marked resync")
+                              "marked resync fence lease")
 Meta = namedtuple("Meta", "clean numbered differs end_seq errors counter")
 META_SECTORS = 256
 
@@ -106,6 +106,9 @@ class Volume:
         self.guest.run(f"printf x | dd of={disk} bs=1 seek={int(offset) * 512 + 65536 + 2000} "
                        "conv=notrunc status=none; sync")
 
+    def generation(self):
+        return self.netlink()["generation"]
+
     def lose_writes(self, regions):
         """Ends with a write into each of these regions that is on the disk and not at the hub."""
         client = self.daemon("--ack hold")
@@ -138,7 +141,7 @@ class Volume:
 
     def status(self):
         words = self.dm(f"status {self.name}").out.split()[3:]
-        assert len(words) == 17, f"status has {len(words)} words: {words}"
+        assert len(words) == 19, f"status has {len(words)} words: {words}"
         s = Status(*words)
         return s._replace(**{f: int(getattr(s, f)) for f in
                              ("published", "received", "stored", "released", "waiting",

@@ -134,6 +134,7 @@ struct bio_list { struct bio *head; };
 #define cpu_to_le32(x) ((__le32)(x))
 #define cpu_to_le64(x) ((__le64)(x))
 #define wake_up_interruptible(queue) ((void)(queue))
+#define wake_up(queue) ((void)(queue))
 
 static inline void export_uuid(u8 *to, const uuid_t *from)
 {

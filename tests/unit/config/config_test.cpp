@@ -46,6 +46,23 @@ std::string with(const std::string& from, const std::string& to) {
   return text.replace(at, from.size(), to);
 }
 
+TEST(Config, SaysWhatBecomesOfWritesWithoutTheHub) {
+  const auto with_keys = [](const std::string& keys) {
+    return with("hub-ack = \"memory-sync\"", keys);
+  };
+  const auto config = parse_config(with_keys("fence-level = \"never\"\nlease = \"2s\""), "c.toml");
+  ASSERT_TRUE(config) << config.error().text;
+  EXPECT_EQ(config->groups.front().fence_level, FenceLevel::never);
+  EXPECT_EQ(config->groups.front().lease, std::chrono::milliseconds(2000));
+  EXPECT_THAT(refusal(with_keys("fence-level = \"maybe\"")), HasSubstr("data"));
+  EXPECT_THAT(refusal(with_keys("on-fence = \"explode\"")), HasSubstr("io-error"));
+  EXPECT_THAT(refusal(with_keys("lease = \"500ms\"")), HasSubstr("three times 'heartbeat'"));
+  EXPECT_THAT(refusal(with_keys("lease = \"700s\"")), HasSubstr("at most 600 s"));
+  const auto slow = parse_config(with("\"200ms\"", "\"4s\""), "c.toml");
+  ASSERT_TRUE(slow) << slow.error().text;
+  EXPECT_EQ(slow->groups.front().lease, std::chrono::milliseconds(12'000)) << "it fits by itself";
+}
+
 TEST(Config, IsReadWhole) {
   const auto config = parse_config(good, "c.toml");
   ASSERT_TRUE(config) << config.error().text;
@@ -54,6 +71,8 @@ TEST(Config, IsReadWhole) {
   const GroupConfig& group = config->groups.front();
   EXPECT_EQ(group.hub_ack, AckWhen::memory_sync);
   EXPECT_EQ(group.ship, ShipWhen::stored);
+  EXPECT_EQ(group.fence_level, FenceLevel::data);
+  EXPECT_EQ(group.lease, std::chrono::milliseconds(5000));
   EXPECT_EQ(group.volumes.front().ring_bytes, 16u << 20);
   EXPECT_EQ(group.volumes.front().meta, "");
   const auto own = parse_config(with("\"internal\"", "{ p1 = \"/dev/m\" }"), "c.toml");
