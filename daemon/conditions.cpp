@@ -60,6 +60,19 @@ void of_volume(const api::Volume& volume, Conditions& out) {
   if (volume.state == "not-created")
     raise(out, "VOLUME_NOT_CREATED", "info", volume.name, volume.reason,
           fmt::format("dmcascade create {}", volume.name));
+  if (!volume.alone_since.empty())
+    return raise(
+        out, "ALONE", "error", volume.name,
+        fmt::format("since {} nothing that is written here is anywhere else; {} bytes so "
+                    "far: {}",
+                    volume.alone_since, volume.out_of_sync_bytes.value_or(0), volume.reason),
+        "bring the hub or the link to it back; the rest happens by itself");
+  if (volume.lease_seconds && *volume.lease_seconds <= 0)
+    raise(out, "LEASE_LOST", "warning", volume.name,
+          volume.fence_level == "never"
+              ? "the hub is silent; the next write that waits for it makes the volume go on alone"
+              : "the hub is silent; what is written waits for it, or fails, as on-fence says",
+          "bring the hub or the link to it back");
   if (volume.out_of_sync_bytes.value_or(0) > 0)
     raise(out, volume.state == "replicating" ? "RESYNCING" : "OUT_OF_SYNC", "warning", volume.name,
           fmt::format("{} of {} bytes have to be copied to the hub", *volume.out_of_sync_bytes,

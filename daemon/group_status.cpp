@@ -15,6 +15,15 @@ const char* word(SendOrder v) { return v == SendOrder::parallel ? "parallel" : "
 const char* word(AckWhen v) { return v == AckWhen::sync ? "sync" : "memory-sync"; }
 const char* word(ShipWhen v) { return v == ShipWhen::stored ? "stored" : "received"; }
 
+const char* fence_word(std::uint8_t fence) {
+  return fence == CASCADE_FENCE_NEVER ? "never" : fence == CASCADE_FENCE_DATA ? "data" : "";
+}
+
+std::optional<double> seconds(const std::optional<Duration>& time) {
+  if (!time) return std::nullopt;
+  return std::chrono::duration<double>(*time).count();
+}
+
 const char* why_word(std::uint8_t why) {
   switch (why) {
     case CASCADE_WHY_RESEND:
@@ -111,7 +120,13 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
     out.ring =
         api::Ring{"attached", volume.published, volume.received, volume.stored, volume.released};
     const bool connected = link_->status().connected;
-    out.state = !connected ? "waiting" : volume.refused ? "refused" : "replicating";
+    out.fence_level = fence_word(volume.fence);
+    out.lease_seconds = seconds(volume.lease_left);
+    if (volume.alone_ns != 0) out.alone_since = report::rfc3339(volume.alone_ns);
+    out.state = volume.alone_ns != 0 ? "alone"
+                : !connected         ? "waiting"
+                : volume.refused     ? "refused"
+                                     : "replicating";
     out.reason = connected ? volume.reason : link_->status().reason;
   } else {
     out.state = "not-created";
@@ -153,6 +168,7 @@ api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
     out.differs = meta::differs_text(state->differs);
     out.received_seq = state->received;
     out.stored_seq = storage_->journal->stored_volume_seq(volume.uuid);
+    out.lease_seconds = seconds(mirror_->lease_left(volume.uuid));
   }
   return out;
 }
@@ -202,6 +218,8 @@ std::string GroupNode::awaited_of(const Uuid& volume) const {
   if (found->second.resync && !state->superseded)
     return fmt::format("its primary {} has to go on copying what is out of sync",
                        state->config->primary);
+  if (!found->second.confirmed)
+    return fmt::format("its primary {} has not taken a lease yet", state->config->primary);
   if (found->second.resync) return "what is out of sync is being copied";
   return fmt::format("write {}, now at {}", found->second.awaited->last, state->received);
 }

@@ -104,6 +104,7 @@ Task<> RingFeed::attach(Volume& volume) {
       volume.ring = std::move(*ring);
       volume.ring->report_link(state_);
       volume.reason.clear();
+      volume.lease_until.reset();
       report::log(Level::notice, fmt::format("{}/{}", subject_, volume.config.name), "attached");
       changed_ = true;
       work_.notify();

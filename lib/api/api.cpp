@@ -49,7 +49,10 @@ void tag_invoke(json::value_from_tag, json::value& out, const Volume& v) {
          {"differs", v.differs},
          {"local_errors", v.local_errors},
          {"out_of_sync_bytes", or_null(v.out_of_sync_bytes)},
-         {"resynced_bytes", or_null(v.resynced_bytes)}};
+         {"resynced_bytes", or_null(v.resynced_bytes)},
+         {"fence_level", v.fence_level},
+         {"alone_since", v.alone_since},
+         {"lease_seconds", or_null(v.lease_seconds)}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Journal& v) {
@@ -128,6 +131,10 @@ class Fields {
     if (const auto* v = at(key)) out = v->to_number<double>();
     return *this;
   }
+  const Fields& get(std::string_view key, std::optional<double>& out) const {
+    if (const auto* v = at(key)) out = v->to_number<double>();
+    return *this;
+  }
   const Fields& get(std::string_view key, std::optional<std::uint64_t>& out) const {
     if (const auto* v = at(key)) out = v->to_number<std::uint64_t>();
     return *this;
@@ -180,7 +187,8 @@ Volume read_volume(const Fields& f) {
   f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
   f.get("generation", v.generation).get("differs", v.differs);
   f.get("local_errors", v.local_errors).get("out_of_sync_bytes", v.out_of_sync_bytes);
-  f.get("resynced_bytes", v.resynced_bytes);
+  f.get("resynced_bytes", v.resynced_bytes).get("fence_level", v.fence_level);
+  f.get("alone_since", v.alone_since).get("lease_seconds", v.lease_seconds);
   return v;
 }
 

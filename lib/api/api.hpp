@@ -57,8 +57,9 @@ struct Volume {
   std::string primary;  // node name
   std::string role;     // of this node: "primary" | "hub" | "remote"
   std::string state;    // "replicating" | "waiting" (no session) | "refused" (by the hub) |
-                        // "not-created" (no target) | "behind" (left out of the group) | "failed"
-  std::string reason;   // why not replicating, and what to do; empty otherwise
+                      // "not-created" (no target) | "alone" (without the hub) | "behind" (left out
+                      // of the group) | "failed"
+  std::string reason;  // why not replicating, and what to do; empty otherwise
   std::uint64_t size_bytes = 0;
   std::optional<Ring> ring;
   // Hub: volume_seq taken into the journal, and stable in it. Null on other nodes.
@@ -71,6 +72,11 @@ struct Volume {
   // ring.
   std::optional<std::uint64_t> out_of_sync_bytes = {};
   std::optional<std::uint64_t> resynced_bytes = {};  // read to be copied, since the ring began
+  std::string fence_level = {};  // primary: "data" | "never", as it is now; empty on others
+  std::string alone_since = {};  // primary: RFC 3339 UTC; empty: it does not go on alone
+  // What is left of the lease. Primary: 0 once it has run out. Hub: as long as it holds. Null:
+  // none.
+  std::optional<double> lease_seconds = {};
 };
 
 /// The journal of a group; on hub and remote.

@@ -154,6 +154,25 @@ Result<void> message(const std::string& name, const std::string& text) {
   return {};
 }
 
+Result<void> reload(const std::string& name, std::uint64_t sectors, const std::string& params) {
+  const Task load = make_task(DM_DEVICE_RELOAD, name);
+  if (load == nullptr) return failure(name, "reload");
+  dm_task_add_target(load.get(), 0, sectors, target_type, params.c_str());
+  if (dm_task_run(load.get()) == 0)
+    return Error{Errc::refused,
+                 fmt::format("{}: the kernel does not take the new table; ring-size and the place "
+                             "of the metadata need 'dmcascade remove' and 'create'; 'dmesg | "
+                             "tail' has its reason",
+                             name)};
+  const Task suspend = make_task(DM_DEVICE_SUSPEND, name);
+  if (suspend == nullptr || dm_task_no_flush(suspend.get()) == 0 ||
+      dm_task_skip_lockfs(suspend.get()) == 0 || dm_task_run(suspend.get()) == 0)
+    return failure(name, "suspend");
+  const Task resume = make_task(DM_DEVICE_RESUME, name);
+  if (resume == nullptr || !run_with_udev(resume.get())) return failure(name, "resume");
+  return {};
+}
+
 Result<void> remove(const std::string& name) {
   const Task task = make_task(DM_DEVICE_REMOVE, name);
   if (task == nullptr || !run_with_udev(task.get())) return failure(name, "remove");

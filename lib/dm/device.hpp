@@ -41,6 +41,11 @@ Result<void> create(const std::string& name, const Uuid& volume, std::uint64_t s
 /// `dmsetup message <name> 0 <text>`.
 Result<void> message(const std::string& name, const std::string& text);
 
+/// Another table for a device that is there, as `dmsetup reload` and a suspend without flush would
+/// give it: what waits goes on under the new one. Errc::refused if the kernel does not take it; the
+/// old one is in use then.
+Result<void> reload(const std::string& name, std::uint64_t sectors, const std::string& params);
+
 /// Errc::refused while it is open.
 Result<void> remove(const std::string& name);
 

@@ -41,9 +41,7 @@ def test_writes_go_on_when_the_lease_has_run_out(guest):
         before = v.generation()
         v.stop_daemon(client)
         client = lose_hub(v)
-        first = writer(v, 3)
-        v.wait_status(lambda s: s.waiting == 1, "a write waits")
-        assert first.wait(timeout=60) == 0
+        assert writer(v, 3).wait(timeout=60) == 0
         s = alone(v)
         assert s.out_of_sync == REGION and s.daemon == "absent", s
         assert client.wait() == REVOKED
@@ -116,9 +114,7 @@ def test_io_error_fails_writes_until_the_hub_is_back(guest):
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS, options="on_fence io-error") as v:
         client = lose_hub(v, "--lease 1000 --fence data")
-        waits = writer(v, 2)
-        v.wait_status(lambda s: s.waiting == 1, "it waits for the lease")
-        assert waits.wait(timeout=60) == REMOTE_IO
+        assert writer(v, 2).wait(timeout=60) == REMOTE_IO
         assert writer(v, 3).wait(timeout=60) == REMOTE_IO, "and no other is let in"
         guest.run(f"dd if={v.device} of=/dev/null bs=4k count=1 iflag=direct status=none")
         client.kill(10)  # SIGUSR1
@@ -201,10 +197,9 @@ def test_nobody_goes_alone_whose_area_can_not_say_so(guest):
         write(v, 2)
         v.stop_daemon(client)
         client = lose_hub(v, "--lease 1000")
-        waits = writer(v, 2)
-        v.wait_status(lambda s: s.waiting == 1, "a write waits")
         mark = kernel_mark(guest)
         meta.break_it()
+        waits = writer(v, 2)
         kernel_said(guest, mark, "cannot write the metadata area")
         assert v.status().lease == "-" and waits.poll() is None
         meta.mend()

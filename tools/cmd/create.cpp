@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// create, remove, table: mapped devices of this node's volumes.
+// create, apply, remove, table: mapped devices of this node's volumes.
 #include "lib/dm/device.hpp"
 #include "tools/area.hpp"
 #include "tools/command.hpp"
@@ -79,9 +79,7 @@ Result<void> compare_table(const Volume& v, const std::string& there, const meta
     return Error{
         Errc::refused,
         fmt::format("{0}: is there with another table: it has '{1}', the configuration says "
-                    "'{2}'; apply it with: dmsetup reload {0} --table \"$(dmcascade table "
-                    "{0})\" && dmsetup suspend {0} && dmsetup resume {0} (ring_size: remove "
-                    "and create)",
+                    "'{2}'; 'dmcascade apply {0}' applies that",
                     name, there, *wanted)};
   fmt::print("{}: is already there\n", name);
   return {};
@@ -143,6 +141,31 @@ Result<void> create_one(const Volume& v, const Chosen& chosen) {
   fmt::print("{}: created /dev/mapper/{}\n", volume->name, volume->name);
   warn_of_differences(volume->name, *area);
   return {};
+}
+
+/// What the file says, for a device that is there: writers notice nothing.
+Result<void> apply_one(const Volume& v, const Chosen&) {
+  const std::string& name = v.second->name;
+  const auto there = dm::read_table(name);
+  if (!there) return there.error();
+  if (!*there)
+    return Error{Errc::not_found,
+                 fmt::format("{0}: is not there; 'dmcascade create {0}' makes it", name)};
+  if (!same_table(**there, v.second->uuid))
+    return Error{Errc::refused,
+                 fmt::format("{}: is not a device of this volume: {}", name, **there)};
+  const auto place = dm::place_of(*v.second);
+  if (!place) return about(*v.second, place.error());
+  const auto wanted = wanted_table(v, *place);
+  if (!wanted) return wanted.error();
+  if (**there == *wanted) {
+    fmt::print("{}: is as the file says\n", name);
+    return {};
+  }
+  auto done =
+      dm::reload(name, place->volume_bytes / 512, dm::table_params(*v.first, *v.second, *place));
+  if (done) fmt::print("{}: applied: {}\n", name, *wanted);
+  return done;
 }
 
 Result<void> remove_one(const Volume& v, const Chosen&) {
@@ -214,6 +237,16 @@ void add_create(CLI::App& app, const Options& options, Action& action) {
                     "The volume's content was moved to other devices, and that is right");
   command->final_callback([&, chosen] {
     action = [&options, chosen] { return for_each(options, *chosen, create_one); };
+  });
+}
+
+void add_apply(CLI::App& app, const Options& options, Action& action) {
+  auto chosen = std::make_shared<Chosen>();
+  CLI::App* command = app.add_subcommand(
+      "apply", "Give the mapped devices of volumes the table that the configuration says");
+  add_choice(*command, *chosen);
+  command->final_callback([&, chosen] {
+    action = [&options, chosen] { return for_each(options, *chosen, apply_one); };
   });
 }
 

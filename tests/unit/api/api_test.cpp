@@ -42,6 +42,9 @@ StatusReport a_report() {
   primary.local_errors = 2;
   primary.out_of_sync_bytes = 262144;
   primary.resynced_bytes = 524288;
+  primary.fence_level = "never";
+  primary.alone_since = "2026-11-23T08:28:00.000Z";
+  primary.lease_seconds = 2.5;
   group.volumes = {hub, primary};
   group.journal = Journal{"/dev/j", "ok", "", 1 << 24, 4096, 7, 6, 5, 4, true};
   group.bracket = Bracket{5, 2, {{"ledger", "resend", "2026-11-23T08:29:00.000Z", "write 9"}}};

@@ -69,6 +69,19 @@ TEST(Conditions, SayHowFullAJournalIsAndWhatToDo) {
   EXPECT_THAT(codes(group)[0], "GROUP_FAILED journal");
 }
 
+TEST(Conditions, SayThatAVolumeIsAloneOrMayBeSoon) {
+  api::Group group = healthy();
+  group.volumes[0].lease_seconds = 2.5;
+  EXPECT_THAT(codes(group), IsEmpty());
+  group.volumes[0].lease_seconds = 0;
+  group.volumes[0].fence_level = "never";
+  EXPECT_THAT(codes(group), ElementsAre("LEASE_LOST orders"));
+  group.volumes[0].alone_since = "2026-11-23T08:30:00.000Z";
+  group.volumes[0].out_of_sync_bytes = 4096;
+  EXPECT_THAT(codes(group), ElementsAre("ALONE orders"));
+  EXPECT_THAT(find_conditions(group)[0].reason, HasSubstr("4096 bytes"));
+}
+
 TEST(Conditions, KeepTheTimeWhenTheyBegan) {
   ConditionLog log("shop");
   api::Group group = healthy();
