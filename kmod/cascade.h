@@ -156,6 +156,7 @@ struct cascade_volume {
 	bool fenced;			/* it has: writes fail */
 	bool alone;			/* it has: the ring is ours alone, with numbers of its own */
 	bool rejoining;			/* nothing gets a place in it */
+	bool clean;			/* suspended in order, as the area says */
 	u64 alone_ns;			/* CLOCK_REALTIME: since then */
 	unsigned int epoch;		/* grows when numbers begin anew */
 	bool started;

@@ -260,6 +260,14 @@ static void learn(struct cascade_target *t, bool outside)
 	spin_unlock_irq(&v->lock);
 }
 
+static void set_clean(struct cascade_volume *v, bool clean)
+{
+	spin_lock_irq(&v->lock);
+	v->clean = clean;
+	cascade_ring_tell(v);
+	spin_unlock_irq(&v->lock);
+}
+
 int cascade_meta_open(struct cascade_target *t)
 {
 	struct cascade_volume *v = t->v;
@@ -287,6 +295,7 @@ int cascade_meta_open(struct cascade_target *t)
 	if (r)
 		return r;
 	v->meta_known = true;
+	set_clean(v, false);
 	set_flags(v->meta, 0, CASCADE_META_CLEAN);
 	export_uuid(v->meta->incarnation, &v->incarnation);
 	v->meta->sectors = cpu_to_le64(t->ti->len);
@@ -317,7 +326,7 @@ void cascade_meta_close(struct cascade_target *t)
 		v->meta->end_seq = cpu_to_le64(end);
 		set_flags(v->meta, CASCADE_META_CLEAN, 0);
 		note_written(t);
-		write_super(t);
+		set_clean(v, !write_super(t));
 	}
 	mutex_unlock(&v->meta_mutex);
 }

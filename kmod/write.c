@@ -264,8 +264,13 @@ static enum admission admit(struct cascade_volume *v, struct cascade_io *io, str
 		return NO_ROOM;
 	cascade_order_enter(v, io);
 	/* The marks are on disk: a crash will not forget it either. */
-	if (v->alone)
+	if (v->alone) {
+		u64 before = v->bitmap.nr_out_of_sync;
+
 		cascade_bitmap_out_of_sync(&v->bitmap, io->start, io->last);
+		if (v->bitmap.nr_out_of_sync != before)
+			cascade_ring_tell(v);
+	}
 	/* One more, until the slot is filled: nobody may issue the local write before. */
 	io->blockers++;
 	return ADMITTED;

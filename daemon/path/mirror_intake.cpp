@@ -284,12 +284,34 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   return volume;
 }
 
+/// The volume's ring has ended in order, with everything stored here: nobody waits for it.
+Answer MirrorIntake::let_leave(const Hello& hello, const Hello::Stream& stream) {
+  Answer answer{{stream.uuid, 0, 0}, 0, {}};
+  auto* volume = volumes_.find(stream.uuid);
+  const bool ours = volume != nullptr && volume->config->primary == hello.node &&
+                    volumes_.journal().source(stream.uuid).incarnation == stream.incarnation;
+  if (!ours || volume->received != stream.last) {
+    answer.refusal = Error{Errc::refused, "the hub knows another end of it"};
+    return answer;
+  }
+  if (volume->superseded) volume->superseded("a newer session has taken over");
+  volume->owner = nullptr;
+  volume->superseded = nullptr;
+  volumes_.set_fence(*volume, CASCADE_FENCE_DATA);
+  volumes_.bracket().came_back(stream.uuid, {stream.incarnation, stream.last, volume->received});
+  return answer;
+}
+
 Result<Welcome> MirrorIntake::open(const Hello& hello, EndSession superseded) {
   Welcome welcome;
   volumes_.close_leases();
   renewal_ = renewals_.make(volumes_.now());
   welcome.lease = volumes_.group().lease;
   for (const auto& stream : hello.streams) {
+    if (stream.leaving) {
+      welcome.streams.push_back(let_leave(hello, stream));
+      continue;
+    }
     auto taken = take_over(hello, stream, superseded);
     Answer answer{{stream.uuid, 0, 0}, 0, {}};
     if (taken) {

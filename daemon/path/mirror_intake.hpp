@@ -104,6 +104,7 @@ class MirrorIntake final : public Intake {
   Result<void> continues(const MirrorVolumes::Volume& volume, const Hello::Stream& stream) const;
   Result<MirrorVolumes::Volume*> take_over(const Hello& hello, const Hello::Stream& stream,
                                            const EndSession& superseded);
+  Answer let_leave(const Hello& hello, const Hello::Stream& stream);
   Result<void> settled(const MirrorVolumes::Volume& volume) const;
   void drop_known(Incoming& incoming);
   Result<void> accept(const Record& record);

@@ -39,6 +39,7 @@ struct RingFeed::Volume {
   bool resyncing = false;          // the hub has opened its bracket for what is out of sync
   std::uint8_t fence = 0;          // cascade_fence, as the hello said
   std::optional<Duration> lease_until = {};  // on Clock::boottime()
+  std::optional<Hello::Stream> left = {};    // removed in order, and the hub does not know it
   bool refused = false;  // by the hub, in the session under way; `reason` says why
 };
 
@@ -85,6 +86,7 @@ Task<> RingFeed::serve(Volume& volume) {
     const Error why = co_await volume.ring->lost();
     volume.lost = true;
     changed_ = true;
+    note_end(volume);
     volume.armed.notify();
     volume.ring->close();
     work_.notify();
@@ -95,6 +97,18 @@ Task<> RingFeed::serve(Volume& volume) {
     volume.ring.reset();
     volume.lost = false;
   }
+}
+
+/// The hub does not have to wait for a volume that has ended in order: it can't go on alone.
+void RingFeed::note_end(Volume& volume) {
+  RingView& view = volume.ring->view();
+  if (!volume.ring->started() || !view.clean() || view.stored() != view.published()) return;
+  Hello::Stream& left = volume.left.emplace();
+  left.uuid = volume.config.uuid;
+  left.first = view.stored() + 1;
+  left.last = view.stored();
+  left.incarnation = volume.ring->shape().incarnation;
+  left.leaving = true;
 }
 
 Task<> RingFeed::attach(Volume& volume) {
@@ -140,7 +154,9 @@ Task<> RingFeed::watch_readable(Volume& volume) {
 std::vector<RingFeed::VolumeStatus> RingFeed::status() const {
   std::vector<VolumeStatus> out;
   for (const auto& volume : volumes_) {
-    VolumeStatus s{&volume->config, volume->ring && !volume->lost, volume->reason};
+    // One that has gone on alone is there, though its ring is lost.
+    const bool there = volume->ring && (!volume->lost || volume->ring->view().alone_ns() != 0);
+    VolumeStatus s{&volume->config, there, volume->reason};
     s.refused = volume->refused;
     if (volume->ring) {
       const RingView& view = volume->ring->view();
@@ -171,6 +187,8 @@ std::vector<Hello::Stream> RingFeed::streams() {
   std::vector<Hello::Stream> out;
   for (auto& volume : volumes_) {
     volume->named = volume->ring && !volume->lost;
+    if (volume->named) volume->left.reset();
+    if (volume->left) out.push_back(*volume->left);
     if (!volume->named) continue;
     const bool fresh = !volume->ring->started();
     RingView& view = volume->ring->view();
@@ -202,6 +220,7 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
   std::vector<Ack> acks;
   bool refused = false;
   for (const Answer& answer : welcome.streams) {
+    if (forget_left(answer.ack.stream)) continue;
     Volume* volume = in_session(answer.ack.stream);
     if (volume == nullptr)
       co_return Error{Errc::refused, "the hub answers for a volume that we did not name"};
@@ -228,6 +247,19 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
   let_go_.notify();
   in_session_ = true;
   co_return acked(acks);
+}
+
+/// The hub has heard that the volume has left.
+bool RingFeed::forget_left(const Uuid& uuid) {
+  for (auto& volume : volumes_) {
+    if (volume->config.uuid != uuid || !volume->left) continue;
+    volume->left.reset();
+    // A session without a volume serves nobody.
+    changed_ = true;
+    work_.notify();
+    return true;
+  }
+  return false;
 }
 
 Result<void> RingFeed::go_on(Volume& volume, const Ack& ack, const Uuid& journal) {

@@ -64,6 +64,8 @@ class RingFeed final : public Feed {
   Task<> watch_readable(Volume& volume);
   Task<> attach(Volume& volume);
   Task<> ask_again();
+  void note_end(Volume& volume);
+  bool forget_left(const Uuid& uuid);
   Result<void> take_lease(Volume& volume);
   Result<void> go_on(Volume& volume, const Ack& ack, const Uuid& journal);
   void report(Volume& volume, const std::string& reason);

@@ -157,10 +157,11 @@ struct cascade_kernel_words {
 	__u64 resynced;
 	/* enum cascade_fence, as it is set now. */
 	__u32 fence;
-	__u32 pad4;
+	/* 1: suspended in order; all that was ever written is stored at the hub, and will stay so. */
+	__u32 clean;
 	/* When the volume went on alone: CLOCK_REALTIME, nanoseconds. Zero: it has not. */
 	__u64 alone_ns;
-	__u8 pad5[CASCADE_CACHELINE - 48];
+	__u8 pad4[CASCADE_CACHELINE - 48];
 };
 
 /*

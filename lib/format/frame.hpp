@@ -128,7 +128,8 @@ static_assert(sizeof(HelloEntry) == 160 && offsetof(HelloEntry, parent) == hello
 /// Bits of HelloEntry.flags; unknown ones are ignored.
 /// mirror: the ring has not been numbered yet, first and last are zero.
 inline constexpr std::uint32_t hello_fresh = 1;
-/// ship: the volume is not configured any more, its last writes may still come.
+/// ship: the volume is not configured any more, its last writes may still come. mirror: its ring has
+/// ended in order with `last`, stored at the receiver; nothing is offered.
 inline constexpr std::uint32_t hello_leaving = 2;
 /// mirror: the metadata area says that the ring before this one ended in order, with end_seq.
 inline constexpr std::uint32_t hello_clean = 4;

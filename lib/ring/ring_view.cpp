@@ -73,6 +73,8 @@ std::uint64_t RingView::out_of_sync() const { return load_acquire(memory_.kernel
 
 std::uint32_t RingView::fence() const { return load_acquire(memory_.kernel->fence); }
 
+bool RingView::clean() const { return load_acquire(memory_.kernel->clean) != 0; }
+
 std::uint64_t RingView::alone_ns() const { return load_acquire(memory_.kernel->alone_ns); }
 
 std::uint64_t RingView::resynced() const { return load_acquire(memory_.kernel->resynced); }

@@ -73,6 +73,7 @@ class RingView {
   std::uint64_t out_of_sync() const;   // likewise: sectors that have to be copied to the hub
   std::uint64_t resynced() const;      // likewise: bytes of it read since the ring began
   std::uint32_t fence() const;         // likewise: cascade_fence; zero: not known
+  bool clean() const;                  // likewise: suspended in order, everything is at the hub
   std::uint64_t alone_ns() const;      // likewise: since when it goes on alone; zero: it does not
   bool has_records();                  // published past taken; reads the kernel's word
 

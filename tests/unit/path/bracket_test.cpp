@@ -368,6 +368,27 @@ TEST_F(HubLease, IsNotLongerForASessionThatNobodyAnswered) {
   EXPECT_NE(ended, "");
 }
 
+TEST_F(HubLease, EndsWithAVolumeThatEndsInOrder) {
+  const auto a = leased(1);
+  a->told(1);
+  const auto leaves = [&](std::uint64_t last, const Uuid& ring) {
+    Hello hello{group, "p1", SessionKind::mirror, {{volume_a, last + 1, last}}};
+    hello.streams[0].incarnation = ring;
+    hello.streams[0].leaving = true;
+    const auto answer = MirrorIntake(*volumes, "10.0.0.1").open(hello, [](const std::string&) {});
+    return !answer->streams[0].refusal;
+  };
+  EXPECT_FALSE(leaves(1, ring_a)) << "the hub lacks write 1";
+  EXPECT_FALSE(leaves(0, make_uuid())) << "it is not the ring that it has";
+  EXPECT_TRUE(leaves(0, ring_a));
+  EXPECT_FALSE(volumes->lease_left(volume_a));
+  EXPECT_FALSE(run->journal.leased(volume_a));
+  world.clock.advance(milliseconds(1000));
+  volumes->close_leases();
+  world.settle();
+  EXPECT_EQ(limit(), no_limit);
+}
+
 TEST_F(HubLease, IsNoneForAVolumeThatWaits) {
   (void)leased(1);
   (void)session(volume_a, 1);
