@@ -16,7 +16,16 @@ const char* word(AckWhen v) { return v == AckWhen::sync ? "sync" : "memory-sync"
 const char* word(ShipWhen v) { return v == ShipWhen::stored ? "stored" : "received"; }
 
 const char* fence_word(std::uint8_t fence) {
-  return fence == CASCADE_FENCE_NEVER ? "never" : fence == CASCADE_FENCE_DATA ? "data" : "";
+  switch (fence) {
+    case CASCADE_FENCE_NEVER:
+      return "never";
+    case CASCADE_FENCE_STATUS:
+      return "status";
+    case CASCADE_FENCE_DATA:
+      return "data";
+    default:
+      return "";
+  }
 }
 
 std::optional<double> seconds(const std::optional<Duration>& time) {

@@ -9,6 +9,9 @@
  * mark is on disk before it has a place in the ring, as always (mark.c). The ring goes on as a place
  * for payloads, numbered for itself; nobody reads it.
  *
+ * It also does so when the hub says that it has detached the volume (fence_level status), and when it is
+ * told to by an administrator, who knows what the hub does.
+ *
  * It ends with a daemon that brings the hub back (CASCADE_IOC_START): the ring is empty for a moment,
  * is numbered as the hub says, and what is out of sync is copied (resync.c).
  */
@@ -39,7 +42,7 @@ static bool may_leave(struct cascade_volume *v)
 
 static bool has_to_fail(struct cascade_volume *v)
 {
-	return v->fence == CASCADE_FENCE_DATA && v->on_fence == CASCADE_ON_FENCE_IO_ERROR &&
+	return v->fence != CASCADE_FENCE_NEVER && v->on_fence == CASCADE_ON_FENCE_IO_ERROR &&
 	       !v->alone && !v->fenced;
 }
 
@@ -138,15 +141,15 @@ void cascade_set_fence(struct cascade_volume *v, enum cascade_fence fence,
 		cascade_lease_drop(v);
 	v->fence = fence;
 	v->on_fence = on_fence;
-	if (fence != CASCADE_FENCE_DATA || on_fence != CASCADE_ON_FENCE_IO_ERROR)
+	if (fence == CASCADE_FENCE_NEVER || on_fence != CASCADE_ON_FENCE_IO_ERROR)
 		v->fenced = false;
 	cascade_ring_tell(v);
 }
 
 /* ---- the end of a lease */
 
-/* The daemon is let go first: from then on nothing it says counts. meta_mutex held */
-static void leave(struct cascade_volume *v)
+/* The daemon was let go before: nothing it says counts any more. meta_mutex held */
+static int leave(struct cascade_volume *v, const char *why)
 {
 	LIST_HEAD(finished);
 	uuid_t incarnation;
@@ -155,15 +158,34 @@ static void leave(struct cascade_volume *v)
 	uuid_gen(&incarnation);
 	r = cascade_meta_part(v, &incarnation);
 	spin_lock_irq(&v->lock);
-	if (r) {
-		mod_delayed_work(v->wq, &v->lease_work, msecs_to_jiffies(RETRY_MS));
-	} else {
-		DMWARN("%s: the lease has run out: going on alone; what is written is copied when the hub is back",
-		       v->name);
+	if (!r) {
+		DMWARN("%s: %s: going on alone; what is written is copied when the hub is back",
+		       v->name, why);
 		go_alone(v, &incarnation, &finished);
 	}
 	spin_unlock_irq(&v->lock);
 	cascade_finish(&finished);
+	return r;
+}
+
+/* Now, whatever the clock says: the hub or the administrator wants it. */
+int cascade_go_alone(struct cascade_volume *v, const char *why)
+{
+	int r = 0;
+
+	mutex_lock(&v->meta_mutex);
+	spin_lock_irq(&v->lock);
+	if (!v->live || v->requeue)
+		r = -EBUSY;
+	else if (v->alone)
+		r = -EALREADY;
+	else
+		cascade_let_go(v);
+	spin_unlock_irq(&v->lock);
+	if (!r)
+		r = leave(v, why);
+	mutex_unlock(&v->meta_mutex);
+	return r;
 }
 
 static void fail_waiting(struct cascade_volume *v)
@@ -195,8 +217,8 @@ void cascade_lease_work(struct work_struct *work)
 		mod_delayed_work(v->wq, &v->lease_work,
 				 msecs_to_jiffies(cascade_lease_left(v)) + 1);
 	spin_unlock_irq(&v->lock);
-	if (leaves)
-		leave(v);
+	if (leaves && leave(v, "the lease has run out"))
+		mod_delayed_work(v->wq, &v->lease_work, msecs_to_jiffies(RETRY_MS));
 	mutex_unlock(&v->meta_mutex);
 	if (fails)
 		fail_waiting(v);

@@ -302,6 +302,7 @@ void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot);
 
 /* alone.c: the lease, and going on without the hub */
 void cascade_lease_work(struct work_struct *work);
+int cascade_go_alone(struct cascade_volume *v, const char *why);	/* may sleep */
 int cascade_rejoin(struct cascade_volume *v);		/* may sleep; meta_mutex held */
 void cascade_rejoined(struct cascade_volume *v);
 /* volume->lock held: */

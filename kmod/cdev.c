@@ -359,7 +359,7 @@ static long cascade_set_lease(struct cascade_file *f, struct cascade_lease __use
 		return -EINVAL;
 	if (copy_from_user(&lease, user, sizeof(lease)))
 		return -EFAULT;
-	if (lease.fence < CASCADE_FENCE_DATA || lease.fence > CASCADE_FENCE_NEVER ||
+	if (lease.fence < CASCADE_FENCE_DATA || lease.fence > CASCADE_FENCE_STATUS ||
 	    memchr_inv(lease.reserved, 0, sizeof(lease.reserved)))
 		return -EINVAL;
 	spin_lock_irq(&v->lock);
@@ -367,6 +367,21 @@ static long cascade_set_lease(struct cascade_file *f, struct cascade_lease __use
 		r = cascade_lease_take(v, lease.duration_ms, lease.fence);
 	spin_unlock_irq(&v->lock);
 	return r;
+}
+
+static long cascade_leave(struct cascade_file *f)
+{
+	struct cascade_volume *v = attached(f);
+	int r;
+
+	if (!v)
+		return -EINVAL;
+	spin_lock_irq(&v->lock);
+	r = !owns(v, f) ? -EIO : v->fence == CASCADE_FENCE_STATUS ? 0 : -EINVAL;
+	spin_unlock_irq(&v->lock);
+	if (r)
+		return r;
+	return cascade_go_alone(v, "the hub has detached it") ? -EIO : 0;
 }
 
 static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -387,6 +402,8 @@ static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return cascade_set_resync(f, user);
 	case CASCADE_IOC_LEASE:
 		return cascade_set_lease(f, user);
+	case CASCADE_IOC_ALONE:
+		return cascade_leave(f);
 	default:
 		return -ENOTTY;
 	}

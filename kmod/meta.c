@@ -255,7 +255,7 @@ static void learn(struct cascade_target *t, bool outside)
 	import_uuid(&v->journal, super->journal);
 	/* The hub has not been back since. */
 	if (le32_to_cpu(super->flags) & CASCADE_META_ALONE &&
-	    t->options.fence == CASCADE_FENCE_NEVER)
+	    t->options.fence != CASCADE_FENCE_DATA)
 		cascade_alone_begin(v);
 	spin_unlock_irq(&v->lock);
 }
@@ -389,7 +389,7 @@ int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation)
 	spin_lock_irq(&v->lock);
 	learn_generation(v);
 	v->was_clean = false;
-	v->was_numbered = true;
+	v->was_numbered = le32_to_cpu(super->flags) & CASCADE_META_NUMBERED;
 	v->end_seq = le64_to_cpu(super->end_seq);
 	spin_unlock_irq(&v->lock);
 	return 0;

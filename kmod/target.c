@@ -422,11 +422,13 @@ static int cascade_message(struct dm_target *ti, unsigned int argc, char **argv,
 		fail_writes(t->v);
 		return 0;
 	}
+	if (argc == 1 && !strcasecmp(argv[0], "go_alone"))
+		return cascade_go_alone(t->v, "told to");
 	if (argc >= 2 && !strcasecmp(argv[0], "resync"))
 		return resync_message(t->v, argc - 1, argv + 1);
 	if (argc == 2 && (!strcasecmp(argv[0], "fence_level") || !strcasecmp(argv[0], "on_fence")))
 		return fence_message(t, argv[0], argv[1]);
-	DMERR("%s: unknown message %s; known: fail_writes, fence_level, on_fence, resync pause|resume|rate", t->v->name,
+	DMERR("%s: unknown message %s; known: fail_writes, go_alone, fence_level, on_fence, resync pause|resume|rate", t->v->name,
 	      argc ? argv[0] : "(none)");
 	return -EINVAL;
 }

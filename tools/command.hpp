@@ -55,6 +55,7 @@ Result<GroupVolume> find_own_volume(const Loaded& loaded, const std::string& nam
 
 void add_status(CLI::App& app, const Options& options, Action& action);
 void add_create(CLI::App& app, const Options& options, Action& action);
+void add_alone(CLI::App& app, const Options& options, Action& action);
 void add_apply(CLI::App& app, const Options& options, Action& action);
 void add_remove(CLI::App& app, const Options& options, Action& action);
 void add_table(CLI::App& app, const Options& options, Action& action);

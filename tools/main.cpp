@@ -87,6 +87,7 @@ int main(int argc, char** argv) {
   app.fallthrough();
   add_status(app, options, action);
   add_create(app, options, action);
+  add_alone(app, options, action);
   add_apply(app, options, action);
   add_remove(app, options, action);
   add_table(app, options, action);

@@ -54,6 +54,9 @@ class Ring {
   /// The hub has not detached the volume, and will not within `duration` from now. `fence`
   /// (cascade_fence): the level that it knows. An error if the volume has gone on alone.
   virtual Result<void> lease(Duration duration, std::uint8_t fence) = 0;
+  /// Under fence level `status`: the hub has detached the volume, which goes on alone now and has
+  /// another ring from then on.
+  virtual Result<void> alone() = 0;
   /// For the kernel's own status. Best effort.
   virtual void report_link(LinkState state) = 0;
 };

@@ -166,6 +166,11 @@ class KernelRing final : public Ring {
     return {};
   }
 
+  Result<void> alone() override {
+    if (::ioctl(file_.native_handle(), CASCADE_IOC_ALONE) < 0) return os_error("alone");
+    return {};
+  }
+
   void report_link(LinkState state) override {
     cascade_link link{};
     link.state = state == LinkState::up           ? CASCADE_LINK_UP
@@ -187,8 +192,7 @@ class KernelRing final : public Ring {
   }
 
   Error why_lost(short events) const {
-    if (view_ && view_->alone_ns() != 0)
-      return Error{Errc::closed, "the lease has run out: the volume goes on alone"};
+    if (view_ && view_->alone_ns() != 0) return Error{Errc::closed, "the volume goes on alone"};
     if ((events & POLLHUP) != 0) return Error{Errc::not_found, "the volume was removed"};
     return Error{Errc::corrupt, "the module detached this daemon: a ring word failed its check"};
   }

@@ -86,6 +86,12 @@ void MirrorVolumes::set_fence(Volume& volume, std::uint8_t fence) {
     leases_.extend(uuid, now() + group_.lease);
 }
 
+void MirrorVolumes::detach(const Uuid& volume) {
+  journal_.set_leased(volume, true);
+  leases_.drop(volume);
+  bracket_.lease_over(volume);
+}
+
 void MirrorVolumes::renewed(Volume& volume, Duration then) {
   const Uuid& uuid = volume.config->uuid;
   if (!volume.leased || then + group_.lease <= now()) return;
@@ -284,6 +290,17 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   return volume;
 }
 
+/// Whether the hub takes itself for behind with a stream that it refuses, because its primary asks
+/// for that.
+bool MirrorIntake::detach(const Hello& hello, const Hello::Stream& stream) {
+  auto* volume = volumes_.find(stream.uuid);
+  if (stream.fence != CASCADE_FENCE_STATUS || volume == nullptr ||
+      volume->config->primary != hello.node || volume->owner != nullptr)
+    return false;
+  volumes_.detach(stream.uuid);
+  return true;
+}
+
 /// The volume's ring has ended in order, with everything stored here: nobody waits for it.
 Answer MirrorIntake::let_leave(const Hello& hello, const Hello::Stream& stream) {
   Answer answer{{stream.uuid, 0, 0}, 0, {}};
@@ -322,6 +339,7 @@ Result<Welcome> MirrorIntake::open(const Hello& hello, EndSession superseded) {
     } else {
       if (auto* volume = volumes_.find(stream.uuid)) volume->refusal = taken.error().text;
       answer.refusal = taken.error();
+      answer.detached = detach(hello, stream);
     }
     welcome.streams.push_back(std::move(answer));
   }

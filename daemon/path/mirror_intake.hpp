@@ -56,6 +56,9 @@ class MirrorVolumes {
   /// What a hello says of the volume's fence level (cascade_fence). With `never` its lease begins
   /// now, if none is under way.
   void set_fence(Volume& volume, std::uint8_t fence);
+  /// The volume is refused, and its primary under `status` will go on alone for that. On disk with
+  /// the journal's persist().
+  void detach(const Uuid& volume);
   /// The volume's primary has taken a renewal that was made `then`.
   void renewed(Volume& volume, Duration then);
   /// Volumes whose lease has run out are detached, and their sessions end. Before anything else is
@@ -104,6 +107,7 @@ class MirrorIntake final : public Intake {
   Result<void> continues(const MirrorVolumes::Volume& volume, const Hello::Stream& stream) const;
   Result<MirrorVolumes::Volume*> take_over(const Hello& hello, const Hello::Stream& stream,
                                            const EndSession& superseded);
+  bool detach(const Hello& hello, const Hello::Stream& stream);
   Answer let_leave(const Hello& hello, const Hello::Stream& stream);
   Result<void> settled(const MirrorVolumes::Volume& volume) const;
   void drop_known(Incoming& incoming);

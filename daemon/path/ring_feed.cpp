@@ -228,6 +228,7 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
     volume->refused = !ready;
     if (!ready) {
       report(*volume, ready.error().text);
+      if (answer.detached && volume->fence == CASCADE_FENCE_STATUS) leave_hub(*volume);
       volume->named = false;
       refused = true;
       continue;
@@ -247,6 +248,14 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
   let_go_.notify();
   in_session_ = true;
   co_return acked(acks);
+}
+
+/// The hub does not take the volume, and has detached it: under `status` its writes go on.
+void RingFeed::leave_hub(Volume& volume) {
+  if (volume.ring->view().alone_ns() != 0) return;
+  if (auto left = volume.ring->alone(); !left)
+    report::log(Level::error, fmt::format("{}/{}", subject_, volume.config.name),
+                left.error().text);
 }
 
 /// The hub has heard that the volume has left.

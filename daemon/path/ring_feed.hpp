@@ -65,6 +65,7 @@ class RingFeed final : public Feed {
   Task<> attach(Volume& volume);
   Task<> ask_again();
   void note_end(Volume& volume);
+  void leave_hub(Volume& volume);
   bool forget_left(const Uuid& uuid);
   Result<void> take_lease(Volume& volume);
   Result<void> go_on(Volume& volume, const Ack& ack, const Uuid& journal);

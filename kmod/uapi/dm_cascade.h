@@ -293,6 +293,12 @@ struct cascade_lease {
 #define CASCADE_IOC_RESYNC	_IOW(CASCADE_IOC_MAGIC, 5, struct cascade_resync_run)
 
 #define CASCADE_IOC_LEASE	_IOW(CASCADE_IOC_MAGIC, 6, struct cascade_lease)
+/*
+ * The hub has detached the volume, and says so: under CASCADE_FENCE_STATUS it goes on alone now. The
+ * daemon is detached by that. Errors: EINVAL (not attached; another level), EIO (detached by the kernel,
+ * or the metadata area can't be written).
+ */
+#define CASCADE_IOC_ALONE	_IO(CASCADE_IOC_MAGIC, 7)
 
 /*
  * poll(): POLLIN while published > consumed; POLLERR once the kernel has detached this daemon
@@ -385,6 +391,7 @@ enum cascade_hub_ack {
 enum cascade_fence {
 	CASCADE_FENCE_DATA	= 1,	/* writes wait */
 	CASCADE_FENCE_NEVER	= 2,	/* writes go on alone, once the lease has run out */
+	CASCADE_FENCE_STATUS	= 3,	/* they do once the hub has said that it takes itself for behind */
 };
 
 enum cascade_event {

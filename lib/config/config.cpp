@@ -144,7 +144,7 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   group.hub_ack = static_cast<AckWhen>(reader.word("hub-ack", {"sync", "memory-sync"}));
   group.ship = static_cast<ShipWhen>(reader.word("ship", {"stored", "received"}));
   group.remote_ack = static_cast<AckWhen>(reader.word("remote-ack", {"sync", "memory-sync"}));
-  group.fence_level = static_cast<FenceLevel>(reader.word("fence-level", {"data", "never"}));
+  group.fence_level = static_cast<FenceLevel>(reader.word("fence-level", {"data", "never", "status"}));
   group.on_fence = static_cast<OnFence>(reader.word("on-fence", {"suspend-io", "io-error"}));
   group.lease = reader.duration("lease", group.lease);
   group.journal = reader.texts("journal");

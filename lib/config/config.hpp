@@ -18,7 +18,8 @@
 //   ship       = "stored"                  # stored | received
 //   remote-ack = "sync"                    # sync | memory-sync
 //   fence-level = "data"                   # data: without the hub writes wait | never: a primary
-//                                          # goes on alone once its lease has run out
+//                                          # goes on alone once its lease has run out | status:
+//                                          # once the hub says that it is behind
 //   on-fence   = "suspend-io"              # suspend-io | io-error: with data, then they fail
 //   lease      = "5s"                      # how long the hub's word holds; optional, at least
 //                                          # three heartbeats
@@ -68,7 +69,7 @@ struct NodeConfig {
 enum class SendOrder { parallel, local_first };
 enum class AckWhen { sync, memory_sync };
 enum class ShipWhen { stored, received };
-enum class FenceLevel { data, never };
+enum class FenceLevel { data, never, status };
 enum class OnFence { suspend_io, io_error };
 
 struct VolumeConfig {

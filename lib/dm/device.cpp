@@ -78,6 +78,17 @@ Error create_failure(const std::string& name) {
   return error;
 }
 
+const char* fence_word(FenceLevel level) {
+  switch (level) {
+    case FenceLevel::never:
+      return "never";
+    case FenceLevel::status:
+      return "status";
+    default:
+      return "data";
+  }
+}
+
 }  // namespace
 
 Result<meta::Place> place_of(const VolumeConfig& volume) {
@@ -97,7 +108,7 @@ std::string table_params(const GroupConfig& group, const VolumeConfig& volume,
       to_text(volume.uuid), volume.disk.at(volume.primary), place.device, place.offset / 512,
       group.send_order == SendOrder::parallel ? "parallel" : "local-first",
       group.hub_ack == AckWhen::sync ? "sync" : "memory-sync", volume.ring_bytes / 1024,
-      group.fence_level == FenceLevel::data ? "data" : "never",
+      fence_word(group.fence_level),
       group.on_fence == OnFence::suspend_io ? "suspend-io" : "io-error");
 }
 

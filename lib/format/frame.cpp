@@ -189,6 +189,7 @@ Result<Answer> get_answer(std::span<const std::byte>& in, std::size_t bytes) {
   answer.ack = {get_uuid(entry.stream), le64toh(entry.received), le64toh(entry.stored)};
   answer.history = le64toh(entry.history);
   if (auto ok = check_ack(answer.ack); !ok) return ok.error();
+  answer.detached = (le32toh(entry.flags) & answer_detached) != 0;
   if (const std::uint32_t code = le32toh(entry.code); code != 0)
     answer.refusal = Error{static_cast<Errc>(code),
                            plain({entry.reason, ::strnlen(entry.reason, sizeof entry.reason)})};
@@ -201,6 +202,7 @@ AnswerEntry answer_entry(const Answer& answer) {
   entry.received = htole64(answer.ack.received);
   entry.stored = htole64(answer.ack.stored);
   entry.history = htole64(answer.history);
+  entry.flags = htole32(answer.detached ? answer_detached : 0);
   if (answer.refusal) {
     const std::string& text = answer.refusal->text;
     entry.code = htole32(static_cast<std::uint32_t>(answer.refusal->code));

@@ -128,8 +128,8 @@ static_assert(sizeof(HelloEntry) == 160 && offsetof(HelloEntry, parent) == hello
 /// Bits of HelloEntry.flags; unknown ones are ignored.
 /// mirror: the ring has not been numbered yet, first and last are zero.
 inline constexpr std::uint32_t hello_fresh = 1;
-/// ship: the volume is not configured any more, its last writes may still come. mirror: its ring has
-/// ended in order with `last`, stored at the receiver; nothing is offered.
+/// ship: the volume is not configured any more, its last writes may still come. mirror: its ring
+/// has ended in order with `last`, stored at the receiver; nothing is offered.
 inline constexpr std::uint32_t hello_leaving = 2;
 /// mirror: the metadata area says that the ring before this one ended in order, with end_seq.
 inline constexpr std::uint32_t hello_clean = 4;
@@ -157,11 +157,14 @@ struct AnswerEntry {
   std::uint64_t stored;       // as AckEntry
   std::uint64_t history;      // ship, the group's stream: history hash through `received`
   std::uint32_t code;         // 0: go on; else Errc: this stream is refused, the others are not
-  std::uint32_t reserved0;    // zero
+  std::uint32_t flags;        // answer_detached; unknown ones are ignored
   char reason[192];           // of a refusal: one line, NUL padded
   std::uint8_t reserved[16];  // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(AnswerEntry) == 256 && offsetof(AnswerEntry, reason) == 48);
+
+/// mirror, of a refused stream whose primary has fence level `status`: the hub has detached it.
+inline constexpr std::uint32_t answer_detached = 1;
 
 /// How far the receiver is with one stream. 32 bytes.
 struct AckEntry {
@@ -219,6 +222,7 @@ struct Answer {
   Ack ack;
   std::uint64_t history = 0;
   std::optional<Error> refusal = {};
+  bool detached = false;
 };
 
 struct Welcome {

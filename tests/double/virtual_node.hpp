@@ -385,6 +385,7 @@ class VirtualRings final : public RingHost {
       volume.resync_wanted = run;
       return {};
     }
+    Result<void> alone() override { return Error{Errc::invalid, "no test does this"}; }
     void report_link(LinkState) override {}
 
     VirtualVolume& volume;

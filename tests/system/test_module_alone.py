@@ -179,6 +179,7 @@ def test_alone_and_back_under_load(guest):
                 client.kill(9)
                 client.wait()
                 client = lose_hub(v, "--lease 300")
+                assert writer(v, 200).wait(timeout=60) == 0, "also when fio is done already"
                 alone(v)
                 guest.run("sleep 1")
             client = come_back(v)
@@ -204,3 +205,24 @@ def test_nobody_goes_alone_whose_area_can_not_say_so(guest):
         assert waits.wait(timeout=60) == 0
         alone(v)
         client.wait()
+
+
+def test_an_administrator_may_let_it_go(guest):
+    """Without a lease, without a daemon, at any level; nothing but that the area can't be written keeps it."""
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        waits = writer(v, 2)
+        v.wait_status(lambda s: s.reason == "no-daemon", "it waits for a daemon")
+        v.dm(f"message {v.name} 0 go_alone")
+        assert waits.wait(timeout=60) == 0
+        assert alone(v).out_of_sync == REGION
+        assert v.dm(f"message {v.name} 0 go_alone", check=False).rc != 0
+        client = come_back(v)
+        client.kill(12)  # SIGUSR2: hold
+        waits = writer(v, 4)
+        v.wait_status(lambda s: s.waiting == 1, "a write waits")
+        v.dm(f"message {v.name} 0 go_alone")
+        assert waits.wait(timeout=60) == 0 and client.wait() == REVOKED
+        client = come_back(v)
+        v.compare()
+        v.stop_daemon(client)

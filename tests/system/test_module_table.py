@@ -40,14 +40,14 @@ BAD_LINES = [
     (f"{DATA} {META} 2 ring_size 1000", r"ring_size must be a power of two"),
     (f"{DATA} {META} 2 ring_size 512", r"ring_size must be a power of two"),
     (f"{DATA} {META} 2 ring_size 2097152", r"ring_size must be a power of two"),
-    (f"{DATA} {META} 2 fence_level sometimes", r"fence_level must be data or never"),
+    (f"{DATA} {META} 2 fence_level sometimes", r"fence_level must be data, never or status"),
     (f"{DATA} {META} 2 on_fence explode", r"on_fence must be suspend-io or io-error"),
     (f"{DATA} {META} 2 colour blue", r"[Uu]nknown (argument|option)"),
 ]
 
 GOOD_OPTIONS = ["", "send_order local-first", "hub_ack memory-sync", "ring_size 1024",
                 "fence_level data on_fence suspend-io", "fence_level data on_fence io-error",
-                "fence_level never",
+                "fence_level never", "fence_level status",
                 "send_order parallel hub_ack sync ring_size 2048 fence_level data "
                 "on_fence suspend-io"]
 

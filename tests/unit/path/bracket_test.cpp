@@ -301,6 +301,7 @@ class HubLease : public HubBracket {
   }
   Welcome welcome;
   std::string ended;
+  std::unique_ptr<MirrorIntake> offered;
 };
 
 TEST_F(HubLease, RunsFromTheEchoedRenewalAndEndsWithAMark) {
@@ -366,6 +367,38 @@ TEST_F(HubLease, IsNotLongerForASessionThatNobodyAnswered) {
   world.settle();
   EXPECT_EQ(limit(), 1u);
   EXPECT_NE(ended, "");
+}
+
+// fence-level status: "go on only if the hub could be marked as behind".
+TEST_F(HubLease, IsClosedForARefusedVolumeThatAsksForIt) {
+  Uuid ring = ring_a;
+  const auto offer = [&](cascade_fence fence, std::uint64_t bytes, std::uint64_t out_of_sync) {
+    Hello hello{group, "p1", SessionKind::mirror, {{volume_a}}};
+    hello.streams[0].fresh = true;
+    hello.streams[0].incarnation = ring;
+    hello.streams[0].fence = fence;
+    hello.streams[0].bytes = bytes;
+    hello.streams[0].out_of_sync = out_of_sync;
+    offered = std::make_unique<MirrorIntake>(*volumes, "10.0.0.1");
+    const Welcome answer = *offered->open(hello, [](const std::string&) {});
+    EXPECT_TRUE(world.get(run->journal.persist()));
+    world.settle();
+    return answer.streams[0];
+  };
+  EXPECT_FALSE(offer(CASCADE_FENCE_DATA, 2 << 20, 0).detached);
+  EXPECT_EQ(limit(), no_limit);
+  const Answer answer = offer(CASCADE_FENCE_STATUS, 2 << 20, 0);
+  EXPECT_TRUE(answer.refusal && answer.detached);
+  EXPECT_EQ(limit(), 1u);
+  ASSERT_TRUE(run->stop_in_order());
+  live();
+  EXPECT_EQ(limit(), 1u) << "also if the mark had been lost";
+  ring = make_uuid();
+  const Answer back = offer(CASCADE_FENCE_STATUS, 1 << 20, 512);
+  EXPECT_FALSE(back.refusal) << back.refusal->text;
+  volumes->bracket().resynced(volume_a, back.ack.received);
+  world.settle();
+  EXPECT_EQ(limit(), no_limit);
 }
 
 TEST_F(HubLease, EndsWithAVolumeThatEndsInOrder) {
