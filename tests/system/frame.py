@@ -109,8 +109,8 @@ class Fixtures:
 
 
 class Runner:
-    def __init__(self, seed, keep, pattern):
-        self.seed, self.keep, self.pattern = seed, keep, pattern
+    def __init__(self, seed, keep, pattern, rounds=None):
+        self.seed, self.keep, self.pattern, self.rounds = seed, keep, pattern, rounds
         self.passed = self.failed = self.skipped = 0
 
     def count(self, word):
@@ -133,7 +133,8 @@ class Runner:
         wanted = inspect.signature(test).parameters
         for attempt in (1, 2):
             try:
-                test(**{n: seed if n == "seed" else fixtures.get(n) for n in wanted})
+                given = {"seed": seed, "rounds": self.rounds}
+                test(**{n: given[n] if n in given else fixtures.get(n) for n in wanted})
                 fixtures.check()
                 return
             except TimedOut:

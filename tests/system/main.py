@@ -20,6 +20,8 @@ def arguments():
     p.add_argument("--kernel", choices=KERNELS, help="only on this one; both without")
     p.add_argument("-k", dest="pattern", default="", help="only tests with this in their name")
     p.add_argument("--seed", type=int, help="for tests that draw lots")
+    p.add_argument("--rounds", type=int, metavar="N",
+                   help="how often tests that cut power or links do so; few without")
     p.add_argument("--fuzz-seconds", type=int, default=20, metavar="N",
                    help="how long each fuzz target runs in unit (20)")
     p.add_argument("--keep", action="store_true", help="leave the guests' folders behind")
@@ -40,7 +42,7 @@ def main():
         return 0
     exit_on_signals()
     start = time.monotonic()
-    runner = Runner(args.seed, args.keep, args.pattern)
+    runner = Runner(args.seed, args.keep, args.pattern, args.rounds)
     suites = args.suites or ["unit", *SUITES]
     if "unit" in suites:
         unit.run(runner, args.fuzz_seconds, args.seed)

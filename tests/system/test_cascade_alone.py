@@ -81,15 +81,15 @@ def test_a_primary_without_its_hub_goes_on_after_one_pause(cascade, seed):
 
 
 @DAEMONS_ALONE
-def test_lone_primaries_leave_no_effect_without_its_cause(cascade, seed):
-    """I3, I2: writes of each primary depend on the other's. At 20 random cuts of primaries' links,
+def test_lone_primaries_leave_no_effect_without_its_cause(cascade, seed, rounds):
+    """I3, I2: writes of each primary depend on the other's. At 20 random cuts (or --rounds) of primaries' links,
     for shorter and longer than a lease, hub and remote hold a state that was."""
     lots = random.Random(seed)
     cascade.up(daemon=QUICK, fence_level="never", lease="1s")
     wipe(cascade)
     writers = start_pingpong(cascade)
     before, went_alone = (0, 0), 0
-    for _ in range(CUTS):
+    for _ in range(rounds or CUTS):
         links = [cascade.lab.links[f"{p}-H"] for p in lots.choice((("P1",), ("P2",), ("P1", "P2")))]
         time.sleep(lots.uniform(0.1, 0.5))
         for link in links:

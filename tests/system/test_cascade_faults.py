@@ -42,7 +42,7 @@ def wipe(cascade):
 
 
 @DAEMONS_ALONE
-def test_remote_is_a_prefix_wherever_its_link_is_cut(cascade, seed):
+def test_remote_is_a_prefix_wherever_its_link_is_cut(cascade, seed, rounds):
     """I3, I2: writes of each primary depend on the other's; the remote holds no effect without its
     cause at 20 random cuts of the link, and its point in time never goes back."""
     lots = random.Random(seed)
@@ -51,7 +51,7 @@ def test_remote_is_a_prefix_wherever_its_link_is_cut(cascade, seed):
     writers = start_pingpong(cascade)
     before = (0, 0)
     link = cascade.lab.links["H-R"]
-    for _ in range(CUTS):
+    for _ in range(rounds or CUTS):
         time.sleep(lots.uniform(0.05, 0.6))
         link.cut()
         wait_until(lambda: remote_is_quiet(cascade), 30, "the remote is quiet")

@@ -34,10 +34,10 @@ def in_sync(cascade):
                                and v)(volume(cascade, "P1", "orders")), 120, "orders is in sync again")
 
 
-def test_a_primarys_loss_of_power_costs_the_copying_of_the_hot_set(cascade):
-    """P9: twice under load; afterwards the copies are equal, and little was moved for it."""
+def test_a_primarys_loss_of_power_costs_the_copying_of_the_hot_set(cascade, rounds):
+    """P9: twice under load, or --rounds; afterwards the copies are equal, and little was moved for it."""
     cascade.up(daemon=QUICK)
-    for _ in range(2):
+    for _ in range(rounds or 2):
         fio(cascade, "orders", size="16M", io="64M")
         time.sleep(2)
         lose_power(cascade, "P1")

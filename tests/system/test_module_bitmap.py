@@ -3,7 +3,7 @@
 import time
 
 from tests.system.frame import kernels
-from tests.system.module_rig import (DMSETUP, TOOLS, FragileMeta, Volume, kernel_mark, kernel_said,
+from tests.system.module_rig import (DMSETUP, SOURCES, TOOLS, FragileMeta, Volume, kernel_mark, kernel_said,
                                      load, ram_disk)
 
 SECTORS = 64 << 11
@@ -209,3 +209,40 @@ def test_a_bitmap_of_a_hundred_terabytes(guest):
             v.meta, v.sectors = small, SECTORS
     finally:
         guest.run(f"{DMSETUP} remove --force v1; {DMSETUP} remove --retry vast", check=False)
+
+
+def test_no_loss_of_power_finds_a_region_without_its_mark(guest):
+    """I6: from the log of everything that was written below the volume, at each entry; writers in and out
+    of the hot set, flushes, sweeps, alone and not."""
+    load(guest)
+    sweep_every(guest, 1)
+    area = 4 << 11
+    guest.run(f"modprobe -a dm-log-writes loop && truncate -s {(SECTORS + area) * 512} /dev/shm/below && "
+              "truncate -s 420M /dev/shm/log && losetup /dev/loop1 /dev/shm/below && "
+              "losetup /dev/loop2 /dev/shm/log && "
+              f"{DMSETUP} create logged --table '0 {SECTORS + area} log-writes /dev/loop1 /dev/loop2'")
+    try:
+        with Volume(guest, "/dev/mapper/logged", SECTORS, options="fence_level never") as v:
+            v.dm(f"remove {v.name}")
+            v.meta = f"/dev/mapper/logged {SECTORS}"
+            guest.run(f"{TOOLS}/meta_tool format {v.meta} {v.uuid} {v.sectors}")
+            v.dm("message logged 0 mark begin")
+            v.create_again()
+            client = v.daemon("--lease 60000")
+            for offset in range(3):
+                v.fio(f"--rw=randwrite --bsrange=4k-64k --iodepth=8 --fsync=16 --size=6M "
+                      f"--rate=4M --offset={offset * 20}M", seconds=3)
+            v.stop_daemon(client)
+            client = v.daemon("--lease 300 --ack hold")
+            v.fio("--rw=randwrite --bs=16k --iodepth=4 --fsync=16 --size=6M --rate=4M --offset=12M",
+                  seconds=3)
+            v.stop_daemon(v.daemon(f"--base {v.status().stored} --resync"))
+            v.dm(f"remove {v.name}")
+        guest.run(f"{DMSETUP} remove --retry logged; sync")
+        writes, marks, drops = map(int, guest.run(
+            f"{SOURCES}/log_marks.py /dev/shm/log {SECTORS} {SECTORS + 128}", timeout=120).out.split())
+        assert writes > 100 and marks > 10 and drops > 2, (writes, marks, drops)
+    finally:
+        sweep_every(guest, 20)
+        guest.run(f"{DMSETUP} remove --retry logged; losetup -d /dev/loop1; losetup -d /dev/loop2; "
+                  "rm -f /dev/shm/below /dev/shm/log", check=False)
