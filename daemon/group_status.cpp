@@ -126,6 +126,7 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
   if (volume.attached) {
     out.out_of_sync_bytes = volume.out_of_sync * CASCADE_SECTOR_BYTES;
     out.resynced_bytes = volume.resynced;
+    out.resync_seconds_left = volume.resync_seconds;
     out.ring =
         api::Ring{"attached", volume.published, volume.received, volume.stored, volume.released};
     const bool connected = link_->status().connected;

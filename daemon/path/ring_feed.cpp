@@ -2,6 +2,7 @@
 #include "daemon/path/ring_feed.hpp"
 
 #include "daemon/path/lease.hpp"
+#include "daemon/path/progress.hpp"
 #include "daemon/report/log.hpp"
 
 #include <fmt/format.h>
@@ -30,7 +31,8 @@ struct RingFeed::Volume {
   std::unique_ptr<Ring> ring;
   std::string reason;
   std::unique_ptr<Timer> retry;
-  Signal armed;  // somebody sleeps until this ring has records
+  Signal armed;       // somebody sleeps until this ring has records
+  Progress progress;  // of what is out of sync
   Crew crew;
   bool sleeping = false;
   bool named = false;  // the session under way has this ring
@@ -151,7 +153,7 @@ Task<> RingFeed::watch_readable(Volume& volume) {
   }
 }
 
-std::vector<RingFeed::VolumeStatus> RingFeed::status() const {
+std::vector<RingFeed::VolumeStatus> RingFeed::status() {
   std::vector<VolumeStatus> out;
   for (const auto& volume : volumes_) {
     // One that has gone on alone is there, though its ring is lost.
@@ -169,6 +171,8 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() const {
       s.local_errors = view.local_errors();
       s.out_of_sync = view.out_of_sync();
       s.resynced = view.resynced();
+      volume->progress.sample(clock_.boottime(), s.out_of_sync);
+      if (volume->resyncing) s.resync_seconds = volume->progress.seconds_left();
       s.alone_ns = view.alone_ns();
       s.fence = static_cast<std::uint8_t>(view.fence());
       if (volume->lease_until)

@@ -25,11 +25,12 @@ class RingFeed final : public Feed {
     RingShape shape = {};
     std::uint32_t differs = 0;
     std::uint64_t local_errors = 0;
-    std::uint64_t out_of_sync = 0;            // sectors
-    std::uint64_t resynced = 0;               // bytes
-    std::uint64_t alone_ns = 0;               // CLOCK_REALTIME; 0: it is not alone
-    std::uint8_t fence = 0;                   // cascade_fence
-    std::optional<Duration> lease_left = {};  // nothing: it has none
+    std::uint64_t out_of_sync = 0;              // sectors
+    std::optional<double> resync_seconds = {};  // until nothing is out of sync; nothing: not known
+    std::uint64_t resynced = 0;                 // bytes
+    std::uint64_t alone_ns = 0;                 // CLOCK_REALTIME; 0: it is not alone
+    std::uint8_t fence = 0;                     // cascade_fence
+    std::optional<Duration> lease_left = {};    // nothing: it has none
     std::uint64_t published = 0, received = 0, stored = 0, released = 0;
   };
 
@@ -40,7 +41,7 @@ class RingFeed final : public Feed {
   /// Attaches to rings as they appear, watches them, lets go of lost ones; until stop().
   Task<> run();
   void stop();
-  std::vector<VolumeStatus> status() const;
+  std::vector<VolumeStatus> status();
 
   SessionKind kind() const override { return SessionKind::mirror; }
   Task<> wait_for_streams() override { return wait(); }

@@ -50,6 +50,7 @@ void tag_invoke(json::value_from_tag, json::value& out, const Volume& v) {
          {"local_errors", v.local_errors},
          {"out_of_sync_bytes", or_null(v.out_of_sync_bytes)},
          {"resynced_bytes", or_null(v.resynced_bytes)},
+         {"resync_seconds_left", or_null(v.resync_seconds_left)},
          {"fence_level", v.fence_level},
          {"alone_since", v.alone_since},
          {"lease_seconds", or_null(v.lease_seconds)}};
@@ -188,6 +189,7 @@ Volume read_volume(const Fields& f) {
   f.get("generation", v.generation).get("differs", v.differs);
   f.get("local_errors", v.local_errors).get("out_of_sync_bytes", v.out_of_sync_bytes);
   f.get("resynced_bytes", v.resynced_bytes).get("fence_level", v.fence_level);
+  f.get("resync_seconds_left", v.resync_seconds_left);
   f.get("alone_since", v.alone_since).get("lease_seconds", v.lease_seconds);
   return v;
 }

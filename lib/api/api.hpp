@@ -72,6 +72,7 @@ struct Volume {
   // ring.
   std::optional<std::uint64_t> out_of_sync_bytes = {};
   std::optional<std::uint64_t> resynced_bytes = {};  // read to be copied, since the ring began
+  std::optional<double> resync_seconds_left = {};  // primary: by how fast it goes; null: not known
   std::string fence_level = {};  // primary: "data" | "never" | "status", as it is now; else empty
   std::string alone_since = {};  // primary: RFC 3339 UTC; empty: it does not go on alone
   // What is left of the lease. Primary: 0 once it has run out. Hub: as long as it holds. Null:

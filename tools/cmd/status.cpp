@@ -57,6 +57,12 @@ std::string volumes_table(const api::Group& group) {
                       rows);
 }
 
+/// When what is out of sync will be copied.
+std::string rest(const api::Volume& volume) {
+  if (!volume.resync_seconds_left) return "the rest is copied while the hub is there";
+  return fmt::format("about {:.0f} s are left", *volume.resync_seconds_left);
+}
+
 /// What is being mended, or stays wrong although everything runs.
 std::string differs_lines(const api::Group& group) {
   std::string out;
@@ -64,11 +70,9 @@ std::string differs_lines(const api::Group& group) {
     if (!volume.differs.empty())
       out += fmt::format("  {}: primary and hub may differ: {}\n", volume.name, volume.differs);
     if (volume.out_of_sync_bytes.value_or(0) > 0)
-      out += fmt::format(
-          "  {}: {} of {} out of sync, {} copied; the rest is copied while the hub is "
-          "there\n",
-          volume.name, human_bytes(*volume.out_of_sync_bytes), human_bytes(volume.size_bytes),
-          human_bytes(volume.resynced_bytes.value_or(0)));
+      out += fmt::format("  {}: {} of {} out of sync, {} copied; {}\n", volume.name,
+                         human_bytes(*volume.out_of_sync_bytes), human_bytes(volume.size_bytes),
+                         human_bytes(volume.resynced_bytes.value_or(0)), rest(volume));
   }
   return out;
 }

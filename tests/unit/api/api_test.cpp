@@ -42,6 +42,7 @@ StatusReport a_report() {
   primary.local_errors = 2;
   primary.out_of_sync_bytes = 262144;
   primary.resynced_bytes = 524288;
+  primary.resync_seconds_left = 12.5;
   primary.fence_level = "never";
   primary.alone_since = "2026-11-23T08:28:00.000Z";
   primary.lease_seconds = 2.5;
