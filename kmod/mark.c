@@ -180,6 +180,9 @@ int cascade_marks_open(struct cascade_target *t)
 		return r;
 	v->meta->required |= cpu_to_le64(CASCADE_META_REQUIRED_BITMAP);
 	spin_lock_irq(&v->lock);
+	/* Nothing is marked, so nothing differs, whatever way it ended. */
+	if (!v->meta_known && !v->bitmap.nr_out_of_sync)
+		v->differs &= ~(CASCADE_DIFFERS_UNCLEAN | CASCADE_DIFFERS_LOCAL);
 	cascade_ring_tell(v);
 	spin_unlock_irq(&v->lock);
 	cascade_sweep_later(v);

@@ -38,8 +38,10 @@ def test_a_primarys_loss_of_power_costs_the_copying_of_the_hot_set(cascade, roun
     """P9: twice under load, or --rounds; afterwards the copies are equal, and little was moved for it."""
     cascade.up(daemon=QUICK)
     for _ in range(rounds or 2):
+        before = volume(cascade, "P1", "orders")["ring"]["published"]
         fio(cascade, "orders", size="16M", io="64M")
-        time.sleep(2)
+        wait_until(lambda: volume(cascade, "P1", "orders")["ring"]["published"] > before + 200, 60,
+                   "writes are under way")
         lose_power(cascade, "P1")
         assert "may differ" in primary_back(cascade)
         moved = in_sync(cascade)["resynced_bytes"]
