@@ -226,6 +226,7 @@ def test_a_bitmap_of_a_hundred_terabytes(guest):
         guest.run(f"{DMSETUP} remove --force v1; {DMSETUP} remove --retry vast", check=False)
 
 
+@kernels("6.12")
 def test_no_loss_of_power_finds_a_region_without_its_mark(guest):
     """I6: from the log of everything that was written below the volume, at each entry; writers in and out
     of the hot set, flushes, sweeps, alone and not."""
