@@ -5,19 +5,16 @@ import signal
 import time
 
 from tests.lab import pingpong
-from tests.lab.cascade import CONFIG, VOLUMES
+from tests.lab.cascade import VOLUMES
 from tests.lab.lab import wait_until
 from tests.system.frame import DAEMONS_ALONE
 from tests.system.test_cascade_basics import fio
 from tests.system.test_cascade_faults import QUICK, copies, remote_is_quiet, start_pingpong, wipe
+from tests.system.test_cascade_identity import mend_the_small_copy, up_with_a_small_copy, volume
 
 # Emulated guests are slow: still several heartbeats.
 LEASE = "2s"
 CUTS = 8
-
-
-def volume(cascade, node, name):
-    return next(v for v in cascade.status(node)["volumes"] if v["name"] == name)
 
 
 def alone(cascade, name):
@@ -177,12 +174,7 @@ def test_a_volume_that_the_hub_refuses_goes_on_under_status(cascade):
     """The hub is there and says that it is behind; no lease has to run out. And by an administrator's word."""
     cascade.configure(daemon=QUICK, fence_level="status", lease=LEASE)
     cascade.format_journals()
-    hub = cascade.g["H"]
-    hub.run("modprobe dm-mod; dmsetup create small --table '0 65536 linear /dev/lab/ledger 0' && "
-            "dmsetup mknodes")
-    hub.run(f"sed -i '/^disk.*ledger/s#h = \"/dev/lab/ledger\"#h = \"/dev/mapper/small\"#' {CONFIG}")
-    cascade.start_daemons()
-    cascade.create(new=True)
+    up_with_a_small_copy(cascade)
     wait_alone(cascade, "ledger")
     cascade.g["P2"].run("dd if=/dev/urandom of=/dev/mapper/ledger bs=64k count=16 oflag=direct "
                         "status=none")
@@ -190,9 +182,7 @@ def test_a_volume_that_the_hub_refuses_goes_on_under_status(cascade):
     assert not alone(cascade, "orders")
 
     cascade.stop_daemon("H")
-    size = hub.run("blockdev --getsz /dev/lab/ledger").out.strip()
-    hub.run(f"dmsetup suspend small && dmsetup reload small --table '0 {size} linear /dev/lab/ledger 0' "
-            "&& dmsetup resume small")
+    mend_the_small_copy(cascade)
     refused = cascade.tool("P1", "alone orders", check=False)
     assert refused.rc == 5 and "--force" in refused.err, refused
     cascade.tool("P1", "alone orders --force")
@@ -201,7 +191,7 @@ def test_a_volume_that_the_hub_refuses_goes_on_under_status(cascade):
     cascade.start_daemon("H")
     wait_healthy(cascade)
     cascade.wait_drained()
-    hub.run("sync")
+    cascade.g["H"].run("sync")
     cascade.compare()
     cascade.down()
-    hub.run("dmsetup remove small; rm -f /dev/mapper/small")
+    cascade.g["H"].run("dmsetup remove small; rm -f /dev/mapper/small")

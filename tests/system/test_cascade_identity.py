@@ -231,16 +231,29 @@ def test_an_exchanged_disk_is_named_and_left_alone(cascade):
     cascade.stop_daemons()
 
 
-def test_a_copy_that_is_too_small_stops_its_volume_only(cascade):
-    """P12: said before the first write, on both sides; in by itself once mended."""
-    cascade.configure(daemon=QUICK)
-    cascade.format_journals()
+def up_with_a_small_copy(cascade):
+    """The hub's copy of ledger has 32 MiB; the daemons run, and the volumes are there."""
     hub = cascade.g["H"]
     hub.run("modprobe dm-mod; dmsetup create small --table '0 65536 linear /dev/lab/ledger 0' && "
             "dmsetup mknodes")
     hub.run(f"sed -i '/^disk.*ledger/s#h = \"/dev/lab/ledger\"#h = \"/dev/mapper/small\"#' {CONFIG}")
     cascade.start_daemons()
     cascade.create(new=True)
+
+
+def mend_the_small_copy(cascade):
+    """While the hub's daemon is not there."""
+    hub = cascade.g["H"]
+    size = hub.run("blockdev --getsz /dev/lab/ledger").out.strip()
+    hub.run(f"dmsetup suspend small && dmsetup reload small --table '0 {size} linear /dev/lab/ledger 0' "
+            "&& dmsetup resume small")
+
+
+def test_a_copy_that_is_too_small_stops_its_volume_only(cascade):
+    """P12: said before the first write, on both sides; in by itself once mended."""
+    cascade.configure(daemon=QUICK)
+    cascade.format_journals()
+    up_with_a_small_copy(cascade)
     wait_until(lambda: volume(cascade, "P2", "ledger")["state"] == "refused", 60, "ledger is refused")
     for node in ("P2", "H"):
         assert "the hub's copy only 33554432" in volume(cascade, node, "ledger")["reason"]
@@ -250,16 +263,14 @@ def test_a_copy_that_is_too_small_stops_its_volume_only(cascade):
     assert waits.poll() is None, "a refused volume waits, it does not fail"
 
     cascade.stop_daemon("H")
-    size = hub.run("blockdev --getsz /dev/lab/ledger").out.strip()
-    hub.run(f"dmsetup suspend small && dmsetup reload small --table '0 {size} linear /dev/lab/ledger 0' "
-            "&& dmsetup resume small")
+    mend_the_small_copy(cascade)
     cascade.start_daemon("H")
     assert waits.wait(120) == 0, waits.output()
     cascade.wait_drained()
-    hub.run("sync")
+    cascade.g["H"].run("sync")
     cascade.compare()
     cascade.down()
-    hub.run("dmsetup remove small; rm -f /dev/mapper/small")
+    cascade.g["H"].run("dmsetup remove small; rm -f /dev/mapper/small")
 
 
 def test_a_volume_that_one_file_lacks_waits_alone(cascade):
