@@ -365,9 +365,20 @@ static void add_generation(struct cascade_volume *v, u64 began)
 	super->generations = cpu_to_le32(nr + 1);
 }
 
+/* As if add_generation() had not been; the oldest of a full list is lost. */
+static void take_back_generation(struct cascade_volume *v)
+{
+	struct cascade_meta_super *super = v->meta;
+	u32 nr = le32_to_cpu(super->generations) - 1;
+
+	memmove(super->generation, super->generation + 1, nr * sizeof(super->generation[0]));
+	super->generations = cpu_to_le32(nr);
+}
+
 int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation)
 {
 	struct cascade_meta_super *super = v->meta;
+	bool parts = !(le32_to_cpu(super->flags) & CASCADE_META_ALONE);
 	u64 stored;
 	int r = -EIO;
 
@@ -375,8 +386,8 @@ int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation)
 	spin_lock_irq(&v->lock);
 	stored = v->stored;
 	spin_unlock_irq(&v->lock);
-	/* Once is enough until a hub has heard of it. If writing fails, it is tried again. */
-	if (!(le32_to_cpu(super->flags) & CASCADE_META_ALONE)) {
+	/* Once is enough until a hub has heard of it. */
+	if (parts) {
 		add_generation(v, stored);
 		super->alone_ns = cpu_to_le64(ktime_get_real_ns());
 		set_flags(super, CASCADE_META_ALONE, 0);
@@ -384,6 +395,11 @@ int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation)
 	export_uuid(super->incarnation, incarnation);
 	if (v->live)
 		r = write_super(v->live);
+	/* It stays with its hub: the next superblock must not say otherwise. */
+	if (r && parts) {
+		take_back_generation(v);
+		set_flags(super, 0, CASCADE_META_ALONE);
+	}
 	if (r)
 		return r;
 	spin_lock_irq(&v->lock);

@@ -226,3 +226,26 @@ def test_an_administrator_may_let_it_go(guest):
         client = come_back(v)
         v.compare()
         v.stop_daemon(client)
+
+
+def test_a_parting_that_could_not_be_written_leaves_nothing_behind(guest):
+    """The hub is back before the area can be written: the volume never was alone, nor is after a restart."""
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS, options=NEVER) as v, FragileMeta(v) as meta:
+        client = v.daemon("--lease 60000")
+        write(v, 2)
+        here = v.generation()
+        v.stop_daemon(client)
+        client = lose_hub(v, "--lease 1000")
+        mark = kernel_mark(guest)
+        meta.break_it()
+        waits = writer(v, 2)
+        kernel_said(guest, mark, "cannot write the metadata area")
+        assert client.wait() == REVOKED
+        client = v.daemon("--lease 60000")
+        assert waits.wait(timeout=60) == 0
+        meta.mend()
+        v.stop_daemon(client)
+        v.dm(f"remove {v.name}")
+        v.create_again()
+        assert v.status().lease == "-" and v.generation() == here, (v.status(), here)
