@@ -74,6 +74,9 @@ static void leave_hub(struct cascade_volume *v, struct list_head *finished)
 		list_add_tail(&io->list, finished);
 	}
 	list_splice_tail_init(&v->flushes, finished);
+	/* Nothing more is published for anybody. */
+	v->received = v->stored;
+	v->published = v->stored;
 	cascade_resync_abandon(v);
 	v->doubts++;
 }

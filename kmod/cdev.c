@@ -114,7 +114,7 @@ static int take_ownership(struct cascade_volume *v, struct cascade_file *f, stru
 	} else {
 		words->received = v->received;
 		words->stored = v->stored;
-		words->consumed = v->alone ? v->published : v->stored;
+		words->consumed = v->stored;
 		v->owner = f;
 		v->daemon_words = words;
 		v->daemon = CASCADE_DAEMON_ATTACHED;

@@ -309,8 +309,8 @@ static bool ended_in_order(struct cascade_volume *v, u64 *end)
 
 	spin_lock_irq(&v->lock);
 	*end = v->started ? v->stored : v->end_seq;
-	quiet = v->alone   ? false :
-		v->started ? v->stored == v->reserved && v->released == v->reserved : v->was_clean;
+	quiet = v->started ? v->stored == v->reserved && v->released == v->reserved : v->was_clean;
+	quiet = quiet && !v->alone;
 	spin_unlock_irq(&v->lock);
 	return quiet;
 }

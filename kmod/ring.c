@@ -295,7 +295,6 @@ void cascade_ring_start(struct cascade_volume *v, u64 base)
 	v->ended = base;
 	v->epoch++;
 	v->alone = false;
-	v->rejoining = false;
 	v->started = true;
 	v->daemon_words->received = base;
 	v->daemon_words->stored = base;

@@ -227,8 +227,7 @@ void cascade_volume_leave(struct cascade_target *t)
 		v->live = NULL;
 	if (last)
 		v->gone = true;
-	/* What a volume that is alone has, its bitmap knows. */
-	lost = v->alone ? 0 : v->published - v->stored;
+	lost = v->published - v->stored;
 	spin_unlock_irq(&v->lock);
 	mutex_unlock(&cascade_volumes_mutex);
 	mutex_unlock(&v->meta_mutex);

@@ -32,13 +32,6 @@ std::vector<Uuid> Leases::take_expired(Duration now) {
   return out;
 }
 
-std::optional<Duration> Leases::first() const {
-  std::optional<Duration> out;
-  for (const auto& [volume, until] : until_)
-    if (!out || until < *out) out = until;
-  return out;
-}
-
 std::optional<Duration> Leases::until(const Uuid& volume) const {
   const auto found = until_.find(volume);
   return found == until_.end() ? std::nullopt : std::optional(found->second);

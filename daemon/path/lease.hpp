@@ -52,8 +52,6 @@ class Leases {
   void drop(const Uuid& volume) { until_.erase(volume); }
   /// Those that have run out; they are dropped.
   std::vector<Uuid> take_expired(Duration now);
-  /// When the first one runs out.
-  std::optional<Duration> first() const;
   std::optional<Duration> until(const Uuid& volume) const;
 
  private:

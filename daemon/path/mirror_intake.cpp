@@ -10,6 +10,11 @@
 #include <utility>
 
 namespace cascade {
+namespace {
+
+constexpr const char* newer_session = "a newer session has taken over";
+
+}  // namespace
 
 // ---- the volumes
 
@@ -29,6 +34,11 @@ void MirrorVolumes::load(const std::function<CopyShape(const Uuid&)>& copy_of) {
     volume.block = copy.block;
     volume.received = journal_.stored_volume_seq(uuid);
   }
+}
+
+void MirrorVolumes::Volume::end_session(const std::string& why) {
+  owner = nullptr;
+  if (const EndSession end = std::exchange(superseded, nullptr)) end(why);
 }
 
 MirrorVolumes::Volume* MirrorVolumes::find(const Uuid& uuid) {
@@ -108,9 +118,7 @@ void MirrorVolumes::close_leases() {
                 fmt::format("the lease of {} has run out: {} may go on alone, and the group's "
                             "copies stand still until it is back",
                             volume->config->name, volume->config->primary));
-    volume->owner = nullptr;
-    if (const EndSession end = std::exchange(volume->superseded, nullptr))
-      end(fmt::format("the lease of {} has run out", volume->config->name));
+    volume->end_session(fmt::format("the lease of {} has run out", volume->config->name));
   }
 }
 
@@ -128,7 +136,8 @@ void MirrorVolumes::stop() {
 
 std::optional<Duration> MirrorVolumes::lease_left(const Uuid& volume) const {
   const auto until = leases_.until(volume);
-  return until ? std::optional(std::max(Duration{}, *until - now())) : std::nullopt;
+  if (!until || *until <= now()) return std::nullopt;
+  return *until - now();
 }
 
 // ---- one session
@@ -271,10 +280,8 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   if (!found) return found;
   auto* volume = *found;
   // What an older session still holds on its way in is dropped: the ring sends it again.
-  if (volume->superseded && volume->owner != this)
-    volume->superseded("a newer session has taken over");
-  volume->owner = nullptr;
-  volume->superseded = nullptr;
+  if (volume->owner == this) volume->superseded = nullptr;
+  volume->end_session(newer_session);
   if (stream.fresh)
     if (auto ok = settled(*volume); !ok) return ok.error();
   volume->owner = this;
@@ -311,9 +318,7 @@ Answer MirrorIntake::let_leave(const Hello& hello, const Hello::Stream& stream) 
     answer.refusal = Error{Errc::refused, "the hub knows another end of it"};
     return answer;
   }
-  if (volume->superseded) volume->superseded("a newer session has taken over");
-  volume->owner = nullptr;
-  volume->superseded = nullptr;
+  volume->end_session(newer_session);
   volumes_.set_fence(*volume, CASCADE_FENCE_DATA);
   volumes_.bracket().came_back(stream.uuid, {stream.incarnation, stream.last, volume->received});
   return answer;

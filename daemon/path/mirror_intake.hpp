@@ -29,6 +29,9 @@ class MirrorVolumes {
     const void* owner = nullptr;
     std::string owner_host;
     std::string refusal;  // why its last offer was refused; empty if it was not
+    /// Of the session that has it, if any: it has the volume no more.
+    void end_session(const std::string& why);
+
     bool leased = false;  // its primary may go on alone once its lease has run out
   };
 

@@ -302,7 +302,6 @@ Result<void> RingFeed::take_lease(Volume& volume) {
     changed_ = true;
     work_.notify();
   }
-  if (volume.fence == 0) return {};
   const Duration held = lease_ + lease_margin(lease_);
   if (auto taken = volume.ring->lease(held, volume.fence); !taken) return taken;
   volume.lease_until = clock_.boottime() + held;

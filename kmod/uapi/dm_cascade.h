@@ -291,7 +291,6 @@ struct cascade_lease {
 #define CASCADE_IOC_DOORBELL	_IO(CASCADE_IOC_MAGIC, 3)
 #define CASCADE_IOC_LINK	_IOW(CASCADE_IOC_MAGIC, 4, struct cascade_link)
 #define CASCADE_IOC_RESYNC	_IOW(CASCADE_IOC_MAGIC, 5, struct cascade_resync_run)
-
 #define CASCADE_IOC_LEASE	_IOW(CASCADE_IOC_MAGIC, 6, struct cascade_lease)
 /*
  * The hub has detached the volume, and says so: under CASCADE_FENCE_STATUS it goes on alone now. The
@@ -302,7 +301,8 @@ struct cascade_lease {
 
 /*
  * poll(): POLLIN while published > consumed; POLLERR once the kernel has detached this daemon
- * (a word failed its check, or the volume has gone on alone); POLLHUP once the volume is gone. After POLLERR or POLLHUP close.
+ * (a word failed its check, or the volume has gone on alone); POLLHUP once the volume is gone. After
+ * POLLERR or POLLHUP close.
  */
 
 /* ------------------------------------------------------------------ 4. generic netlink */

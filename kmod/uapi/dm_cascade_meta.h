@@ -32,7 +32,6 @@
 /* Bits of cascade_meta_super.flags. */
 #define CASCADE_META_CLEAN	0x01	/* the last ring ended in order, with @end_seq, all stored */
 #define CASCADE_META_NUMBERED	0x02	/* a ring was started: the volume has written with a hub */
-
 #define CASCADE_META_ALONE	0x04	/* the volume went on without its hub, and has not been back */
 
 /* Bits of @differs: why the volume and the hub's copy may differ. They stay until told. */

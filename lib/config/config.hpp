@@ -20,7 +20,7 @@
 //   fence-level = "data"                   # data: without the hub writes wait | never: a primary
 //                                          # goes on alone once its lease has run out | status:
 //                                          # once the hub says that it is behind
-//   on-fence   = "suspend-io"              # suspend-io | io-error: with data, then they fail
+//   on-fence   = "suspend-io"              # suspend-io | io-error: they fail, not with never
 //   lease      = "5s"                      # how long the hub's word holds; optional, at least
 //                                          # three heartbeats
 //   journal    = { h = "/dev/vg0/shop-journal", r = "/dev/vg0/shop-journal" }

@@ -23,6 +23,13 @@ def alone(v):
     return v.wait_status(lambda s: s.lease == "alone", "the volume goes on alone")
 
 
+def make_alone(v, region):
+    """Its hub is lost, and a write into @region finds that out; it waits for the lease, and no longer."""
+    lose_hub(v, "--lease 300")
+    assert writer(v, region).wait(timeout=60) == 0
+    alone(v)
+
+
 def come_back(v, client_words="--resync --lease 60000"):
     client = v.daemon(f"--base {v.status().stored} {client_words}")
     in_sync(v, client)
@@ -126,9 +133,7 @@ def test_a_lone_volume_is_so_after_a_restart(guest):
     """It knows from its metadata area; what it wrote is known by its marks."""
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS, options=NEVER) as v:
-        lose_hub(v, "--lease 300")
-        assert writer(v, 3).wait(timeout=60) == 0
-        alone(v)
+        make_alone(v, 3)
         here = v.generation()
         v.dm(f"remove {v.name}")
         v.create_again()
@@ -149,9 +154,7 @@ def test_a_lone_volume_is_so_after_a_restart(guest):
 def test_a_lone_volume_is_not_alone_under_another_level(guest):
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS, options=NEVER) as v:
-        lose_hub(v, "--lease 300")
-        assert writer(v, 3).wait(timeout=60) == 0
-        alone(v)
+        make_alone(v, 3)
         v.dm(f"remove {v.name}")
         v.options = ""
         v.create_again()
