@@ -110,6 +110,7 @@ Task<Result<void>> Journal::write_next_superblock() {
   forget_volumes();
   superblock_.volumes = places_.volumes();
   superblock_.limit_seq = places_.limit_seq();
+  superblock_.gap_seq = places_.gap_seq();
   if (superblock_.volumes.size() > superblock_volumes_max)
     co_return Error{Errc::full,
                     fmt::format("{}: writes of {} volumes are in the journal, which has "
@@ -199,14 +200,27 @@ std::uint64_t Journal::stored_volume_seq(const Uuid& volume) const {
   return place(volume).volume_seq;
 }
 
+void Journal::append_jump(const Jump& jump) {
+  Incoming in;
+  in.history = received_history_;
+  in.jump = jump;
+  received_seq_ = jump.seq;
+  received_history_ = jump.history;
+  received_jump_ = true;
+  pending_bytes_ += in.held_bytes();
+  pending_.push_back(std::move(in));
+  arrived_.notify();
+}
+
 // ---- group commit
 
 Task<> Journal::run() {
   for (;;) {
     while (pending_.empty() && !stopping_) co_await arrived_.wait();
     if (pending_.empty() || failure_) co_return;
-    auto batch = seal(select_pending());
-    if (!co_await commit(std::move(batch))) co_return;
+    const bool done =
+        pending_.front().jump ? co_await commit_jump() : co_await commit(seal(select_pending()));
+    if (!done) co_return;
   }
 }
 
@@ -216,6 +230,7 @@ std::size_t Journal::select_pending() const {
   for (const Incoming& in : pending_) {
     records += in.records.size();
     payload += in.payload.size();
+    if (in.jump) break;
     if (frames > 0 &&
         (records > limits::batch_records_max || payload > limits::batch_payload_bytes_max))
       break;
@@ -294,14 +309,47 @@ Task<bool> Journal::skip_to_start_if_needed(std::uint64_t bytes) {
   BatchInfo info;
   info.kind = BatchKind::skip;
   info.bytes = to_end;
+  info.first_seq = sealed_seq_ + 1;
+  info.history = head_.history;
+  co_return co_await write_bare(info);
+}
+
+/// From here on the journal may hold a jump, and whoever opens it has to know of them.
+Task<bool> Journal::commit_jump() {
+  if (!superblock_.jumped) {
+    superblock_.jumped = true;
+    if (auto written = co_await write_superblock(); !written) {
+      fail(written.error());
+      co_return false;
+    }
+  }
+  if (!co_await wait_for_space(journal_block)) co_return false;
+  const Jump jump = *pending_.front().jump;
+  BatchInfo info;
+  info.kind = BatchKind::jump;
+  info.bytes = journal_block;
+  info.first_seq = jump.seq + 1;
+  info.history = jump.history;
+  if (!co_await write_bare(info)) co_return false;
+  pending_bytes_ -= pending_.front().held_bytes();
+  pending_.pop_front();
+  places_.jump(stored_seq_, jump.seq);
+  received_jump_ = false;
+  sealed_seq_ = stored_seq_ = jump.seq;
+  head_.seq = jump.seq + 1;
+  head_.history = jump.history;
+  progress_.notify();
+  co_return true;
+}
+
+/// One block without records: `info` says what it is, and where the records go on.
+Task<bool> Journal::write_bare(BatchInfo info) {
   info.epoch = superblock_.epoch;
   info.number = head_.number;
   info.position = head_.position;
-  info.first_seq = sealed_seq_ + 1;
   info.durable_number = head_.number - 1;
   info.append_time_ns = clock_.realtime_ns();
   info.previous_crc = head_.previous_crc;
-  info.history = head_.history;
   AlignedBuffer buffer(journal_block);
   std::memset(buffer.span().data(), 0, journal_block);
   info.header_crc = seal_batch(info, superblock_.journal, buffer.span());

@@ -29,6 +29,12 @@
 
 namespace cascade {
 
+/// Where the journal of a remote goes on that was behind by more than the hub's journal held.
+struct Jump {
+  std::uint64_t seq = 0;  // group_seq through which nothing more comes
+  History history = 0;    // through `seq`
+};
+
 /// Records that came in one frame, numbered, with the memory that holds them.
 struct Incoming {
   std::unique_ptr<std::byte[]> body;
@@ -36,6 +42,7 @@ struct Incoming {
   std::span<Record> records;           // in `body`
   std::span<const std::byte> payload;  // in `body`
   History history = 0;                 // before its first record; filled by append()
+  std::optional<Jump> jump = {};       // instead of records
 
   /// Memory that it holds, however little of the frame is wanted.
   std::size_t held_bytes() const { return sizeof(Incoming) + body_bytes; }
@@ -60,6 +67,8 @@ class Journal {
   bool crowded() const;
   /// Takes records with group_seq next_seq(), next_seq() + 1, ...
   void append(Incoming incoming);
+  /// What lies between what was received and `jump` comes as copies of regions: the bracket opens.
+  void append_jump(const Jump& jump);
   /// `told` is called for each batch when it is sealed.
   void on_sealed(std::function<void(const BatchInfo&)> told) { told_ = std::move(told); }
   std::uint64_t next_seq() const { return received_seq_ + 1; }
@@ -74,6 +83,8 @@ class Journal {
   std::uint64_t whole_from() const { return whole_from_; }
   /// How the volumes stand in what is stored.
   const Places& places() const { return places_; }
+  /// As of what was received, too: what was jumped over has not been made up for.
+  bool has_gap() const { return places_.gap_seq() != 0 || received_jump_; }
   /// The history hash through received_seq().
   History received_history() const { return received_history_; }
   /// The history hash through `seq`, first_seq() - 1 <= seq <= sealed_seq().
@@ -142,6 +153,8 @@ class Journal {
   std::shared_ptr<Batch> seal(std::size_t frames);
   Task<bool> commit(std::shared_ptr<Batch> batch);
   Task<bool> write_batch(const Batch& batch);
+  Task<bool> commit_jump();
+  Task<bool> write_bare(BatchInfo info);
   Task<bool> skip_to_start_if_needed(std::uint64_t bytes);
   Task<bool> wait_for_space(std::uint64_t bytes);
   void advance_head(const BatchInfo& info);
@@ -173,7 +186,8 @@ class Journal {
   std::uint64_t stored_seq_ = 0;
   std::uint64_t whole_from_ = 0;
   History received_history_ = 0;
-  std::uint64_t changes_ = 0;  // of what only persist() writes at once
+  bool received_jump_ = false;  // one is on its way to the disk
+  std::uint64_t changes_ = 0;   // of what only persist() writes at once
   std::uint64_t changes_saved_ = 0;
   bool writing_superblock_ = false;
   bool stopping_ = false;

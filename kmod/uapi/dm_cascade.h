@@ -43,6 +43,11 @@ enum cascade_mark {
 	CASCADE_MARK_DETACHED	= 1,	/* the hub may lack writes that others already depend on */
 	CASCADE_MARK_ATTACHED	= 2,	/* it has everything of the volume again */
 	CASCADE_MARK_LEFT	= 3,	/* the group goes on without the volume, which stays behind */
+	/*
+	 * About the group: what its remote was not sent in order, through @volume_seq (here a
+	 * group_seq), has been copied to it.
+	 */
+	CASCADE_MARK_CAUGHT_UP	= 4,
 };
 
 /* Why a volume is detached. */
@@ -89,7 +94,7 @@ struct cascade_record {
 	__le32 length;
 	/* CRC-32C of the payload; zero when there is none. */
 	__le32 payload_crc;
-	/* Place in the volume's order; gapless, the first is 1; made by the kernel. MARK: zero. */
+	/* Place in the volume's order; gapless, the first is 1; made by the kernel. MARK: zero, or see there. */
 	__le64 volume_seq;
 	/* Place in the group's order; gapless, the first is 1; made by the hub, zero before it. */
 	__le64 group_seq;

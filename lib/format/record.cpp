@@ -46,10 +46,12 @@ Result<void> check_range(const Record& r) {
 
 /// The hub's own word has a place in the group's order only.
 Result<void> check_mark(const Record& r) {
-  if (volume_seq_of(r) != 0 || group_seq_of(r) == 0 || group_seq_of(r) >= CASCADE_SEQ_MAX)
-    return corrupt(r, "a mark has a place in the group's order, and none in its volume's");
   const auto mark = CASCADE_MARK_OF(sector_of(r)), why = CASCADE_WHY_OF(sector_of(r));
-  if (mark < CASCADE_MARK_DETACHED || mark > CASCADE_MARK_LEFT || why < CASCADE_WHY_RESEND ||
+  const bool of_volume = mark != CASCADE_MARK_CAUGHT_UP;
+  if ((of_volume && volume_seq_of(r) != 0) || volume_seq_of(r) >= CASCADE_SEQ_MAX ||
+      group_seq_of(r) == 0 || group_seq_of(r) >= CASCADE_SEQ_MAX)
+    return corrupt(r, "a mark has a place in the group's order, and none in its volume's");
+  if (mark < CASCADE_MARK_DETACHED || mark > CASCADE_MARK_CAUGHT_UP || why < CASCADE_WHY_RESEND ||
       why > CASCADE_WHY_RESYNC)
     return corrupt(r, fmt::format("mark {:#x} is not known", sector_of(r)));
   if (length_of(r) != 0) return corrupt(r, "a mark has a length");
@@ -79,7 +81,9 @@ Result<void> check_record(const Record& r) {
     return corrupt(r, "only zeroes can be asked to stay allocated");
   if (r.op == CASCADE_OP_MARK) return check_mark(r);
   const std::uint64_t seq = volume_seq_of(r);
-  if (seq == 0 || seq >= CASCADE_SEQ_MAX || group_seq_of(r) >= CASCADE_SEQ_MAX)
+  // The hub may copy a region of a volume of which it has no write.
+  const bool copied = (r.flags & CASCADE_FLAG_RESYNC) != 0 && group_seq_of(r) != 0;
+  if ((seq == 0 && !copied) || seq >= CASCADE_SEQ_MAX || group_seq_of(r) >= CASCADE_SEQ_MAX)
     return corrupt(r, "a sequence number is out of bounds");
   return check_range(r);
 }
@@ -105,6 +109,12 @@ Record make_mark(const Uuid& volume, cascade_mark mark, cascade_mark_why why,
   std::memcpy(r.volume, volume.data, sizeof r.volume);
   r.sector = htole64(CASCADE_MARK(mark, why));
   r.primary_time_ns = htole64(time_ns);
+  return r;
+}
+
+Record make_caught_up(const Uuid& group, std::uint64_t through, std::uint64_t time_ns) {
+  Record r = make_mark(group, CASCADE_MARK_CAUGHT_UP, CASCADE_WHY_RESYNC, time_ns);
+  r.volume_seq = htole64(through);
   return r;
 }
 

@@ -63,6 +63,10 @@ void seal(Record& r);
 Record make_mark(const Uuid& volume, cascade_mark mark, cascade_mark_why why,
                  std::uint64_t time_ns);
 
+/// What the group's remote was not sent in order, through group_seq `through`, has been copied to
+/// it.
+Record make_caught_up(const Uuid& group, std::uint64_t through, std::uint64_t time_ns);
+
 /// The hub's step: give the record its place in the group's order, and seal it.
 void set_group_seq(Record& r, std::uint64_t group_seq);
 

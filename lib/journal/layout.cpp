@@ -125,6 +125,11 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   disk.stored_seq = htole64(sb.stored_seq);
   disk.tail_history = htole64(sb.tail_history);
   std::memcpy(disk.follower, sb.follower.data, 16);
+  disk.gap_seq = htole64(sb.gap_seq);
+  disk.behind_map = htole64(sb.behind.map);
+  disk.behind_seq = htole64(sb.behind.seq);
+  disk.behind_history = htole64(sb.behind.history);
+  disk.behind_time_ns = htole64(sb.behind.since_ns);
   std::memcpy(disk.group, sb.group.data, 16);
   std::memcpy(disk.journal, sb.journal.data, 16);
   disk.generation = htole64(sb.generation);
@@ -148,7 +153,9 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
     std::memcpy(at, &entry, sizeof entry);
     at += sizeof entry;
   }
-  disk.required = htole64(brackets ? journal_required_brackets : 0);
+  const bool gaps = sb.jumped || sb.gap_seq != 0 || sb.behind.map != 0;
+  disk.required =
+      htole64((brackets ? journal_required_brackets : 0) | (gaps ? journal_required_gaps : 0));
   std::memcpy(out.data(), &disk, sizeof disk);
   disk.crc = htole32(superblock_crc(out));
   std::memcpy(out.data(), &disk, sizeof disk);
@@ -186,6 +193,10 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
   sb.stored_seq = le64toh(disk.stored_seq);
   sb.tail_history = le64toh(disk.tail_history);
   sb.follower = get_uuid(disk.follower);
+  sb.gap_seq = le64toh(disk.gap_seq);
+  sb.behind = {le64toh(disk.behind_map), le64toh(disk.behind_seq), le64toh(disk.behind_history),
+               le64toh(disk.behind_time_ns)};
+  sb.jumped = (le64toh(disk.required) & journal_required_gaps) != 0;
   const std::byte* at = in.data() + sizeof disk;
   for (std::size_t i = 0; i < volumes; ++i, at += sizeof(VolumeEntry)) {
     VolumeEntry entry;
@@ -285,6 +296,8 @@ Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journ
   info.header_crc = le32toh(h.header_crc);
   if (info.kind == BatchKind::skip) {
     if (info.records == 0 && info.payload_bytes == 0 && info.bytes > 0) return info;
+  } else if (info.kind == BatchKind::jump) {
+    if (info.records == 0 && info.payload_bytes == 0 && info.bytes == journal_block) return info;
   } else if (info.kind == BatchKind::data) {
     if (info.records > 0 && info.records <= limits::batch_records_max &&
         info.payload_bytes <= limits::batch_payload_bytes_max &&

@@ -2,8 +2,8 @@
 //
 // The journal on a device or file: two superblocks, then a circle of batches.
 //
-//   0         256 KiB   512 KiB      1 MiB                                    data_offset +
-//   data_bytes | super A | super B | zero       | batch | batch | ... | skip |           |
+//   0         256 KiB   512 KiB       1 MiB                      data_offset + data_bytes
+//   | super A | super B | dirty maps  | batch | batch | ... | skip |
 //
 //   batch := BatchHeader (128 bytes) Record* pad-to-4096 payload* pad-to-4096
 //
@@ -51,7 +51,11 @@ inline constexpr std::uint16_t journal_major = 2;
 inline constexpr std::uint16_t journal_minor = 0;
 /// Required while a volume is detached or left behind: whoever opens it has to know of brackets.
 inline constexpr std::uint64_t journal_required_brackets = 1;
-inline constexpr std::uint64_t journal_required_known = journal_required_brackets;
+/// Required once numbers were jumped over, and while the remote is behind by more than the journal
+/// holds.
+inline constexpr std::uint64_t journal_required_gaps = 2;
+inline constexpr std::uint64_t journal_required_known =
+    journal_required_brackets | journal_required_gaps;
 
 /// First 512 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
 /// generation wins if both are valid; they are written in turn, never both at once.
@@ -83,11 +87,18 @@ struct SuperblockDisk {
   std::uint64_t stored_seq;         // last group_seq on stable storage when this was written
   std::uint64_t tail_history;       // history hash before tail_seq
   std::uint8_t follower[16];        // hub: id of the remote's journal; zero: none has followed yet
-  std::uint8_t reserved[320];       // zero; ignored by readers of this minor version
+  std::uint64_t gap_seq;            // remote: last group_seq that was jumped over and has not been
+                                    // made up for; zero: none
+  std::uint64_t behind_map;         // hub: the dirty bitmap of the remote; zero: it is not behind
+  std::uint64_t behind_seq;         // hub: what the remote held for certain when it fell behind
+  std::uint64_t behind_history;     // hub: history hash through behind_seq
+  std::uint64_t behind_time_ns;     // hub: when that was, CLOCK_REALTIME
+  std::uint8_t reserved[280];       // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generation) == 48 &&
               offsetof(SuperblockDisk, required) == 144 &&
-              offsetof(SuperblockDisk, reserved) == 192);
+              offsetof(SuperblockDisk, gap_seq) == 192 &&
+              offsetof(SuperblockDisk, reserved) == 232);
 
 /// How far a volume was when the superblock was written. 96 bytes.
 struct VolumeEntry {
@@ -139,7 +150,18 @@ struct BatchHeader {
 static_assert(sizeof(BatchHeader) == 128 && offsetof(BatchHeader, journal) == 24 &&
               offsetof(BatchHeader, epoch) == 40 && offsetof(BatchHeader, history) == 96);
 
-enum class BatchKind : std::uint16_t { data = 1, skip = 2 };
+/// A jump is one block without records: first_seq and history are those of the next record, and
+/// what lies between the one before and that is not in this journal.
+enum class BatchKind : std::uint16_t { data = 1, skip = 2, jump = 3 };
+
+/// Hub: the remote lacks writes that the journal does not hold any more.
+struct RemoteBehind {
+  std::uint64_t map = 0;  // its dirty bitmap (dirty_map.hpp), by number; zero: it is not behind
+  std::uint64_t seq = 0;  // what it held for certain when it fell behind
+  History history = 0;    // through `seq`
+  std::uint64_t since_ns = 0;  // CLOCK_REALTIME
+  bool operator==(const RemoteBehind&) const = default;
+};
 
 /// What a superblock says, in host order.
 struct Superblock {
@@ -161,6 +183,9 @@ struct Superblock {
   std::uint64_t stored_seq = 0;
   History tail_history = 0;
   Uuid follower{};
+  std::uint64_t gap_seq = 0;
+  bool jumped = false;  // a jump may stand in the circle
+  RemoteBehind behind{};
   std::map<Uuid, VolumePlace> volumes;  // without their group_seq
 };
 

@@ -6,6 +6,8 @@
 namespace cascade {
 
 void Places::follow(const Record& record) {
+  if (record.op == CASCADE_OP_MARK && CASCADE_MARK_OF(sector_of(record)) == CASCADE_MARK_CAUGHT_UP)
+    return follow_caught_up(record);
   VolumePlace& place = volumes_[volume_of(record)];
   place.group_seq = group_seq_of(record);
   if (place.group_seq <= known_seq_) return;
@@ -24,7 +26,24 @@ void Places::follow_mark(VolumePlace& place, const Record& record) {
   if (mark != CASCADE_MARK_ATTACHED)
     place.standing = {mark, static_cast<std::uint8_t>(CASCADE_WHY_OF(sector_of(record))),
                       before.mark == mark ? before.since_ns : primary_time_ns_of(record)};
-  if (!anyone_detached()) limit_seq_ = no_limit;
+  close_if_whole();
+}
+
+void Places::jump(std::uint64_t from, std::uint64_t to) {
+  if (to <= known_seq_) return;
+  if (limit_seq_ == no_limit) limit_seq_ = from;
+  gap_seq_ = to;
+}
+
+/// One that was made before the last jump does not know of all that was jumped over.
+void Places::follow_caught_up(const Record& record) {
+  if (group_seq_of(record) <= known_seq_ || volume_seq_of(record) < gap_seq_) return;
+  gap_seq_ = 0;
+  close_if_whole();
+}
+
+void Places::close_if_whole() {
+  if (gap_seq_ == 0 && !anyone_detached()) limit_seq_ = no_limit;
 }
 
 bool Places::anyone_detached() const {

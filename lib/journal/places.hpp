@@ -53,16 +53,25 @@ class Places {
  public:
   Places() = default;
   /// As they were, with their limit_seq(), once `known_seq` had been followed.
-  Places(std::map<Uuid, VolumePlace> volumes, std::uint64_t limit_seq, std::uint64_t known_seq)
-      : volumes_(std::move(volumes)), limit_seq_(limit_seq), known_seq_(known_seq) {}
+  Places(std::map<Uuid, VolumePlace> volumes, std::uint64_t limit_seq, std::uint64_t gap_seq,
+         std::uint64_t known_seq)
+      : volumes_(std::move(volumes)),
+        limit_seq_(limit_seq),
+        gap_seq_(gap_seq),
+        known_seq_(known_seq) {}
 
   /// The next record of the journal. Those through `known_seq` may come once more, as they do when
   /// recovery begins at the tail: of them only a place in the journal is learnt.
   void follow(const Record& record);
+  /// The journal goes on behind `to`; what lies between comes as copies of regions. Opens the
+  /// bracket, until a mark says that all have come.
+  void jump(std::uint64_t from, std::uint64_t to);
 
   /// Nothing past this may be applied: the last record before the bracket opened. no_limit: none
   /// is.
   std::uint64_t limit_seq() const { return limit_seq_; }
+  /// Last group_seq that was jumped over and is not made up for; zero: none is.
+  std::uint64_t gap_seq() const { return gap_seq_; }
   const std::map<Uuid, VolumePlace>& volumes() const { return volumes_; }
   /// An empty one for a volume that is not known.
   const VolumePlace& at(const Uuid& volume) const;
@@ -79,10 +88,13 @@ class Places {
 
  private:
   void follow_mark(VolumePlace& place, const Record& record);
+  void follow_caught_up(const Record& record);
+  void close_if_whole();
   bool anyone_detached() const;
 
   std::map<Uuid, VolumePlace> volumes_;
   std::uint64_t limit_seq_ = no_limit;
+  std::uint64_t gap_seq_ = 0;
   std::uint64_t known_seq_ = 0;
 };
 

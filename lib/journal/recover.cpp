@@ -18,7 +18,7 @@ constexpr std::uint64_t probe_read_bytes = 1024 * 1024;
 
 Recovery::Recovery(const Superblock& superblock)
     : superblock_(superblock),
-      places_(superblock.volumes, superblock.limit_seq, superblock.stored_seq) {
+      places_(superblock.volumes, superblock.limit_seq, superblock.gap_seq, superblock.stored_seq) {
   head_.position = superblock.tail_position;
   head_.number = superblock.tail_number;
   head_.seq = superblock.tail_seq;
@@ -73,10 +73,12 @@ Result<void> Recovery::follows(const BatchInfo& info) const {
   };
   if (info.position != head_.position) return wrong("position", info.position, head_.position);
   if (info.number != head_.number) return wrong("number", info.number, head_.number);
-  if (info.first_seq != head_.seq) return wrong("first write", info.first_seq, head_.seq);
+  const bool jump = info.kind == BatchKind::jump;
+  if (jump ? info.first_seq <= head_.seq : info.first_seq != head_.seq)
+    return wrong("first write", info.first_seq, head_.seq);
   if (info.previous_crc != head_.previous_crc)
     return wrong("predecessor's checksum", info.previous_crc, head_.previous_crc);
-  if (info.history != head_.history) return wrong("history", info.history, head_.history);
+  if (!jump && info.history != head_.history) return wrong("history", info.history, head_.history);
   if (info.number >= superblock_.epoch_number && info.epoch != superblock_.epoch)
     return wrong("epoch", info.epoch, superblock_.epoch);
   if (info.epoch < last_epoch_ || info.epoch > superblock_.epoch)
@@ -102,6 +104,13 @@ Result<std::optional<BatchInfo>> Recovery::feed_header(std::span<const std::byte
       return stop_at(whole.error().text);
     return accept(*info, {});
   }
+  if (info->kind == BatchKind::jump) {
+    if (auto whole = check_batch(block, superblock_.journal); !whole)
+      return stop_at(whole.error().text);
+    places_.jump(head_.seq - 1, info->first_seq - 1);
+    head_.history = info->history;
+    return accept(*info, {});
+  }
   expected_ = *info;
   phase_ = Phase::batch;
   return std::optional<BatchInfo>{};
@@ -124,7 +133,7 @@ std::optional<BatchInfo> Recovery::accept(const BatchInfo& info, std::span<const
   head_.torn = false;
   last_epoch_ = info.epoch;
   phase_ = Phase::header;
-  if (info.kind == BatchKind::skip) return std::nullopt;
+  if (info.kind != BatchKind::data) return std::nullopt;
   return info;
 }
 

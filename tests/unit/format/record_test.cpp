@@ -74,12 +74,18 @@ TEST(Record, MarksAndNoopsHaveTheirPlacesOnly) {
   set_group_seq(mark, 8);
   EXPECT_TRUE(check_record(mark));
   for (const std::uint64_t unknown :
-       std::initializer_list<std::uint64_t>{CASCADE_MARK(4, 1), CASCADE_MARK(0, 1),
+       std::initializer_list<std::uint64_t>{CASCADE_MARK(5, 1), CASCADE_MARK(0, 1),
                                             CASCADE_MARK(1, 0), CASCADE_MARK(1, 4), 0x10101}) {
     mark.sector = htole64(unknown);
     seal(mark);
     EXPECT_FALSE(check_record(mark)) << unknown;
   }
+  Record caught_up = make_caught_up(group, 7, 1);
+  set_group_seq(caught_up, 8);
+  EXPECT_TRUE(check_record(caught_up));
+  caught_up.volume_seq = htole64(CASCADE_SEQ_MAX);
+  seal(caught_up);
+  EXPECT_FALSE(check_record(caught_up));
   Record zeroes = make_record(1, {}, 0, volume_a, CASCADE_OP_WRITE_ZEROES, 4096);
   zeroes.flags = CASCADE_FLAG_NOUNMAP;
   seal(zeroes);

@@ -28,6 +28,8 @@ Superblock a_superblock(std::uint64_t generation = 5) {
   sb.stored_seq = 1350;
   sb.tail_history = 0x1122334455667788;
   sb.follower = volume_b;
+  sb.gap_seq = 1399;
+  sb.behind = {3, 1200, 0x99, 77};
   sb.volumes[volume_a] = {700};
   sb.volumes[volume_b] = {600, 0, {group, volume_a}, {5, 6}, true, {CASCADE_MARK_LEFT, 2, 99}};
   return sb;
@@ -57,6 +59,8 @@ TEST(SuperblockFormat, ComesBackAsItWas) {
   EXPECT_FALSE(back->clean);
   EXPECT_EQ(back->volumes, sb.volumes);
   EXPECT_EQ(back->stored_seq, 1350u);
+  EXPECT_EQ(back->gap_seq, 1399u);
+  EXPECT_EQ(back->behind, sb.behind);
   EXPECT_EQ(back->tail_history, 0x1122334455667788u);
   EXPECT_EQ(back->follower, volume_b);
 }

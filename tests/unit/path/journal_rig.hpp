@@ -99,6 +99,12 @@ inline Incoming one_mark(cascade_mark mark, std::uint64_t group_seq,
   return incoming(std::span(&record, 1), {});
 }
 
+inline Incoming one_caught_up(std::uint64_t through, std::uint64_t group_seq) {
+  Record record = make_caught_up(group, through, group_seq);
+  set_group_seq(record, group_seq);
+  return incoming(std::span(&record, 1), {});
+}
+
 /// A journal that is open and running.
 struct RunningJournal {
   RunningJournal(World& world, MemoryDisk& disk, std::set<Uuid> volumes = {volume_a, volume_b},

@@ -76,6 +76,78 @@ TEST_F(JournalWriter, KnowsOfAnOpenBracketOverRestarts) {
   }
 }
 
+// I3: what was jumped over holds the copies where they are, until a mark that knows of the jump;
+// the same after a restart at any moment, from any tail.
+TEST_F(JournalWriter, GoesOnBehindAJumpAndHoldsTheCopiesUntilItIsMadeUpFor) {
+  struct Step {
+    std::uint64_t received, limit, gap;
+  };
+  const std::vector<Step> steps{{2, no_limit, 0}, {90, 2, 90},   {91, 2, 90},   {92, 2, 90},
+                                {200, 2, 200},    {201, 2, 200}, {202, 2, 200}, {203, no_limit, 0}};
+  const auto take = [](RunningJournal& run, World& world, std::size_t step) {
+    Journal& journal = run.journal;
+    switch (step) {
+      case 0:
+        run.put(1);
+        run.put(2);
+        break;
+      case 1:
+        journal.append_jump({90, 0x1234});
+        break;
+      case 4:
+        journal.append_jump({200, 0x5678});
+        break;
+      case 2:  // knows of less than was jumped over
+        journal.append(one_caught_up(89, journal.next_seq()));
+        break;
+      case 6:  // was made before the second jump
+        journal.append(one_caught_up(90, journal.next_seq()));
+        break;
+      case 7:
+        journal.append(one_caught_up(200, journal.next_seq()));
+        break;
+      default:
+        run.put(journal.next_seq());
+    }
+    world.settle();
+  };
+  for (std::size_t end = 1; end <= steps.size(); ++end)
+    for (const bool saved : {false, true}) {
+      SCOPED_TRACE(testing::Message() << "ends after " << end << ", superblock " << saved);
+      format(disk);
+      History history = 0;
+      {
+        RunningJournal run(world, disk);
+        for (std::size_t step = 0; step < end; ++step) {
+          take(run, world, step);
+          EXPECT_EQ(run.journal.stored_seq(), steps[step].received);
+          EXPECT_EQ(run.journal.limit_seq(), steps[step].limit) << step;
+          EXPECT_EQ(run.journal.has_gap(), steps[step].gap != 0) << step;
+        }
+        history = run.journal.received_history();
+        if (saved) {
+          ASSERT_TRUE(run.checkpoint(2, 1));
+        }
+        run.journal.stop();
+        world.settle();
+      }
+      const Step& last = steps[end - 1];
+      RunningJournal again(world, disk);
+      ASSERT_TRUE(again.opened) << again.opened.error().text;
+      EXPECT_EQ(again.journal.stored_seq(), last.received);
+      EXPECT_EQ(again.journal.limit_seq(), last.limit);
+      EXPECT_EQ(again.journal.places().gap_seq(), last.gap);
+      EXPECT_EQ(again.journal.received_history(), history);
+      if (last.received > 91) {
+        const auto batch = world.get(again.journal.read(3));
+        ASSERT_TRUE(batch) << batch.error().text;
+        EXPECT_EQ((*batch)->first_seq(), 91u) << "a reader finds what comes behind the jump";
+      }
+      again.journal.stop();
+      world.settle();
+    }
+}
+
 // P5: either copy of the superblock may be lost, at any time, without a stored write being lost.
 TEST_F(JournalWriter, LosesNothingWithEitherCopyOfItsSuperblock) {
   for (const std::uint64_t lost : {0, 1})
