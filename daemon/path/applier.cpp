@@ -133,6 +133,10 @@ Task<Result<void>> Applier::apply_some() {
       payload_at += bytes;
       if (group_seq_of(record) <= seq) continue;
       if (group_seq_of(record) > last || burst.full()) break;
+      if (record.op == CASCADE_OP_MARK) {  // changes no copy, and may be about the group
+        seq = group_seq_of(record);
+        continue;
+      }
       const auto copy = copies_.find(volume_of(record));
       if (copy == copies_.end()) {
         note_dropped(record);

@@ -151,6 +151,12 @@ void Journal::set_leased(const Uuid& volume, bool leased) {
   note(volume, &VolumePlace::leased, leased);
 }
 
+void Journal::set_behind(const RemoteBehind& behind) {
+  if (superblock_.behind == behind) return;
+  superblock_.behind = behind;
+  ++changes_;
+}
+
 Task<Result<void>> Journal::persist() {
   if (changes_saved_ == changes_) co_return Result<void>{};
   auto written = co_await write_superblock();

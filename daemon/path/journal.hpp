@@ -94,6 +94,12 @@ class Journal {
   /// at once, on disk with the next checkpoint, and so before anything is given up for its sake.
   const Uuid& follower() const { return superblock_.follower; }
   void set_follower(const Uuid& journal) { superblock_.follower = journal; }
+  /// Hub: whether the remote lacks what the journal does not hold any more, and since where. On
+  /// disk with persist() or the next checkpoint.
+  const RemoteBehind& behind() const { return superblock_.behind; }
+  void set_behind(const RemoteBehind& behind);
+  /// The history hash before first_seq().
+  History tail_history() const { return superblock_.tail_history; }
   /// Last volume_seq of each volume that is on stable storage.
   std::uint64_t stored_volume_seq(const Uuid& volume) const;
   /// Where the volume's stored writes came from.

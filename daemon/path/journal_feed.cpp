@@ -24,6 +24,10 @@ std::vector<Hello::Stream> JournalFeed::streams() {
   if (journal_.failure()) return {};
   renew_ = false;
   std::vector<Hello::Stream> out{{group_.uuid, journal_.first_seq(), through()}};
+  if (journal_.behind().map != 0) {
+    out.front().gap = true;
+    out.front().history = journal_.tail_history();
+  }
   const auto volumes = describe_ ? describe_() : std::vector<Hello::Stream>{};
   out.insert(out.end(), volumes.begin(), volumes.end());
   return out;
@@ -40,13 +44,18 @@ Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
   for (const Answer& answer : welcome.streams)
     if (answer.refusal) co_return *answer.refusal;
   const Ack ack = welcome.streams.front().ack;
-  if (ack.received + 1 < journal_.first_seq() || ack.received > through())
+  if (welcome.streams.front().gap && journal_.behind().map == 0)
+    co_return Error{Errc::refused,
+                    "the remote waits for copies of what it lacks, of which this hub knows "
+                    "nothing; see BEGINNING ANEW in dmcascade(8)"};
+  const bool behind = journal_.behind().map != 0 && ack.received + 1 < journal_.first_seq();
+  if ((ack.received + 1 < journal_.first_seq() && !behind) || ack.received > through())
     co_return Error{Errc::refused,
                     fmt::format("the remote wants to go on after write {}, our journal holds {} to "
                                 "{}",
                                 ack.received, journal_.first_seq(), through())};
   if (auto same = co_await same_history(welcome); !same) co_return same;
-  next_seq_ = ack.received + 1;
+  next_seq_ = behind ? journal_.first_seq() : ack.received + 1;
   current_.reset();
   co_return acked(std::span(&ack, 1));
 }
@@ -63,6 +72,21 @@ Task<Result<void>> JournalFeed::same_history(const Welcome& welcome) {
         fmt::format("{}'s journal {} is not the {} that followed this hub: it was made "
                     "anew or exchanged; see BEGINNING ANEW in dmcascade(8)",
                     welcome.node, short_text(welcome.journal), short_text(journal_.follower()))};
+  const RemoteBehind& behind = journal_.behind();
+  if (answer.ack.received + 1 < journal_.first_seq()) {
+    // Between what it once acknowledged and the first write that is still here its journal's id has
+    // to do: the hashes are gone.
+    if (answer.ack.received < behind.seq ||
+        (answer.ack.received == behind.seq && answer.history != behind.history))
+      co_return Error{
+          Errc::refused,
+          fmt::format("{} holds writes through {} with hash {:016x}, it once had {} with {:016x}: "
+                      "its journal was restored; see BEGINNING ANEW in dmcascade(8)",
+                      welcome.node, answer.ack.received, answer.history, behind.seq,
+                      behind.history)};
+    journal_.set_follower(welcome.journal);
+    co_return Result<void>{};
+  }
   const auto ours = co_await journal_.history_at(answer.ack.received);
   if (!ours) co_return ours.error();
   if (*ours != answer.history)

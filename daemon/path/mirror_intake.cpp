@@ -371,6 +371,10 @@ Result<void> MirrorIntake::accept(const Record& record) {
     return Error{Errc::refused, fmt::format("a write for volume {}, which this session did not "
                                             "name or has lost to a newer one",
                                             to_text(volume_of(record)))};
+  if (record.op == CASCADE_OP_MARK)
+    return Error{Errc::refused, fmt::format("volume {}: a mark came from its primary; only the hub "
+                                            "makes them",
+                                            volume->config->name)};
   const std::uint64_t seq = volume_seq_of(record);
   if (seq != volume->received + 1)
     return Error{Errc::refused, fmt::format("volume {}: write {} came after write {}",

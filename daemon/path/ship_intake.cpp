@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace cascade {
 namespace {
@@ -31,7 +32,8 @@ Result<Welcome> ShipIntake::open(const Hello& hello, EndSession superseded) {
                  fmt::format("group {}: the remote holds writes through {}, but the hub's journal "
                              "ends at {}; it is not the journal that this remote has followed",
                              state_.group.name, here, stream.last)};
-  if (here + 1 < stream.first)
+  const bool behind = here + 1 < stream.first;
+  if (behind && !stream.gap)
     return Error{Errc::refused,
                  fmt::format("group {}: the remote holds writes through {}, but the hub's journal "
                              "begins at {}; the remote's journal is new or too far behind",
@@ -42,6 +44,8 @@ Result<Welcome> ShipIntake::open(const Hello& hello, EndSession superseded) {
     if (volume.leaving) leaving.insert(volume.uuid);
   }
   state_.leaving = std::move(leaving);
+  state_.gap.reset();
+  if (behind) state_.gap = {stream.first - 1, stream.history};
   if (state_.superseded && state_.owner != this)
     state_.superseded("a newer session has taken over");
   state_.owner = this;
@@ -52,7 +56,9 @@ Result<Welcome> ShipIntake::open(const Hello& hello, EndSession superseded) {
   Welcome welcome;
   welcome.streams.push_back({{state_.group.uuid, here, state_.journal.stored_seq()},
                              state_.journal.received_history(),
-                             {}});
+                             {},
+                             false,
+                             state_.journal.has_gap()});
   for (const auto& volume : std::span(hello.streams).subspan(1))
     welcome.streams.push_back({{volume.uuid, 0, 0}, 0, {}});
   return welcome;
@@ -104,6 +110,7 @@ Result<std::uint64_t> ShipIntake::first_of_run(const Incoming& incoming) const {
 
 /// Whether this node has a copy that the write fits into.
 Result<void> ShipIntake::check(const Record& record) const {
+  if (record.op == CASCADE_OP_MARK && volume_of(record) == state_.group.uuid) return {};
   const auto copy = state_.copies.find(volume_of(record));
   if (copy == state_.copies.end() && state_.leaving.contains(volume_of(record))) return {};
   if (copy == state_.copies.end())
@@ -125,7 +132,8 @@ Result<void> ShipIntake::take(Incoming incoming) {
     return Error{Errc::refused, "a newer session of the hub has taken over"};
   const auto first = first_of_run(incoming);
   if (!first) return first.error();
-  const std::uint64_t expected = state_.received_seq() + 1;
+  const bool jumps = state_.gap && *first == state_.gap->seq + 1;
+  const std::uint64_t expected = jumps ? *first : state_.received_seq() + 1;
   if (*first > expected)
     return Error{Errc::refused, fmt::format("group {}: write {} came after write {}",
                                             state_.group.name, *first, expected - 1)};
@@ -138,6 +146,7 @@ Result<void> ShipIntake::take(Incoming incoming) {
   if (incoming.records.empty()) return {};
   for (const Record& record : incoming.records)
     if (auto ok = check(record); !ok) return ok;
+  if (jumps) state_.journal.append_jump(*std::exchange(state_.gap, std::nullopt));
   state_.held_bytes += incoming.held_bytes();
   state_.held_seq = last_seq(incoming);
   state_.held.push_back(std::move(incoming));

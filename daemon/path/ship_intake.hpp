@@ -11,6 +11,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 
 namespace cascade {
@@ -21,6 +22,7 @@ struct ShipState {
   Journal& journal;
   std::map<Uuid, CopyShape> copies;  // of this node, by volume
   std::set<Uuid> leaving = {};       // volumes without a copy whose last writes the hub may send
+  std::optional<Jump> gap = {};      // what this session lets the journal jump over
   std::uint64_t upstream_stored = 0;
   std::deque<Incoming> held = {};  // received, not yet stable at the hub
   std::size_t held_bytes = 0;

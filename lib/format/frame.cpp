@@ -135,6 +135,7 @@ Result<Hello::Stream> get_stream(std::span<const std::byte>& in, std::size_t byt
   stream.last = le64toh(entry.last);
   stream.fresh = (le32toh(entry.flags) & hello_fresh) != 0;
   stream.leaving = (le32toh(entry.flags) & hello_leaving) != 0;
+  stream.gap = (le32toh(entry.flags) & hello_gap) != 0;
   stream.block = le32toh(entry.block);
   stream.bytes = le64toh(entry.bytes);
   stream.generation = get_uuid(entry.generation);
@@ -160,7 +161,8 @@ HelloEntry hello_entry(const Hello::Stream& stream) {
   entry.first = htole64(stream.first);
   entry.last = htole64(stream.last);
   entry.flags = htole32((stream.fresh ? hello_fresh : 0) | (stream.leaving ? hello_leaving : 0) |
-                        (stream.clean ? hello_clean : 0) | (stream.numbered ? hello_numbered : 0));
+                        (stream.clean ? hello_clean : 0) | (stream.numbered ? hello_numbered : 0) |
+                        (stream.gap ? hello_gap : 0));
   entry.block = htole32(stream.block);
   entry.bytes = htole64(stream.bytes);
   put_uuid(entry.generation, stream.generation);
@@ -190,6 +192,7 @@ Result<Answer> get_answer(std::span<const std::byte>& in, std::size_t bytes) {
   answer.history = le64toh(entry.history);
   if (auto ok = check_ack(answer.ack); !ok) return ok.error();
   answer.detached = (le32toh(entry.flags) & answer_detached) != 0;
+  answer.gap = (le32toh(entry.flags) & answer_gap) != 0;
   if (const std::uint32_t code = le32toh(entry.code); code != 0)
     answer.refusal = Error{static_cast<Errc>(code),
                            plain({entry.reason, ::strnlen(entry.reason, sizeof entry.reason)})};
@@ -202,7 +205,7 @@ AnswerEntry answer_entry(const Answer& answer) {
   entry.received = htole64(answer.ack.received);
   entry.stored = htole64(answer.ack.stored);
   entry.history = htole64(answer.history);
-  entry.flags = htole32(answer.detached ? answer_detached : 0);
+  entry.flags = htole32((answer.detached ? answer_detached : 0) | (answer.gap ? answer_gap : 0));
   if (answer.refusal) {
     const std::string& text = answer.refusal->text;
     entry.code = htole32(static_cast<std::uint32_t>(answer.refusal->code));
@@ -293,6 +296,16 @@ Result<FrameHeader> check_header(std::span<const std::byte, sizeof(FrameHeader)>
 
 // ---- encoding
 
+namespace {
+
+std::uint64_t required_of(const Hello& hello) {
+  if (hello.kind != SessionKind::ship) return 0;
+  const bool gap = !hello.streams.empty() && hello.streams.front().gap;
+  return capability_marks | (gap ? capability_gaps : 0);
+}
+
+}  // namespace
+
 Bytes encode_hello(const Hello& hello, std::uint64_t tally) {
   Bytes body;
   HelloBody head{};
@@ -302,7 +315,7 @@ Bytes encode_hello(const Hello& hello, std::uint64_t tally) {
   head.entries = htole32(static_cast<std::uint32_t>(hello.streams.size()));
   head.head_bytes = htole16(sizeof head);
   head.entry_bytes = htole16(sizeof(HelloEntry));
-  head.required = htole64(hello.kind == SessionKind::ship ? capability_marks : 0);
+  head.required = htole64(required_of(hello));
   put_uuid(head.journal, hello.journal);
   append(body, head);
   for (const auto& stream : hello.streams) append(body, hello_entry(stream));

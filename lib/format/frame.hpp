@@ -43,7 +43,9 @@ inline constexpr std::uint8_t frame_major = 2;
 inline constexpr std::uint8_t frame_minor = 1;
 /// Required capabilities, a bit each. Marks: brackets are in what is shipped, and are respected.
 inline constexpr std::uint64_t capability_marks = 1;
-inline constexpr std::uint64_t required_known = capability_marks;
+/// Gaps: what lies before the first number offered comes as copies of regions.
+inline constexpr std::uint64_t capability_gaps = 2;
+inline constexpr std::uint64_t required_known = capability_marks | capability_gaps;
 
 enum class FrameType : std::uint16_t {
   hello = 1,
@@ -108,7 +110,7 @@ struct HelloEntry {
   std::uint64_t bytes;      // volume: its size; 0: not known
   std::uint8_t generation[16];   // volume: which history of it; zero: not known
   std::uint8_t incarnation[16];  // mirror: of the ring; zero: not known
-  std::uint64_t history;         // ship: history hash through `last`; zero: not said, as by 2.0
+  std::uint64_t history;         // ship, with hello_gap: history hash through first - 1
   std::uint8_t hub_ack;          // mirror: 1 sync, 2 memory-sync: what completes a write there
   std::uint8_t differs;          // mirror: CASCADE_DIFFERS_*: why the hub's copy may differ
   std::uint8_t fence;            // mirror: cascade_fence; zero: not said, as by 2.0: data
@@ -133,6 +135,9 @@ inline constexpr std::uint32_t hello_fresh = 1;
 inline constexpr std::uint32_t hello_leaving = 2;
 /// mirror: the metadata area says that the ring before this one ended in order, with end_seq.
 inline constexpr std::uint32_t hello_clean = 4;
+/// ship, the group's stream: a receiver that lacks what lies before `first` may go on behind it, in
+/// a bracket, and gets copies of what it lacks.
+inline constexpr std::uint32_t hello_gap = 16;
 /// mirror: it says that the volume has written with a hub before this ring.
 inline constexpr std::uint32_t hello_numbered = 8;
 
@@ -157,7 +162,7 @@ struct AnswerEntry {
   std::uint64_t stored;       // as AckEntry
   std::uint64_t history;      // ship, the group's stream: history hash through `received`
   std::uint32_t code;         // 0: go on; else Errc: this stream is refused, the others are not
-  std::uint32_t flags;        // answer_detached; unknown ones are ignored
+  std::uint32_t flags;        // answer_detached, answer_gap; unknown ones are ignored
   char reason[192];           // of a refusal: one line, NUL padded
   std::uint8_t reserved[16];  // zero; ignored by readers of this minor version
 };
@@ -165,6 +170,8 @@ static_assert(sizeof(AnswerEntry) == 256 && offsetof(AnswerEntry, reason) == 48)
 
 /// mirror, of a refused stream whose primary has fence level `status`: the hub has detached it.
 inline constexpr std::uint32_t answer_detached = 1;
+/// ship, the group's stream: it has gone on behind a gap, of which copies still have to come.
+inline constexpr std::uint32_t answer_gap = 2;
 
 /// How far the receiver is with one stream. 32 bytes.
 struct AckEntry {
@@ -207,6 +214,7 @@ struct Hello {
     std::uint64_t out_of_sync = 0;
     std::uint8_t fence = 0;
     Uuid parent{};
+    bool gap = false;
   };
   std::vector<Stream> streams;
   Uuid journal{};
@@ -223,6 +231,7 @@ struct Answer {
   std::uint64_t history = 0;
   std::optional<Error> refusal = {};
   bool detached = false;
+  bool gap = false;
 };
 
 struct Welcome {

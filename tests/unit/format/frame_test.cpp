@@ -68,6 +68,7 @@ TEST(Frame, HelloOfVersionTwoZeroIsRead) {
 TEST(Frame, HelloCarriesWhatIdentifiesAStream) {
   Hello hello{group, "h", SessionKind::ship, {{group, 5, 9}, {volume_a}}, volume_b};
   hello.streams[0].history = 0x0102030405060708;
+  hello.streams[0].gap = true;
   hello.streams[1].leaving = true;
   hello.streams[1].block = 4096;
   hello.streams[1].bytes = 1 << 30;
@@ -84,6 +85,7 @@ TEST(Frame, HelloCarriesWhatIdentifiesAStream) {
   EXPECT_EQ(back->journal, volume_b);
   EXPECT_EQ(back->streams[0].history, 0x0102030405060708u);
   const auto& volume = back->streams[1];
+  EXPECT_TRUE(back->streams[0].gap && !volume.gap);
   EXPECT_TRUE(volume.leaving && !volume.fresh);
   EXPECT_EQ(volume.block, 4096u);
   EXPECT_EQ(volume.bytes, 1u << 30);

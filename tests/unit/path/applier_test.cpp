@@ -95,6 +95,17 @@ TEST_F(ApplierTest, ZeroingAndDiscardLeaveZeroesAndANoopNothing) {
   EXPECT_TRUE(std::equal(expected.begin(), expected.end(), copies_[volume_a]->image().begin()));
 }
 
+TEST_F(ApplierTest, PassesMarksOfVolumesAndOfTheGroup) {
+  write(0, 4096, 1);
+  run->put_mark(CASCADE_MARK_LEFT);
+  run->journal.append(one_caught_up(1, run->journal.next_seq()));
+  write(8, 4096, 2);
+  world.settle();
+  EXPECT_EQ(applier->applied_seq(), 4u);
+  EXPECT_TRUE(holds(0, 4096, 1) && holds(8, 4096, 2));
+  EXPECT_FALSE(run->journal.dropped(group)) << "it is no volume";
+}
+
 TEST_F(ApplierTest, StopsAtTheFirstFailureOfACopy) {
   write(0, 4096, 1);
   world.settle();

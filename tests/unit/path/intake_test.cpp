@@ -66,6 +66,43 @@ class RemoteIntake : public testing::Test {
   std::optional<ShipIntake> intake;
 };
 
+// A remote that lacks what the hub's journal does not hold any more goes on behind it, in a
+// bracket, if the hub says that copies will come; only then, and only there.
+TEST_F(RemoteIntake, JumpsOverWhatWillComeAsCopies) {
+  ASSERT_TRUE(intake->take(discards({1, 2, 3})));
+  world.settle();
+  Hello later = hello();
+  later.streams.front().first = 50;
+  const auto plain = intake->open(later, [](const std::string&) {});
+  ASSERT_FALSE(plain);
+  EXPECT_THAT(plain.error().text, HasSubstr("too far behind"));
+
+  later.streams.front().gap = true;
+  later.streams.front().history = 0x77;
+  const auto welcome = intake->open(later, [](const std::string&) {});
+  ASSERT_TRUE(welcome);
+  EXPECT_EQ(welcome->streams.front().ack.received, 3u);
+  EXPECT_FALSE(welcome->streams.front().gap) << "nothing has come yet";
+  EXPECT_THAT(refusal(discards({51, 52})), HasSubstr("write 51 came after write 3"));
+  EXPECT_THAT(refusal(one_write(60, 4096, 50, volume_b)), HasSubstr("does not have"));
+  EXPECT_FALSE(run->journal.has_gap());
+  ASSERT_TRUE(intake->take(discards({50, 51})));
+  EXPECT_EQ(state->received_seq(), 51u);
+  EXPECT_TRUE(run->journal.has_gap());
+  world.settle();
+  EXPECT_EQ(run->journal.stored_seq(), 51u);
+  EXPECT_EQ(run->journal.limit_seq(), 3u);
+
+  const auto again = intake->open(later, [](const std::string&) {});
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(again->streams.front().gap);
+  EXPECT_THAT(refusal(discards({60})), HasSubstr("write 60 came after write 51"));
+  ASSERT_TRUE(intake->take(one_caught_up(49, 52)));
+  world.settle();
+  EXPECT_FALSE(run->journal.has_gap());
+  EXPECT_EQ(run->journal.limit_seq(), no_limit);
+}
+
 TEST_F(RemoteIntake, TakesTheHubsOrder) {
   ASSERT_TRUE(intake->take(discards({1, 2, 3})));
   ASSERT_TRUE(intake->take(discards({2, 3, 4}))) << "a resumed session may repeat";
@@ -176,6 +213,19 @@ class HubIntake : public testing::Test {
   std::optional<RunningJournal> run;
   std::optional<MirrorVolumes> volumes;
 };
+
+// I9: what closes brackets is the hub's to say, whatever numbers a primary gives it.
+TEST_F(HubIntake, TakesNoMarkOfAPrimary) {
+  MirrorIntake intake(*volumes, "10.0.0.1");
+  ASSERT_TRUE(intake.open(hello(true), [](const std::string&) {}));
+  Record mark = make_caught_up(volume_a, 1, 1);
+  set_group_seq(mark, 1);
+  ASSERT_TRUE(check_record(mark));
+  const auto taken = intake.take(incoming(std::span(&mark, 1), {}));
+  ASSERT_FALSE(taken);
+  EXPECT_THAT(taken.error().text, HasSubstr("only the hub makes them"));
+  EXPECT_EQ(run->journal.received_seq(), 0u);
+}
 
 // W6
 TEST_F(HubIntake, AnswersForEachVolumeByItself) {

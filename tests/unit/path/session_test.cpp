@@ -212,6 +212,47 @@ TEST_F(ShipFeed, GoesOnOnlyWithTheJournalThatHasFollowedIt) {
   EXPECT_EQ(superblock_on(disk).follower, volume_b) << "remembered over a restart";
 }
 
+/// The journal begins at write 4, and the remote was known to have the first two.
+struct BehindShipFeed : ShipFeed {
+  void SetUp() override {
+    format(disk);
+    config.uuid = group;
+    run.emplace(world, disk);
+    feed.emplace(config, run->journal);
+    for (std::uint64_t i = 1; i <= 5; ++i) run->put(i, 256 * 1024);
+    at_two = *world.get(run->journal.history_at(2));
+    run->journal.set_follower(volume_b);
+    run->journal.set_behind({1, 2, at_two, 0});
+    ASSERT_TRUE(run->checkpoint(4, 4));
+    ASSERT_EQ(run->journal.first_seq(), 4u);
+  }
+  History at_two = 0;
+};
+
+TEST_F(BehindShipFeed, OffersToGoOnBehindTheGap) {
+  const auto streams = feed->streams();
+  EXPECT_TRUE(streams.front().gap);
+  EXPECT_EQ(streams.front().first, 4u);
+  EXPECT_EQ(streams.front().history, *world.get(run->journal.history_at(3)));
+  ASSERT_TRUE(begin({group, 2, 2}, at_two));
+  const auto next = world.get(feed->next());
+  ASSERT_TRUE(next && *next);
+  EXPECT_EQ(group_seq_of((*next)->records.front()), 4u);
+  EXPECT_EQ(superblock_on(disk).behind.seq, 2u) << "remembered over a restart";
+}
+
+TEST_F(BehindShipFeed, DoesSoOnlyForTheRemoteThatItKnew) {
+  EXPECT_FALSE(begin({group, 2, 2}, at_two + 1)) << "the same number of another history";
+  EXPECT_FALSE(begin({group, 1, 1}, 0)) << "less than it had: not all of that is marked";
+  EXPECT_FALSE(begin({group, 2, 2}, at_two, volume_a)) << "another journal";
+  run->journal.set_behind({});
+  EXPECT_FALSE(begin({group, 2, 2}, at_two)) << "nothing is marked";
+  const Answer waits{{group, 5, 5}, *world.get(run->journal.history_at(5)), {}, false, true};
+  const auto refused = world.get(feed->begin(Welcome{"r", {waits}, volume_b}));
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().text, HasSubstr("waits for copies"));
+}
+
 TEST_F(ShipFeed, TakesAnyJournalBeforeTheFirstWrite) {
   MemoryDisk empty_disk(world.executor, "journal", journal_disk_bytes);
   format(empty_disk);
