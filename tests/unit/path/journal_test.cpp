@@ -148,6 +148,28 @@ TEST_F(JournalWriter, GoesOnBehindAJumpAndHoldsTheCopiesUntilItIsMadeUpFor) {
     }
 }
 
+// I3: one bracket, two reasons; it closes with the last of them, in either order.
+TEST_F(JournalWriter, AGapAndADetachedVolumeEachKeepTheBracketOpen) {
+  RunningJournal run(world, disk);
+  run.put(1);
+  const auto caught_up = [&] {
+    run.journal.append(one_caught_up(90, run.journal.next_seq()));
+    world.settle();
+  };
+  run.journal.append_jump({90, 0x1234});
+  world.settle();
+  run.put_mark(CASCADE_MARK_DETACHED);
+  run.put_mark(CASCADE_MARK_ATTACHED);
+  EXPECT_EQ(run.journal.limit_seq(), 1u) << "copies have still to come";
+  run.put_mark(CASCADE_MARK_DETACHED);
+  caught_up();
+  EXPECT_EQ(run.journal.limit_seq(), 1u) << "the volume has still to come";
+  run.put_mark(CASCADE_MARK_ATTACHED);
+  EXPECT_EQ(run.journal.limit_seq(), no_limit);
+  EXPECT_EQ(run.journal.whole_from(), run.journal.stored_seq());
+  EXPECT_TRUE(run.stop_in_order());
+}
+
 // P5: either copy of the superblock may be lost, at any time, without a stored write being lost.
 TEST_F(JournalWriter, LosesNothingWithEitherCopyOfItsSuperblock) {
   for (const std::uint64_t lost : {0, 1})
