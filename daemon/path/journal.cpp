@@ -189,10 +189,7 @@ void Journal::append(Incoming incoming) {
   incoming.history = received_history_;
   for (const Record& record : incoming.records)
     received_history_ = history_after(received_history_, record);
-  pending_bytes_ += incoming.held_bytes();
-  pending_.push_back(std::move(incoming));
-  arrived_.notify();
-  progress_.notify();
+  enqueue(std::move(incoming));
 }
 
 void Journal::stop() {
@@ -212,10 +209,19 @@ void Journal::append_jump(const Jump& jump) {
   in.jump = jump;
   received_seq_ = jump.seq;
   received_history_ = jump.history;
-  received_jump_ = true;
-  pending_bytes_ += in.held_bytes();
-  pending_.push_back(std::move(in));
+  enqueue(std::move(in));
+}
+
+bool Journal::has_gap() const {
+  return places_.gap_seq() != 0 ||
+         std::any_of(pending_.begin(), pending_.end(), [](const Incoming& in) { return in.jump; });
+}
+
+void Journal::enqueue(Incoming incoming) {
+  pending_bytes_ += incoming.held_bytes();
+  pending_.push_back(std::move(incoming));
   arrived_.notify();
+  progress_.notify();
 }
 
 // ---- group commit
@@ -224,9 +230,12 @@ Task<> Journal::run() {
   for (;;) {
     while (pending_.empty() && !stopping_) co_await arrived_.wait();
     if (pending_.empty() || failure_) co_return;
-    const bool done =
-        pending_.front().jump ? co_await commit_jump() : co_await commit(seal(select_pending()));
-    if (!done) co_return;
+    if (pending_.front().jump) {
+      if (!co_await commit_jump()) co_return;
+    } else {
+      auto batch = seal(select_pending());
+      if (!co_await commit(std::move(batch))) co_return;
+    }
   }
 }
 
@@ -324,11 +333,9 @@ Task<bool> Journal::skip_to_start_if_needed(std::uint64_t bytes) {
 Task<bool> Journal::commit_jump() {
   if (!superblock_.jumped) {
     superblock_.jumped = true;
-    if (auto written = co_await write_superblock(); !written) {
-      fail(written.error());
-      co_return false;
-    }
+    ++changes_;
   }
+  if (!co_await persist()) co_return false;
   if (!co_await wait_for_space(journal_block)) co_return false;
   const Jump jump = *pending_.front().jump;
   BatchInfo info;
@@ -340,7 +347,6 @@ Task<bool> Journal::commit_jump() {
   pending_bytes_ -= pending_.front().held_bytes();
   pending_.pop_front();
   places_.jump(stored_seq_, jump.seq);
-  received_jump_ = false;
   sealed_seq_ = stored_seq_ = jump.seq;
   head_.seq = jump.seq + 1;
   head_.history = jump.history;

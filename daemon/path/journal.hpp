@@ -84,7 +84,7 @@ class Journal {
   /// How the volumes stand in what is stored.
   const Places& places() const { return places_; }
   /// As of what was received, too: what was jumped over has not been made up for.
-  bool has_gap() const { return places_.gap_seq() != 0 || received_jump_; }
+  bool has_gap() const;
   /// The history hash through received_seq().
   History received_history() const { return received_history_; }
   /// The history hash through `seq`, first_seq() - 1 <= seq <= sealed_seq().
@@ -147,6 +147,7 @@ class Journal {
 
  private:
   const VolumePlace& place(const Uuid& volume) const { return places_.at(volume); }
+  void enqueue(Incoming incoming);
   void follow(const Record& record);
   template <class T>
   void note(const Uuid& volume, T VolumePlace::*what, const T& value);
@@ -192,8 +193,7 @@ class Journal {
   std::uint64_t stored_seq_ = 0;
   std::uint64_t whole_from_ = 0;
   History received_history_ = 0;
-  bool received_jump_ = false;  // one is on its way to the disk
-  std::uint64_t changes_ = 0;   // of what only persist() writes at once
+  std::uint64_t changes_ = 0;  // of what only persist() writes at once
   std::uint64_t changes_saved_ = 0;
   bool writing_superblock_ = false;
   bool stopping_ = false;

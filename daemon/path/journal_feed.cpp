@@ -48,45 +48,55 @@ Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
     co_return Error{Errc::refused,
                     "the remote waits for copies of what it lacks, of which this hub knows "
                     "nothing; see BEGINNING ANEW in dmcascade(8)"};
-  const bool behind = journal_.behind().map != 0 && ack.received + 1 < journal_.first_seq();
-  if ((ack.received + 1 < journal_.first_seq() && !behind) || ack.received > through())
+  const bool behind = ack.received + 1 < journal_.first_seq();
+  if ((behind && journal_.behind().map == 0) || ack.received > through())
     co_return Error{Errc::refused,
                     fmt::format("the remote wants to go on after write {}, our journal holds {} to "
                                 "{}",
                                 ack.received, journal_.first_seq(), through())};
-  if (auto same = co_await same_history(welcome); !same) co_return same;
+  if (auto same = same_journal(welcome); !same) co_return same;
+  if (behind) {
+    if (auto same = same_as_known(welcome); !same) co_return same;
+  } else {
+    if (auto same = co_await same_history(welcome); !same) co_return same;
+  }
+  journal_.set_follower(welcome.journal);
   next_seq_ = behind ? journal_.first_seq() : ack.received + 1;
   current_.reset();
   co_return acked(std::span(&ack, 1));
 }
 
 /// I5, P7: the remote goes on only if it holds what we hold, not merely as much.
-Task<Result<void>> JournalFeed::same_history(const Welcome& welcome) {
-  const Answer& answer = welcome.streams.front();
+Result<void> JournalFeed::same_journal(const Welcome& welcome) const {
   const Uuid nobody{};
   // Before the first write of the group any journal is as good as another.
   const bool known = journal_.follower() != nobody && journal_.received_seq() > 0;
   if (known && journal_.follower() != welcome.journal)
-    co_return Error{
+    return Error{
         Errc::refused,
         fmt::format("{}'s journal {} is not the {} that followed this hub: it was made "
                     "anew or exchanged; see BEGINNING ANEW in dmcascade(8)",
                     welcome.node, short_text(welcome.journal), short_text(journal_.follower()))};
-  const RemoteBehind& behind = journal_.behind();
-  if (answer.ack.received + 1 < journal_.first_seq()) {
-    // Between what it once acknowledged and the first write that is still here its journal's id has
-    // to do: the hashes are gone.
-    if (answer.ack.received < behind.seq ||
-        (answer.ack.received == behind.seq && answer.history != behind.history))
-      co_return Error{
-          Errc::refused,
-          fmt::format("{} holds writes through {} with hash {:016x}, it once had {} with {:016x}: "
-                      "its journal was restored; see BEGINNING ANEW in dmcascade(8)",
-                      welcome.node, answer.ack.received, answer.history, behind.seq,
-                      behind.history)};
-    journal_.set_follower(welcome.journal);
-    co_return Result<void>{};
-  }
+  return {};
+}
+
+/// Of one that is behind: between what it once acknowledged and the first write that is still here
+/// its journal's id has to do, the hashes are gone.
+Result<void> JournalFeed::same_as_known(const Welcome& welcome) const {
+  const Answer& answer = welcome.streams.front();
+  const RemoteBehind& known = journal_.behind();
+  if (answer.ack.received < known.seq ||
+      (answer.ack.received == known.seq && answer.history != known.history))
+    return Error{
+        Errc::refused,
+        fmt::format("{} holds writes through {} with hash {:016x}, it once had {} with {:016x}: "
+                    "its journal was restored; see BEGINNING ANEW in dmcascade(8)",
+                    welcome.node, answer.ack.received, answer.history, known.seq, known.history)};
+  return {};
+}
+
+Task<Result<void>> JournalFeed::same_history(const Welcome& welcome) const {
+  const Answer& answer = welcome.streams.front();
   const auto ours = co_await journal_.history_at(answer.ack.received);
   if (!ours) co_return ours.error();
   if (*ours != answer.history)
@@ -95,7 +105,6 @@ Task<Result<void>> JournalFeed::same_history(const Welcome& welcome) {
         fmt::format("{} holds another history: at write {} its hash is {:016x}, ours {:016x}; one "
                     "journal was restored or made anew; see BEGINNING ANEW in dmcascade(8)",
                     welcome.node, answer.ack.received, answer.history, *ours)};
-  journal_.set_follower(welcome.journal);
   co_return Result<void>{};
 }
 

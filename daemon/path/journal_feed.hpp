@@ -49,7 +49,9 @@ class JournalFeed final : public Feed {
 
  private:
   std::uint64_t through() const;
-  Task<Result<void>> same_history(const Welcome& welcome);
+  Result<void> same_journal(const Welcome& welcome) const;
+  Result<void> same_as_known(const Welcome& welcome) const;
+  Task<Result<void>> same_history(const Welcome& welcome) const;
   Outgoing slice(const BatchPtr& batch);
 
   const GroupConfig& group_;

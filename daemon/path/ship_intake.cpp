@@ -53,12 +53,11 @@ Result<Welcome> ShipIntake::open(const Hello& hello, EndSession superseded) {
   // The hub may have crashed since and numbered anew what is held here: it sends it again.
   state_.held.clear();
   state_.held_bytes = 0;
+  Answer answer{{state_.group.uuid, here, state_.journal.stored_seq()},
+                state_.journal.received_history()};
+  answer.gap = state_.journal.has_gap();
   Welcome welcome;
-  welcome.streams.push_back({{state_.group.uuid, here, state_.journal.stored_seq()},
-                             state_.journal.received_history(),
-                             {},
-                             false,
-                             state_.journal.has_gap()});
+  welcome.streams.push_back(std::move(answer));
   for (const auto& volume : std::span(hello.streams).subspan(1))
     welcome.streams.push_back({{volume.uuid, 0, 0}, 0, {}});
   return welcome;

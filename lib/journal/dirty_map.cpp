@@ -44,23 +44,16 @@ DirtyMap::DirtyMap(const std::map<Uuid, std::uint64_t>& volumes) {
   words_.resize(volume_of_block_.size() * dirty_block_regions / word_bits);
 }
 
-void DirtyMap::set(std::size_t index) {
+void DirtyMap::put(std::size_t index, bool marked) {
   std::uint64_t& word = words_[index / word_bits];
   const std::uint64_t bit = std::uint64_t{1} << index % word_bits;
-  if ((word & bit) != 0) return;
-  word |= bit;
-  ++marked_;
+  if (((word & bit) != 0) == marked) return;
+  word ^= bit;
+  marked ? ++marked_ : --marked_;
   changed_.insert(index / dirty_block_regions / blocks_a_page);
 }
 
-void DirtyMap::clear(std::size_t index) {
-  std::uint64_t& word = words_[index / word_bits];
-  const std::uint64_t bit = std::uint64_t{1} << index % word_bits;
-  if ((word & bit) == 0) return;
-  word &= ~bit;
-  --marked_;
-  changed_.insert(index / dirty_block_regions / blocks_a_page);
-}
+void DirtyMap::clear(std::size_t index) { put(index, false); }
 
 void DirtyMap::mark(const Uuid& uuid, std::uint64_t begin, std::uint64_t bytes) {
   const auto found = volumes_.find(uuid);
@@ -70,7 +63,7 @@ void DirtyMap::mark(const Uuid& uuid, std::uint64_t begin, std::uint64_t bytes) 
   const std::uint64_t end = begin + std::min(bytes, volume.bytes - begin);
   const std::size_t first_bit = volume.first_block * dirty_block_regions;
   for (std::uint64_t region = begin / region_bytes_; region <= (end - 1) / region_bytes_; ++region)
-    set(first_bit + region);
+    put(first_bit + region, true);
 }
 
 void DirtyMap::mark_all() {

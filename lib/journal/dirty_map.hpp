@@ -94,7 +94,7 @@ class DirtyMap {
   std::size_t blocks(const Volume& volume) const {
     return (regions(volume) + dirty_block_regions - 1) / dirty_block_regions;
   }
-  void set(std::size_t index);
+  void put(std::size_t index, bool marked);
   bool load_block(std::uint64_t map, std::size_t at, const DirtyBlock& block);
 
   std::uint64_t region_bytes_ = dirty_region_bytes_min;

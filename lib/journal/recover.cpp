@@ -99,16 +99,13 @@ Result<std::optional<BatchInfo>> Recovery::feed_header(std::span<const std::byte
   if (!info) return stop_at(info.error().text);
   if (auto ok = follows(*info); !ok) return stop_at(ok.error().text);
   head_.torn = true;  // until the whole of it proves otherwise
-  if (info->kind == BatchKind::skip) {
+  if (info->kind != BatchKind::data) {
     if (auto whole = check_batch(block, superblock_.journal); !whole)
       return stop_at(whole.error().text);
-    return accept(*info, {});
-  }
-  if (info->kind == BatchKind::jump) {
-    if (auto whole = check_batch(block, superblock_.journal); !whole)
-      return stop_at(whole.error().text);
-    places_.jump(head_.seq - 1, info->first_seq - 1);
-    head_.history = info->history;
+    if (info->kind == BatchKind::jump) {
+      places_.jump(head_.seq - 1, info->first_seq - 1);
+      head_.history = info->history;
+    }
     return accept(*info, {});
   }
   expected_ = *info;

@@ -30,6 +30,19 @@ def make_alone(v, region):
     alone(v)
 
 
+def part_in_vain(v, meta):
+    """Its hub is lost, and the area can't say that it goes alone. Returns the daemon, and a write that waits."""
+    client = v.daemon("--lease 60000")
+    write(v, 2)
+    v.stop_daemon(client)
+    client = lose_hub(v, "--lease 1000")
+    mark = kernel_mark(v.guest)
+    meta.break_it()
+    waits = writer(v, 2)
+    kernel_said(v.guest, mark, "cannot write the metadata area")
+    return client, waits
+
+
 def come_back(v, client_words="--resync --lease 60000"):
     client = v.daemon(f"--base {v.status().stored} {client_words}")
     in_sync(v, client)
@@ -195,14 +208,7 @@ def test_nobody_goes_alone_whose_area_can_not_say_so(guest):
     """Else a crash would forget that the hub lacks something: I5, I6."""
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS, options=NEVER) as v, FragileMeta(v) as meta:
-        client = v.daemon("--lease 60000")
-        write(v, 2)
-        v.stop_daemon(client)
-        client = lose_hub(v, "--lease 1000")
-        mark = kernel_mark(guest)
-        meta.break_it()
-        waits = writer(v, 2)
-        kernel_said(guest, mark, "cannot write the metadata area")
+        client, waits = part_in_vain(v, meta)
         assert v.status().lease == "-" and waits.poll() is None
         meta.mend()
         assert waits.wait(timeout=60) == 0
@@ -235,15 +241,8 @@ def test_a_parting_that_could_not_be_written_leaves_nothing_behind(guest):
     """The hub is back before the area can be written: the volume never was alone, nor is after a restart."""
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS, options=NEVER) as v, FragileMeta(v) as meta:
-        client = v.daemon("--lease 60000")
-        write(v, 2)
         here = v.generation()
-        v.stop_daemon(client)
-        client = lose_hub(v, "--lease 1000")
-        mark = kernel_mark(guest)
-        meta.break_it()
-        waits = writer(v, 2)
-        kernel_said(guest, mark, "cannot write the metadata area")
+        client, waits = part_in_vain(v, meta)
         assert client.wait() == REVOKED
         client = v.daemon("--lease 60000")
         assert waits.wait(timeout=60) == 0
