@@ -59,8 +59,10 @@ Task<> GroupNode::run() {
   if (is_hub() || is_remote()) {
     if (auto started = co_await start_storage(); !started) fail(started.error());
   }
+  if (!failure_ && !stopping_ && is_hub()) {
+    if (auto started = co_await start_hub(); !started) fail(started.error());
+  }
   if (!failure_ && !stopping_) {
-    if (is_hub()) start_hub();
     if (is_remote()) start_remote();
     if (!primary_volumes().empty()) start_primary();
     if (storage_ != nullptr) crew_.add(run_storage());
@@ -80,6 +82,7 @@ void GroupNode::stop() {
   for (Receiver* receiver : receivers_) receiver->stop("this daemon is stopping");
   if (mirror_) mirror_->stop();
   if (ship_link_) ship_link_->stop();
+  if (catch_up_) catch_up_->stop();
   if (storage_ != nullptr && storage_->journal) storage_->journal->stop();
   if (storage_ != nullptr && storage_->applier) storage_->applier->stop();
   condition_timer_->cancel();
@@ -155,17 +158,21 @@ Task<Result<void>> GroupNode::start_storage() {
   auto copies = open_copies();
   if (!copies) co_return copies.error();
   if (auto known = co_await know_copies(journal, *copies); !known) co_return known;
-  storage->applier = std::make_unique<Applier>(
-      seams_.executor, seams_.clock, journal, std::move(*copies), group_.name, [this] {
-        return journal_feed_ ? journal_feed_->remote_stored() + 1
-                             : std::numeric_limits<std::uint64_t>::max();
-      });
+  storage->applier =
+      std::make_unique<Applier>(seams_.executor, seams_.clock, journal, std::move(*copies),
+                                group_.name, [this] { return needed_from(); });
   storage_ = std::move(storage);
   report::log(Level::notice, group_.name,
               fmt::format("journal {} holds writes {} to {}{}", path->second, journal.first_seq(),
                           journal.received_seq(),
                           journal.was_crashed() ? ", recovered after a crash" : ""));
   co_return Result<void>{};
+}
+
+/// First group_seq that the journal keeps for others than the copies of this node.
+std::uint64_t GroupNode::needed_from() const {
+  if (catch_up_) return catch_up_->needed_from();
+  return journal_feed_ ? 0 : std::numeric_limits<std::uint64_t>::max();
 }
 
 Task<> GroupNode::run_storage() {
@@ -186,19 +193,29 @@ Task<> GroupNode::run_storage() {
   (void)co_await storage_->journal->close();
 }
 
-void GroupNode::start_hub() {
+Task<Result<void>> GroupNode::start_hub() {
   Journal& journal = *storage_->journal;
   mirror_ = std::make_unique<MirrorVolumes>(group_, journal, seams_.clock);
   mirror_->load([this](const Uuid& uuid) { return storage_->applier->copy_shape(uuid); });
   mirror_->resume();
   crew_.add(mirror_->watch_leases());
-  if (!journal_feed_) return;
+  if (!journal_feed_) co_return Result<void>{};
+  catch_up_ = std::make_unique<CatchUp>(
+      CatchUp::Parts{group_, seams_.clock, journal, *storage_->journal_disk, *storage_->applier,
+                     *journal_feed_, mirror_->bracket()},
+      [this](const Uuid& uuid) {
+        const auto* volume = mirror_->find(uuid);
+        return volume != nullptr ? volume->received : 0;
+      });
+  if (auto opened = co_await catch_up_->open(); !opened) co_return opened;
+  crew_.add(catch_up_->run());
   journal_feed_->describe_with([this] { return mirror_->describe(); });
   mirror_->on_sizes_changed([this] { journal_feed_->renew(); });
   ship_link_ =
       std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_, group_.uuid,
                              group_.name, *config_.node(group_.remote), *journal_feed_);
   crew_.add(ship_link_->run());
+  co_return Result<void>{};
 }
 
 void GroupNode::start_remote() {

@@ -14,6 +14,7 @@
 #include "daemon/io/net.hpp"
 #include "daemon/io/ring.hpp"
 #include "daemon/path/applier.hpp"
+#include "daemon/path/catch_up.hpp"
 #include "daemon/path/journal.hpp"
 #include "daemon/path/journal_feed.hpp"
 #include "daemon/path/link.hpp"
@@ -81,7 +82,8 @@ class GroupNode {
   Task<Result<void>> start_storage();
   Result<std::unique_ptr<Disk>> open_disk(const std::string& path);
   Result<Applier::Copies> open_copies();
-  void start_hub();
+  Task<Result<void>> start_hub();
+  std::uint64_t needed_from() const;
   void start_remote();
   void start_primary();
   Task<> run_storage();
@@ -116,6 +118,7 @@ class GroupNode {
   std::unique_ptr<Storage> storage_;
   std::unique_ptr<MirrorVolumes> mirror_;
   std::unique_ptr<JournalFeed> journal_feed_;
+  std::unique_ptr<CatchUp> catch_up_;
   std::unique_ptr<ShipState> ship_;
   std::unique_ptr<RingFeed> ring_feed_;
   std::unique_ptr<Link> link_;       // to the hub, on a primary

@@ -211,8 +211,13 @@ std::optional<api::Journal> GroupNode::journal_status() const {
 std::optional<api::RemoteLag> GroupNode::remote_status() {
   if (!journal_feed_ || storage_ == nullptr) return std::nullopt;
   const auto behind = journal_feed_->behind(seams_.clock.realtime_ns());
-  return api::RemoteLag{journal_feed_->remote_received(), journal_feed_->remote_stored(),
-                        behind.writes, behind.bytes, behind.age_seconds};
+  api::RemoteLag out{journal_feed_->remote_received(), journal_feed_->remote_stored(),
+                     behind.writes, behind.bytes, behind.age_seconds};
+  if (!catch_up_ || !catch_up_->behind()) return out;
+  out.behind_since = report::rfc3339(storage_->journal->behind().since_ns);
+  out.out_of_sync_bytes = catch_up_->out_of_sync_bytes();
+  out.seconds_left = catch_up_->seconds_left();
+  return out;
 }
 
 /// What the hub waits for until the volume is attached.
@@ -245,6 +250,7 @@ std::optional<api::Bracket> GroupNode::bracket_status() const {
     out.volumes.push_back({group_.name_of(uuid), why_word(place.standing.why),
                            report::rfc3339(place.standing.since_ns), awaited_of(uuid)});
   }
+  out.catching_up = journal.places().gap_seq() != 0;
   return out;
 }
 

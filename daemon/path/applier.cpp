@@ -76,10 +76,15 @@ void Applier::stop() {
   journal_.progress().notify();
 }
 
-CopyShape Applier::copy_shape(const Uuid& volume) const {
+Disk* Applier::copy(const Uuid& volume) const {
   const auto found = copies_.find(volume);
-  if (found == copies_.end()) return {};
-  return {found->second->bytes(), found->second->block()};
+  return found == copies_.end() ? nullptr : found->second.get();
+}
+
+CopyShape Applier::copy_shape(const Uuid& volume) const {
+  const Disk* disk = copy(volume);
+  if (disk == nullptr) return {};
+  return {disk->bytes(), disk->block()};
 }
 
 /// Intakes let in writes of configured volumes only: this one was taken out of the configuration

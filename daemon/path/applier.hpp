@@ -38,6 +38,8 @@ class Applier {
   bool whole() const { return applied_seq_ >= journal_.whole_from(); }
   const std::optional<Error>& failure() const { return failure_; }
   CopyShape copy_shape(const Uuid& volume) const;
+  /// Null if this node has none. What it holds is as of applied_seq(), or on the way to the next.
+  Disk* copy(const Uuid& volume) const;
 
  private:
   struct Burst;

@@ -2,22 +2,9 @@
 #include "daemon/path/bracket.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <span>
 
 namespace cascade {
-namespace {
-
-/// One record in a frame of its own.
-Incoming alone(const Record& record) {
-  Incoming in;
-  in.body_bytes = sizeof record;
-  in.body = std::make_unique<std::byte[]>(sizeof record);
-  std::memcpy(in.body.get(), &record, sizeof record);
-  in.records = {reinterpret_cast<Record*>(in.body.get()), 1};
-  return in;
-}
-
-}  // namespace
 
 void Bracket::load() {
   for (const auto& [uuid, place] : journal_.places().volumes())
@@ -28,7 +15,7 @@ void Bracket::mark(const Uuid& volume, cascade_mark mark, std::uint8_t why) {
   const std::uint64_t now = clock_.realtime_ns();
   Record record = make_mark(volume, mark, static_cast<cascade_mark_why>(why), now);
   set_group_seq(record, journal_.next_seq());
-  journal_.append(alone(record));
+  journal_.append(make_incoming(std::span(&record, 1), {}));
   if (mark == CASCADE_MARK_ATTACHED)
     apart_.erase(volume);
   else
@@ -98,6 +85,11 @@ Result<void> Bracket::leave(const Uuid& volume) {
     return Error{Errc::refused, "the group's bracket does not wait for this volume"};
   mark(volume, CASCADE_MARK_LEFT, found->second.standing.why);
   return {};
+}
+
+void Bracket::repeat_left() {
+  for (const auto& [uuid, apart] : apart_)
+    if (apart.standing.mark == CASCADE_MARK_LEFT) mark(uuid, CASCADE_MARK_LEFT, apart.standing.why);
 }
 
 }  // namespace cascade

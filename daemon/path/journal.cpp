@@ -17,6 +17,18 @@ constexpr std::size_t pending_bytes_max = 2 * limits::batch_payload_bytes_max;
 
 }  // namespace
 
+Incoming make_incoming(std::span<const Record> records, std::span<const std::byte> payload) {
+  Incoming in;
+  in.body_bytes = records.size_bytes() + payload.size();
+  in.body = std::make_unique_for_overwrite<std::byte[]>(in.body_bytes);
+  std::memcpy(in.body.get(), records.data(), records.size_bytes());
+  in.records = {reinterpret_cast<Record*>(in.body.get()), records.size()};
+  in.payload = {in.body.get() + records.size_bytes(), payload.size()};
+  if (!payload.empty())
+    std::memcpy(in.body.get() + records.size_bytes(), payload.data(), payload.size());
+  return in;
+}
+
 Journal::Journal(const Executor& executor, Disk& disk, Clock& clock, const Uuid& group,
                  std::set<Uuid> volumes, std::uint64_t cache_bytes)
     : disk_(disk),
@@ -151,6 +163,10 @@ void Journal::set_leased(const Uuid& volume, bool leased) {
   note(volume, &VolumePlace::leased, leased);
 }
 
+void Journal::set_volume_bytes(const Uuid& volume, std::uint64_t bytes) {
+  note(volume, &VolumePlace::bytes, bytes);
+}
+
 void Journal::set_behind(const RemoteBehind& behind) {
   if (superblock_.behind == behind) return;
   superblock_.behind = behind;
@@ -189,6 +205,7 @@ void Journal::append(Incoming incoming) {
   incoming.history = received_history_;
   for (const Record& record : incoming.records)
     received_history_ = history_after(received_history_, record);
+  if (appended_) appended_(incoming.records);
   enqueue(std::move(incoming));
 }
 
@@ -382,6 +399,11 @@ Task<bool> Journal::wait_for_space(std::uint64_t bytes) {
   }
   starved_ = false;
   co_return used_bytes() + bytes <= superblock_.data_bytes;
+}
+
+std::uint64_t Journal::used_from(std::uint64_t seq) const {
+  const auto* entry = index_->find(seq);
+  return entry == nullptr ? 0 : head_.position - std::max(entry->position, free_before_);
 }
 
 void Journal::advance_head(const BatchInfo& info) {

@@ -48,6 +48,9 @@ struct Incoming {
   std::size_t held_bytes() const { return sizeof(Incoming) + body_bytes; }
 };
 
+/// In memory of their own; `payload` is that of the records, in their order.
+Incoming make_incoming(std::span<const Record> records, std::span<const std::byte> payload);
+
 class Journal {
  public:
   /// `volumes`: those of the configuration; others are remembered while the journal holds writes of
@@ -69,6 +72,10 @@ class Journal {
   void append(Incoming incoming);
   /// What lies between what was received and `jump` comes as copies of regions: the bracket opens.
   void append_jump(const Jump& jump);
+  /// `told` is called for records that have been appended.
+  void on_appended(std::function<void(std::span<const Record>)> told) {
+    appended_ = std::move(told);
+  }
   /// `told` is called for each batch when it is sealed.
   void on_sealed(std::function<void(const BatchInfo&)> told) { told_ = std::move(told); }
   std::uint64_t next_seq() const { return received_seq_ + 1; }
@@ -117,6 +124,9 @@ class Journal {
   /// Whether the volume's primary may go on alone by now. On disk with persist().
   bool leased(const Uuid& volume) const;
   void set_leased(const Uuid& volume, bool leased);
+  /// The volume's size, as its primary last said; 0: not known. On disk with persist().
+  std::uint64_t volume_bytes(const Uuid& volume) const { return place(volume).bytes; }
+  void set_volume_bytes(const Uuid& volume, std::uint64_t bytes);
   /// Writes the superblock if there is something that it lacks.
   Task<Result<void>> persist();
   /// Volumes that are not configured and have writes in the journal.
@@ -144,6 +154,10 @@ class Journal {
   const std::string& path() const { return disk_.path(); }
   std::uint64_t size_bytes() const { return superblock_.data_bytes; }
   std::uint64_t used_bytes() const { return head_.position - free_before_; }
+  /// Of that, about, what is needed if nothing before `seq` is.
+  std::uint64_t used_from(std::uint64_t seq) const;
+  /// Grows with each superblock that is written.
+  std::uint64_t superblock_generation() const { return superblock_.generation; }
 
  private:
   const VolumePlace& place(const Uuid& volume) const { return places_.at(volume); }
@@ -200,6 +214,7 @@ class Journal {
   bool starved_ = false;
   bool was_crashed_ = false;
   std::optional<Error> failure_;
+  std::function<void(std::span<const Record>)> appended_;
   std::function<void(const BatchInfo&)> told_;
   Signal arrived_;
   Signal progress_;

@@ -55,15 +55,27 @@ Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
                                 "{}",
                                 ack.received, journal_.first_seq(), through())};
   if (auto same = same_journal(welcome); !same) co_return same;
-  if (behind) {
+  if (journal_.behind().map != 0)
     if (auto same = same_as_known(welcome); !same) co_return same;
-  } else {
+  if (!behind) {
     if (auto same = co_await same_history(welcome); !same) co_return same;
   }
   journal_.set_follower(welcome.journal);
   next_seq_ = behind ? journal_.first_seq() : ack.received + 1;
   current_.reset();
+  up_ = true;
+  lacks_ = behind || welcome.streams.front().gap;
   co_return acked(std::span(&ack, 1));
+}
+
+void JournalFeed::end() {
+  up_ = false;
+  current_.reset();
+}
+
+void JournalFeed::caught_up() {
+  lacks_ = false;
+  note_arrived();
 }
 
 /// I5, P7: the remote goes on only if it holds what we hold, not merely as much.
@@ -81,17 +93,19 @@ Result<void> JournalFeed::same_journal(const Welcome& welcome) const {
 }
 
 /// Of one that is behind: between what it once acknowledged and the first write that is still here
-/// its journal's id has to do, the hashes are gone.
+/// its journal's id has to do, the hashes are gone. With less than it acknowledged it can't go on
+/// even where the journal holds that: copies that it had are not made again.
 Result<void> JournalFeed::same_as_known(const Welcome& welcome) const {
   const Answer& answer = welcome.streams.front();
   const RemoteBehind& known = journal_.behind();
-  if (answer.ack.received < known.seq ||
+  if (answer.ack.received < std::max(known.seq, remote_stored_) ||
       (answer.ack.received == known.seq && answer.history != known.history))
     return Error{
         Errc::refused,
-        fmt::format("{} holds writes through {} with hash {:016x}, it once had {} with {:016x}: "
-                    "its journal was restored; see BEGINNING ANEW in dmcascade(8)",
-                    welcome.node, answer.ack.received, answer.history, known.seq, known.history)};
+        fmt::format("{} holds writes through {} with hash {:016x}, it once had {}, and {} with "
+                    "{:016x}: its journal was restored; see BEGINNING ANEW in dmcascade(8)",
+                    welcome.node, answer.ack.received, answer.history,
+                    std::max(known.seq, remote_stored_), known.seq, known.history)};
   return {};
 }
 
@@ -114,6 +128,9 @@ Task<Result<std::optional<Outgoing>>> JournalFeed::next() {
   if (next_seq_ > through()) co_return Answer(std::nullopt);
   if (!current_ || next_seq_ > current_->last_seq()) {
     auto batch = co_await journal_.read(next_seq_);
+    // Meanwhile or before.
+    if (next_seq_ < journal_.first_seq())
+      co_return Error{Errc::closed, "the journal has given up what the remote still lacks"};
     if (!batch) co_return batch.error();
     current_ = std::move(*batch);
     record_ = next_seq_ - current_->first_seq();
@@ -159,11 +176,27 @@ Result<void> JournalFeed::acked(std::span<const Ack> acks) {
                                ack.received, next_seq_ - 1)};
     remote_received_ = ack.received;
     remote_stored_ = ack.stored;
-    const bool on_receipt = group_.remote_ack == AckWhen::memory_sync;
-    backlog_.arrived(on_receipt ? remote_received_ : remote_stored_);
+    if (!lacks_) note_arrived();
   }
   journal_.progress().notify();
   return {};
+}
+
+void JournalFeed::note_arrived() {
+  const bool on_receipt = group_.remote_ack == AckWhen::memory_sync;
+  backlog_.arrived(on_receipt ? remote_received_ : remote_stored_);
+}
+
+/// This daemon may not have been there when the remote fell behind.
+Backlog::Figures JournalFeed::behind(std::uint64_t now_ns) const {
+  Backlog::Figures figures = backlog_.figures(now_ns);
+  const RemoteBehind& known = journal_.behind();
+  if (known.map == 0) return figures;
+  figures.writes = std::max(figures.writes, journal_.received_seq() - known.seq);
+  if (now_ns > known.since_ns)
+    figures.age_seconds =
+        std::max(figures.age_seconds, static_cast<double>(now_ns - known.since_ns) / 1e9);
+  return figures;
 }
 
 }  // namespace cascade

@@ -29,8 +29,15 @@ class JournalFeed final : public Feed {
   /// What the remote has, by its last word, on stable storage; the journal is kept from there on.
   std::uint64_t remote_stored() const { return remote_stored_; }
   std::uint64_t remote_received() const { return remote_received_; }
-  /// By the acknowledgement that `remote-ack` asks for.
-  Backlog::Figures behind(std::uint64_t now_ns) { return backlog_.figures(now_ns); }
+  /// There is a session.
+  bool up() const { return up_; }
+  /// There is one, and its remote waits for copies of what it was not sent.
+  bool lacks() const { return up_ && lacks_; }
+  /// The remote lacks nothing any more.
+  void caught_up();
+  /// By the acknowledgement that `remote-ack` asks for; what a remote was not sent has not arrived
+  /// before it has caught up.
+  Backlog::Figures behind(std::uint64_t now_ns) const;
   void stop();
 
   SessionKind kind() const override { return SessionKind::ship; }
@@ -38,7 +45,7 @@ class JournalFeed final : public Feed {
   std::vector<Hello::Stream> streams() override;
   Uuid journal() const override { return journal_.id(); }
   Task<Result<void>> begin(const Welcome& welcome) override;
-  void end() override { current_.reset(); }
+  void end() override;
   Task<Result<std::optional<Outgoing>>> next() override;
   Task<> wait() override;
   void wake() override;
@@ -49,6 +56,7 @@ class JournalFeed final : public Feed {
 
  private:
   std::uint64_t through() const;
+  void note_arrived();
   Result<void> same_journal(const Welcome& welcome) const;
   Result<void> same_as_known(const Welcome& welcome) const;
   Task<Result<void>> same_history(const Welcome& welcome) const;
@@ -64,6 +72,8 @@ class JournalFeed final : public Feed {
   std::size_t payload_ = 0;
   std::function<std::vector<Hello::Stream>()> describe_;
   bool renew_ = false;
+  bool up_ = false;
+  bool lacks_ = false;
   std::uint64_t remote_received_ = 0;
   std::uint64_t remote_stored_ = 0;
 };

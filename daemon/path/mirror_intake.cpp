@@ -46,9 +46,9 @@ MirrorVolumes::Volume* MirrorVolumes::find(const Uuid& uuid) {
   return found == volumes_.end() ? nullptr : &found->second;
 }
 
-void MirrorVolumes::learn_size(Volume& volume, std::uint64_t bytes) {
-  if (volume.primary_bytes == bytes) return;
-  volume.primary_bytes = bytes;
+void MirrorVolumes::learn_size(const Uuid& volume, std::uint64_t bytes) {
+  if (journal_.volume_bytes(volume) == bytes) return;
+  journal_.set_volume_bytes(volume, bytes);
   if (sizes_changed_) sizes_changed_();
 }
 
@@ -56,7 +56,7 @@ std::vector<Hello::Stream> MirrorVolumes::describe() const {
   std::vector<Hello::Stream> out;
   for (const auto& [uuid, volume] : volumes_) {
     Hello::Stream stream{uuid};
-    stream.bytes = volume.primary_bytes;
+    stream.bytes = journal_.volume_bytes(uuid);
     out.push_back(stream);
   }
   for (const Uuid& uuid : journal_.leaving_volumes()) {
@@ -289,7 +289,7 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   volume->superseded = superseded;
   volumes_.journal().set_source(stream.uuid, {stream.incarnation, stream.generation});
   volume->differs = stream.differs;
-  volumes_.learn_size(*volume, stream.bytes);
+  volumes_.learn_size(stream.uuid, stream.bytes);
   volumes_.set_fence(*volume, stream.fence);
   volumes_.bracket().came_back(
       stream.uuid, {stream.incarnation, stream.fresh ? 0 : stream.last, volume->received,

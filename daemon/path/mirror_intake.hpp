@@ -22,7 +22,6 @@ class MirrorVolumes {
     const VolumeConfig* config = nullptr;
     std::uint64_t bytes = 0;          // size of the hub's copy
     std::uint32_t block = 0;          // its block
-    std::uint64_t primary_bytes = 0;  // size of the volume, as its primary last said; 0: not known
     std::uint64_t received = 0;       // volume_seq
     std::uint32_t differs = 0;        // CASCADE_DIFFERS_*, as its primary last said
     EndSession superseded;            // of the session that has it; empty: none
@@ -41,7 +40,7 @@ class MirrorVolumes {
   void load(const std::function<CopyShape(const Uuid&)>& copy_of);
   /// `told` is called when a volume turns out to have another size than was known.
   void on_sizes_changed(std::function<void()> told) { sizes_changed_ = std::move(told); }
-  void learn_size(Volume& volume, std::uint64_t bytes);
+  void learn_size(const Uuid& volume, std::uint64_t bytes);
   Result<void> fits(const Volume& volume, const Hello::Stream& stream) const;
   /// What the remote is told of the volumes: an entry each, which offers nothing.
   std::vector<Hello::Stream> describe() const;

@@ -76,7 +76,8 @@ void tag_invoke(json::value_from_tag, json::value& out, const Bracket::Waiting& 
 void tag_invoke(json::value_from_tag, json::value& out, const Bracket& v) {
   out = {{"applied_through", v.applied_through},
          {"held_writes", v.held_writes},
-         {"volumes", json::value_from(v.volumes)}};
+         {"volumes", json::value_from(v.volumes)},
+         {"catching_up", v.catching_up}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
@@ -84,7 +85,10 @@ void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
          {"stored_seq", v.stored_seq},
          {"backlog_writes", v.backlog_writes},
          {"backlog_bytes", v.backlog_bytes},
-         {"lag_seconds", v.lag_seconds}};
+         {"lag_seconds", v.lag_seconds},
+         {"behind_since", v.behind_since},
+         {"out_of_sync_bytes", v.out_of_sync_bytes},
+         {"seconds_left", or_null(v.seconds_left)}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Condition& v) {
@@ -213,7 +217,7 @@ Bracket::Waiting read_waiting(const Fields& f) {
 Bracket read_bracket(const Fields& f) {
   Bracket v;
   f.get("applied_through", v.applied_through).get("held_writes", v.held_writes);
-  f.each("volumes", v.volumes, read_waiting);
+  f.each("volumes", v.volumes, read_waiting).get("catching_up", v.catching_up);
   return v;
 }
 
@@ -221,7 +225,8 @@ RemoteLag read_lag(const Fields& f) {
   RemoteLag v;
   f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
   f.get("backlog_writes", v.backlog_writes).get("backlog_bytes", v.backlog_bytes);
-  f.get("lag_seconds", v.lag_seconds);
+  f.get("lag_seconds", v.lag_seconds).get("behind_since", v.behind_since);
+  f.get("out_of_sync_bytes", v.out_of_sync_bytes).get("seconds_left", v.seconds_left);
   return v;
 }
 

@@ -105,6 +105,7 @@ struct Bracket {
   std::uint64_t applied_through = 0;  // group_seq of the last write that the copies may have
   std::uint64_t held_writes = 0;      // stored in this node's journal behind that
   std::vector<Waiting> volumes;
+  bool catching_up = false;  // what this node was not sent is being copied from the hub
 };
 
 /// How far the remote is behind, as the hub sees it; on the hub of a group with a remote.
@@ -114,6 +115,11 @@ struct RemoteLag {
   std::uint64_t backlog_writes = 0;  // group_seq received here and not acknowledged there
   std::uint64_t backlog_bytes = 0;   // payload of those
   double lag_seconds = 0;            // age of the oldest of those; 0 when there is none
+  // RFC 3339 UTC: it lacks writes from then on that the journal does not hold any more, and copies
+  // of their regions are made instead; empty: it does not
+  std::string behind_since{};
+  std::uint64_t out_of_sync_bytes = 0;   // of the hub's copies, still to be copied, at most
+  std::optional<double> seconds_left{};  // until that is done; null: not known
 };
 
 /// Something that is wrong or unusual, for as long as it is.

@@ -144,13 +144,16 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   group.hub_ack = static_cast<AckWhen>(reader.word("hub-ack", {"sync", "memory-sync"}));
   group.ship = static_cast<ShipWhen>(reader.word("ship", {"stored", "received"}));
   group.remote_ack = static_cast<AckWhen>(reader.word("remote-ack", {"sync", "memory-sync"}));
-  group.fence_level = static_cast<FenceLevel>(reader.word("fence-level", {"data", "never", "status"}));
+  group.fence_level =
+      static_cast<FenceLevel>(reader.word("fence-level", {"data", "never", "status"}));
   group.on_fence = static_cast<OnFence>(reader.word("on-fence", {"suspend-io", "io-error"}));
   group.lease = reader.duration("lease", group.lease);
   group.journal = reader.texts("journal");
   std::vector<std::string> needed{group.hub};
   if (!group.remote.empty()) needed.push_back(group.remote);
   check_places(config, reader, "journal", group.journal, needed);
+  group.on_journal_full =
+      static_cast<OnJournalFull>(reader.word("on-journal-full", {"suspend", "block", "throttle"}));
   group.journal_cache_bytes =
       reader.size("journal-cache", group.journal_cache_bytes, 16 * MiB, 64 * GiB);
   reader.tables("volume", [&](const std::string& volume, TableReader& table) {

@@ -71,6 +71,7 @@ enum class AckWhen { sync, memory_sync };
 enum class ShipWhen { stored, received };
 enum class FenceLevel { data, never, status };
 enum class OnFence { suspend_io, io_error };
+enum class OnJournalFull { suspend, block, throttle };  // not in the file yet
 
 struct VolumeConfig {
   std::string name;
@@ -95,6 +96,7 @@ struct GroupConfig {
   std::chrono::milliseconds lease{};
   std::map<std::string, std::string> journal;  // node name -> device or file
   std::uint64_t journal_cache_bytes = 64 * 1024 * 1024;
+  OnJournalFull on_journal_full = OnJournalFull::block;
   std::vector<VolumeConfig> volumes;  // in file order
 
   /// Null if there is none.

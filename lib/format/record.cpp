@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace cascade {
@@ -115,6 +116,23 @@ Record make_mark(const Uuid& volume, cascade_mark mark, cascade_mark_why why,
 Record make_caught_up(const Uuid& group, std::uint64_t through, std::uint64_t time_ns) {
   Record r = make_mark(group, CASCADE_MARK_CAUGHT_UP, CASCADE_WHY_RESYNC, time_ns);
   r.volume_seq = htole64(through);
+  return r;
+}
+
+Record make_copy(const Uuid& volume, std::uint64_t sector, std::span<const std::byte> bytes,
+                 std::uint64_t volume_seq, std::uint64_t time_ns) {
+  const bool zeroes =
+      std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+  Record r{};
+  r.version = CASCADE_RECORD_VERSION;
+  r.op = zeroes ? CASCADE_OP_WRITE_ZEROES : CASCADE_OP_WRITE;
+  r.flags = CASCADE_FLAG_RESYNC;
+  std::memcpy(r.volume, volume.data, sizeof r.volume);
+  r.sector = htole64(sector);
+  r.length = htole32(static_cast<std::uint32_t>(bytes.size()));
+  r.payload_crc = zeroes ? 0 : htole32(crc32c(bytes));
+  r.volume_seq = htole64(volume_seq);
+  r.primary_time_ns = htole64(time_ns);
   return r;
 }
 

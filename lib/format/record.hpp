@@ -67,6 +67,12 @@ Record make_mark(const Uuid& volume, cascade_mark mark, cascade_mark_why why,
 /// it.
 Record make_caught_up(const Uuid& group, std::uint64_t through, std::uint64_t time_ns);
 
+/// What the hub's copy holds at `sector`, to be copied to the remote: `bytes` of payload, or zeroes.
+/// It changes nothing of what the volume is known to have sent, through `volume_seq`.
+/// set_group_seq() makes it whole.
+Record make_copy(const Uuid& volume, std::uint64_t sector, std::span<const std::byte> bytes,
+                 std::uint64_t volume_seq, std::uint64_t time_ns);
+
 /// The hub's step: give the record its place in the group's order, and seal it.
 void set_group_seq(Record& r, std::uint64_t group_seq);
 

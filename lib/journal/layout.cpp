@@ -93,6 +93,7 @@ VolumeEntry volume_entry(const Uuid& uuid, const VolumePlace& place) {
   entry.copy_device = htole64(place.copy.identity);
   entry.copy_bytes = htole64(place.copy.bytes);
   entry.flags = htole32((place.dropped ? volume_dropped : 0) | (place.leased ? volume_leased : 0));
+  entry.volume_bytes = htole64(place.bytes);
   const Standing& standing = place.standing;
   if (standing.mark == CASCADE_MARK_ATTACHED) return entry;
   entry.mark = htole32(static_cast<std::uint32_t>(CASCADE_MARK(standing.mark, standing.why)));
@@ -107,6 +108,7 @@ VolumePlace place_of(const VolumeEntry& entry) {
   place.copy = {le64toh(entry.copy_device), le64toh(entry.copy_bytes)};
   place.dropped = (le32toh(entry.flags) & volume_dropped) != 0;
   place.leased = (le32toh(entry.flags) & volume_leased) != 0;
+  place.bytes = le64toh(entry.volume_bytes);
   if (const std::uint32_t mark = le32toh(entry.mark); mark != 0)
     place.standing = {static_cast<std::uint8_t>(CASCADE_MARK_OF(mark)),
                       static_cast<std::uint8_t>(CASCADE_WHY_OF(mark)), le64toh(entry.mark_time_ns)};
@@ -153,9 +155,10 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
     std::memcpy(at, &entry, sizeof entry);
     at += sizeof entry;
   }
-  const bool gaps = sb.jumped || sb.gap_seq != 0 || sb.behind.map != 0;
+  const bool gaps = sb.jumped || sb.gap_seq != 0;
   disk.required =
-      htole64((brackets ? journal_required_brackets : 0) | (gaps ? journal_required_gaps : 0));
+      htole64((brackets ? journal_required_brackets : 0) | (gaps ? journal_required_gaps : 0) |
+              (sb.behind.map != 0 ? journal_required_behind : 0));
   std::memcpy(out.data(), &disk, sizeof disk);
   disk.crc = htole32(superblock_crc(out));
   std::memcpy(out.data(), &disk, sizeof disk);

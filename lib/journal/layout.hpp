@@ -51,11 +51,12 @@ inline constexpr std::uint16_t journal_major = 2;
 inline constexpr std::uint16_t journal_minor = 0;
 /// Required while a volume is detached or left behind: whoever opens it has to know of brackets.
 inline constexpr std::uint64_t journal_required_brackets = 1;
-/// Required once numbers were jumped over, and while the remote is behind by more than the journal
-/// holds.
+/// Required once numbers were jumped over.
 inline constexpr std::uint64_t journal_required_gaps = 2;
+/// Required while the remote is behind by more than the journal holds.
+inline constexpr std::uint64_t journal_required_behind = 4;
 inline constexpr std::uint64_t journal_required_known =
-    journal_required_brackets | journal_required_gaps;
+    journal_required_brackets | journal_required_gaps | journal_required_behind;
 
 /// First 512 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
 /// generation wins if both are valid; they are written in turn, never both at once.
@@ -92,7 +93,8 @@ struct SuperblockDisk {
   std::uint64_t behind_map;         // hub: the dirty bitmap of the remote; zero: it is not behind
   std::uint64_t behind_seq;         // hub: what the remote held for certain when it fell behind
   std::uint64_t behind_history;     // hub: history hash through behind_seq
-  std::uint64_t behind_time_ns;     // hub: when that was, CLOCK_REALTIME
+  std::uint64_t behind_time_ns;     // hub: when it took the first write that the remote lacks,
+                                    // CLOCK_REALTIME
   std::uint8_t reserved[280];       // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generation) == 48 &&
@@ -111,14 +113,15 @@ struct VolumeEntry {
   std::uint32_t flags;           // volume_dropped, volume_leased; unknown ones are ignored
   std::uint32_t mark;            // CASCADE_MARK() of its last MARK; zero: it stands in the order
   std::uint64_t mark_time_ns;    // when the hub made that, CLOCK_REALTIME
-  std::uint8_t reserved[8];      // zero; ignored by readers of this minor version
+  std::uint64_t volume_bytes;  // hub: the volume's size, as its primary last said; zero: not known
 };
 /// Writes of the volume were left out of the copy, because it was not in the configuration.
 inline constexpr std::uint32_t volume_dropped = 1;
 /// Hub: the volume's primary has been given a lease, and may go on alone when that has run out.
 inline constexpr std::uint32_t volume_leased = 2;
 static_assert(sizeof(VolumeEntry) == 96 && offsetof(VolumeEntry, copy_device) == 56 &&
-              offsetof(VolumeEntry, mark_time_ns) == 80);
+              offsetof(VolumeEntry, mark_time_ns) == 80 &&
+              offsetof(VolumeEntry, volume_bytes) == 88);
 
 /// The volumes of a full configuration, and as many that were taken out of it and still have writes
 /// in the journal.
@@ -159,7 +162,7 @@ struct RemoteBehind {
   std::uint64_t map = 0;  // its dirty bitmap (dirty_map.hpp), by number; zero: it is not behind
   std::uint64_t seq = 0;  // what it held for certain when it fell behind
   History history = 0;    // through `seq`
-  std::uint64_t since_ns = 0;  // CLOCK_REALTIME
+  std::uint64_t since_ns = 0;  // when this node took the first write it lacks, CLOCK_REALTIME
   bool operator==(const RemoteBehind&) const = default;
 };
 

@@ -33,6 +33,8 @@ void Places::jump(std::uint64_t from, std::uint64_t to) {
   if (to <= known_seq_) return;
   if (limit_seq_ == no_limit) limit_seq_ = from;
   gap_seq_ = to;
+  // The hub has its mark of each that is detached now in its journal, so it comes behind `to`.
+  for (auto& [uuid, place] : volumes_) place.standing = {};
 }
 
 /// One that was made before the last jump does not know of all that was jumped over.

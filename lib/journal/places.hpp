@@ -45,7 +45,8 @@ struct VolumePlace {
   CopyDevice copy{};             // of this node
   bool dropped = false;          // writes of it were left out of the copy
   Standing standing{};
-  bool leased = false;  // hub: its primary may go on alone once its lease has run out
+  bool leased = false;      // hub: its primary may go on alone once its lease has run out
+  std::uint64_t bytes = 0;  // hub: the volume's size, as its primary last said; zero: not known
   bool operator==(const VolumePlace&) const = default;
 };
 
@@ -64,7 +65,8 @@ class Places {
   /// recovery begins at the tail: of them only a place in the journal is learnt.
   void follow(const Record& record);
   /// The journal goes on behind `to`; what lies between comes as copies of regions. Opens the
-  /// bracket, until a mark says that all have come.
+  /// bracket, until a mark says that all have come. What volumes stood apart may be among what was
+  /// jumped over: they stand in the order until a mark says otherwise.
   void jump(std::uint64_t from, std::uint64_t to);
 
   /// Nothing past this may be applied: the last record before the bracket opened. no_limit: none

@@ -64,6 +64,22 @@ TEST(Record, EveryFlippedBitIsFound) {
   EXPECT_FALSE(payload_matches(good, std::span(payload).first(511)));
 }
 
+// What the hub copies: bytes with their checksum, zeroes without a payload.
+TEST(RecordCheck, TakesWhatTheHubCopies) {
+  std::array<std::byte, 1024> bytes{};
+  Record zeroes = make_copy(volume_a, 6, bytes, 0, 1);
+  set_group_seq(zeroes, 9);
+  EXPECT_TRUE(check_record(zeroes));
+  EXPECT_EQ(zeroes.op, CASCADE_OP_WRITE_ZEROES);
+  EXPECT_TRUE(payload_matches(zeroes, {}));
+  bytes.back() = std::byte{1};
+  Record data = make_copy(volume_a, 6, bytes, 0, 1);
+  set_group_seq(data, 9);
+  EXPECT_TRUE(check_record(data));
+  EXPECT_EQ(sector_of(data), 6u);
+  EXPECT_TRUE(payload_matches(data, bytes));
+}
+
 TEST(Record, MarksAndNoopsHaveTheirPlacesOnly) {
   Record noop = make_record(3, {}, 0, volume_a, CASCADE_OP_NOOP, 0);
   EXPECT_TRUE(check_record(noop));

@@ -32,6 +32,7 @@ inline Config make_config(AckWhen hub_ack, FenceLevel fence) {
   g.lease = milliseconds(400);
   g.journal = {{"h", "journal"}, {"r", "journal"}};
   g.journal_cache_bytes = 1 << 20;
+  g.on_journal_full = OnJournalFull::suspend;
   for (const auto& [name, uuid, primary] :
        {std::tuple{"orders", volume_a, "p1"}, std::tuple{"ledger", volume_b, "p2"}})
     g.volumes.push_back({name, uuid, primary, {{"h", name}, {"r", name}}, 1 << 20});
@@ -43,8 +44,8 @@ inline Config make_config(AckWhen hub_ack, FenceLevel fence) {
   return config;
 }
 
-inline std::vector<std::byte> new_journal() {
-  std::vector<std::byte> image(journal_disk_bytes);
+inline std::vector<std::byte> new_journal(std::uint64_t bytes) {
+  std::vector<std::byte> image(bytes);
   const Superblock sb = *format_superblock(group, image.size());
   for (const std::uint64_t generation : {0, 1})
     encode_superblock(
@@ -55,11 +56,13 @@ inline std::vector<std::byte> new_journal() {
 /// Two primaries, hub and remote; one volume each. What was written is remembered, to be compared.
 class Cascade {
  public:
-  Cascade(unsigned seed, AckWhen hub_ack, FenceLevel fence = FenceLevel::data)
+  Cascade(unsigned seed, AckWhen hub_ack, FenceLevel fence = FenceLevel::data,
+          std::uint64_t remote_journal_bytes = journal_disk_bytes)
       : lots_(seed), config_(make_config(hub_ack, fence)) {
     for (const char* name : names) nodes_.try_emplace(name, config_, wires_, name);
     for (const char* name : {"h", "r"}) {
-      node(name).images["journal"] = new_journal();
+      node(name).images["journal"] =
+          new_journal(name == std::string("r") ? remote_journal_bytes : journal_disk_bytes);
       for (const char* volume : {"orders", "ledger"}) node(name).images[volume].resize(copy_bytes);
     }
     add_volume("p1", volume_a, "orders");
@@ -122,6 +125,44 @@ class Cascade {
     if (lots_() % 4 == 0) pass(milliseconds(lots_() % 40));
     if (lots_() % 4 == 0) write_one(volumes_[lots_() % volumes_.size()]);
     volumes_[lots_() % volumes_.size()].kernel->step();
+  }
+
+  /// A large write to each volume that has nothing under way: so a journal gets full.
+  void write_much() {
+    for (Volume& volume : volumes_) {
+      if (!volume.kernel->writable() || volume.kernel->ring().stored() < volume.seq) continue;
+      const auto payload = pattern(512 * 512, static_cast<unsigned>(lots_()));
+      volume.seq = volume.kernel->write(256 + lots_() % (VirtualVolume::sectors - 768), payload);
+    }
+  }
+  /// Whether the remote lacks what the hub's journal does not hold any more; nothing while the hub
+  /// does not know.
+  std::optional<bool> remote_behind() {
+    const auto remote = node("h").runs() ? node("h").group().status().remote : std::nullopt;
+    if (!remote) return std::nullopt;
+    return !remote->behind_since.empty();
+  }
+
+  /// How far hub and remote are, for whoever has to find out why they are not further.
+  std::string figures() {
+    std::string out;
+    for (const char* name : {"h", "r"}) {
+      if (!node(name).runs()) continue;
+      const auto group = node(name).group().status();
+      if (group.journal)
+        out += fmt::format("{}: {} of {} bytes, {} received, {} stored, {} applied; ", name,
+                           group.journal->used_bytes, group.journal->size_bytes,
+                           group.journal->received_seq, group.journal->stored_seq,
+                           group.journal->applied_seq);
+      if (group.bracket)
+        out += fmt::format("bracket at {}, {} volumes, catching up {}; ",
+                           group.bracket->applied_through, group.bracket->volumes.size(),
+                           group.bracket->catching_up);
+      if (group.remote)
+        out += fmt::format("remote at {}, {} bytes out of sync; ", group.remote->stored_seq,
+                           group.remote->out_of_sync_bytes);
+    }
+    return out;
   }
 
   /// The primary's machine loses power, with some of the writes that nobody has acknowledged, and

@@ -32,6 +32,7 @@ Superblock a_superblock(std::uint64_t generation = 5) {
   sb.behind = {3, 1200, 0x99, 77};
   sb.volumes[volume_a] = {700};
   sb.volumes[volume_b] = {600, 0, {group, volume_a}, {5, 6}, true, {CASCADE_MARK_LEFT, 2, 99}};
+  sb.volumes[volume_b].bytes = 1 << 20;
   return sb;
 }
 
@@ -63,6 +64,23 @@ TEST(SuperblockFormat, ComesBackAsItWas) {
   EXPECT_EQ(back->behind, sb.behind);
   EXPECT_EQ(back->tail_history, 0x1122334455667788u);
   EXPECT_EQ(back->follower, volume_b);
+}
+
+// What a program that knows less would do wrong is required of it, and nothing else.
+TEST(SuperblockFormat, RequiresWhatIsInUse) {
+  const auto required = [](const Superblock& sb) {
+    SuperblockDisk disk;
+    const auto bytes = encoded(sb);
+    std::memcpy(&disk, bytes.data(), sizeof disk);
+    return le64toh(disk.required);
+  };
+  Superblock sb = *format_superblock(group, 64 << 20);
+  EXPECT_EQ(required(sb), 0u);
+  sb.behind.map = 1;
+  EXPECT_EQ(required(sb), journal_required_behind);
+  EXPECT_FALSE(decoded(encoded(sb))->jumped);
+  sb.jumped = true;
+  EXPECT_EQ(required(sb), journal_required_behind | journal_required_gaps);
 }
 
 /// A superblock of another version, whole by its checksum.

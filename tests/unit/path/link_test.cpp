@@ -73,7 +73,7 @@ TEST_F(RingFeedTest, OffersItsRingsWithWhatTheirAreasSay) {
   EXPECT_TRUE(streams[0].fresh && streams[0].numbered && !streams[0].clean);
   EXPECT_EQ(streams[0].end_seq, 7u);
   EXPECT_EQ(streams[0].generation, kernel[volume_a]->shape.generation);
-  EXPECT_EQ(streams[0].bytes, 256u * 512);
+  EXPECT_EQ(streams[0].bytes, VirtualVolume::sectors * 512);
 }
 
 TEST_F(RingFeedTest, NumbersAFreshRingAndRemembersTheHubsJournal) {

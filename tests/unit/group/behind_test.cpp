@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The remote is away for longer than the hub's journal holds, while two applications' writes depend
+// on each other: nobody waits for it, and its copies are consistent before, during and after it
+// catches up, whoever loses power meanwhile. I2, I3, I8.
+#include "tests/unit/group/virtual_cascade.hpp"
+#include "tests/unit/seed.hpp"
+
+#include <gtest/gtest.h>
+
+namespace cascade::test {
+namespace {
+
+class RemoteIsAway : public testing::TestWithParam<int> {
+ protected:
+  unsigned seed = seed_of(GetParam());
+  // The remote's has to hold the bracket in which it catches up.
+  Cascade cascade{seed, seed % 4 == 0 ? AckWhen::memory_sync : AckWhen::sync, FenceLevel::data,
+                  3 * journal_disk_bytes};
+
+  void live(unsigned steps) {
+    for (unsigned i = cascade.draw() % steps; i > 0; --i) {
+      cascade.go_on();
+      if (i % 2 == 0) cascade.depend(cascade.draw() % 2);
+    }
+  }
+  void lose_power(const std::string& victim) {
+    cascade.node(victim).kill(true);
+    ASSERT_EQ(cascade.effect_without_cause(victim), "");
+    live(20);
+    cascade.node(victim).start();
+  }
+  /// False if it never does.
+  bool fall_behind() {
+    for (int i = 0; i < 4000 && cascade.remote_behind() != true; ++i) {
+      for (int round = 0; round < 12; ++round) cascade.go_round();
+      cascade.write_much();
+      live(4);
+      if (cascade.draw() % 300 == 0) lose_power("h");
+    }
+    return cascade.remote_behind() == true;
+  }
+  /// With some losses of power on the way; false if it does not come to that.
+  bool catch_up() {
+    unsigned cuts = 4;
+    for (int i = 0; i < 4000 && cascade.remote_behind() != false; ++i) {
+      for (int round = 0; round < 16; ++round) cascade.go_round();
+      if (i % 8 == 0) live(4);
+      if (cascade.draw() % 200 == 0) cascade.write_much();
+      if (cuts == 0 || cascade.draw() % 100 != 0) continue;
+      --cuts;
+      lose_power(cascade.draw() % 2 == 0 ? "r" : "h");
+    }
+    return cascade.remote_behind() == false;
+  }
+};
+
+TEST_P(RemoteIsAway, LongerThanTheJournalHolds) {
+  SCOPED_TRACE(again_with(seed, "RemoteIsAway"));
+  live(200);
+  for (int life = 0; life < 2; ++life) {
+    cascade.node("r").kill(cascade.draw() % 2 == 0);
+    ASSERT_TRUE(fall_behind()) << cascade.figures();
+    live(200);
+    cascade.node("r").start();
+    ASSERT_TRUE(catch_up()) << cascade.figures();
+    lose_power("r");
+  }
+  ASSERT_TRUE(cascade.drain()) << cascade.figures();
+  EXPECT_EQ(cascade.difference(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RemoteIsAway, testing::Range(1, 17));
+
+}  // namespace
+}  // namespace cascade::test
