@@ -161,12 +161,22 @@ Task<Result<void>> GroupNode::start_storage() {
   storage->applier =
       std::make_unique<Applier>(seams_.executor, seams_.clock, journal, std::move(*copies),
                                 group_.name, [this] { return needed_from(); });
+  if (auto undo = co_await start_undo(*storage); !undo) co_return undo;
   storage_ = std::move(storage);
   report::log(Level::notice, group_.name,
               fmt::format("journal {} holds writes {} to {}{}", path->second, journal.first_seq(),
                           journal.received_seq(),
                           journal.was_crashed() ? ", recovered after a crash" : ""));
   co_return Result<void>{};
+}
+
+Task<Result<void>> GroupNode::start_undo(Storage& storage) {
+  const auto path = group_.undo.find(node_);
+  if (path == group_.undo.end()) co_return Result<void>{};
+  auto disk = open_disk(path->second);
+  if (!disk) co_return disk.error();
+  storage.undo_disk = std::move(*disk);
+  co_return co_await storage.applier->use_undo(*storage.undo_disk);
 }
 
 /// First group_seq that the journal keeps for others than the copies of this node.
@@ -254,6 +264,19 @@ Result<void> GroupNode::end_bracket(const std::string& name) {
     report::log(Level::warning, group_.name,
                 fmt::format("goes on without {}, as told: its copies stay behind", name));
   return left;
+}
+
+Result<void> GroupNode::apply_bracket() {
+  if (storage_ == nullptr)
+    return failure_ ? *failure_
+                    : Error{Errc::refused,
+                            fmt::format("{} keeps no copies of group {}", node_, group_.name)};
+  auto given_up = storage_->applier->give_up_limit();
+  if (given_up)
+    report::log(Level::warning, group_.name,
+                "the copies go past the open bracket, as told: they are no consistent image until "
+                "it closes");
+  return given_up;
 }
 
 std::unique_ptr<Intake> GroupNode::make_intake(const Hello& hello, const std::string& host) {

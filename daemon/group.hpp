@@ -65,11 +65,15 @@ class GroupNode {
   api::Group status();
   /// `dmcascade bracket end`: the group goes on without the volume, if its bracket waits for it.
   Result<void> end_bracket(const std::string& volume);
+  /// `dmcascade bracket apply`: this node's copies go past the open bracket, which has no use any
+  /// more for what they held at its limit.
+  Result<void> apply_bracket();
 
  private:
   /// What hub and remote have and a primary has not.
   struct Storage {
     std::unique_ptr<Disk> journal_disk;
+    std::unique_ptr<Disk> undo_disk;  // null: none is configured
     std::unique_ptr<Journal> journal;
     std::unique_ptr<Applier> applier;
   };
@@ -80,6 +84,7 @@ class GroupNode {
 
   Task<Result<void>> know_copies(Journal& journal, const Applier::Copies& copies);
   Task<Result<void>> start_storage();
+  Task<Result<void>> start_undo(Storage& storage);
   Result<std::unique_ptr<Disk>> open_disk(const std::string& path);
   Result<Applier::Copies> open_copies();
   Task<Result<void>> start_hub();

@@ -15,6 +15,10 @@ const char* word(SendOrder v) { return v == SendOrder::parallel ? "parallel" : "
 const char* word(AckWhen v) { return v == AckWhen::sync ? "sync" : "memory-sync"; }
 const char* word(ShipWhen v) { return v == ShipWhen::stored ? "stored" : "received"; }
 
+const char* word(Applier::Past past) {
+  return past == Applier::Past::no ? "no" : past == Applier::Past::undo ? "undo" : "gone";
+}
+
 const char* fence_word(std::uint8_t fence) {
   switch (fence) {
     case CASCADE_FENCE_NEVER:
@@ -251,6 +255,14 @@ std::optional<api::Bracket> GroupNode::bracket_status() const {
                            report::rfc3339(place.standing.since_ns), awaited_of(uuid)});
   }
   out.catching_up = journal.places().gap_seq() != 0;
+  const Applier& applier = *storage_->applier;
+  out.past = word(applier.past());
+  out.undo_full = applier.undo_full();
+  if (const Undo* undo = applier.undo()) {
+    out.undo_path = undo->path();
+    out.undo_used_bytes = undo->used_bytes();
+    out.undo_size_bytes = undo->size_bytes();
+  }
   return out;
 }
 

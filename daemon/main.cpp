@@ -2,6 +2,7 @@
 //
 // dmcascaded: reads the configuration, becomes the node that it names, runs until SIGTERM.
 #include "daemon/control/server.hpp"
+#include "daemon/group.hpp"
 #include "daemon/os/clock.hpp"
 #include "daemon/os/process.hpp"
 #include "daemon/report/log.hpp"
@@ -14,6 +15,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <functional>
 
 namespace cascade {
 namespace {
@@ -31,17 +33,27 @@ int complain(const Error& error, int code) {
   return code;
 }
 
+/// What a command does with a group; nothing if there is none of that name.
+std::function<Result<void>(GroupNode&)> order(const api::Request& asked) {
+  if (asked.command == api::command_bracket_end)
+    return [volume = asked.volume](GroupNode& node) { return node.end_bracket(volume); };
+  if (asked.command == api::command_bracket_apply)
+    return [](GroupNode& node) { return node.apply_bracket(); };
+  return nullptr;
+}
+
 Task<std::string> answer(Site& site, std::string request) {
   const auto asked = api::parse_request(request);
   if (!asked) co_return api::error_json(asked.error());
   if (asked->command == api::command_status) co_return api::to_json(co_await site.status());
-  if (asked->command == api::command_bracket_end) {
-    const Result<void> outcome = co_await site.end_bracket(asked->group, asked->volume);
+  if (const auto what = order(*asked)) {
+    const Result<void> outcome = co_await site.tell(asked->group, what);
     co_return api::outcome_json(outcome);
   }
-  co_return api::error_json(
-      Error{Errc::invalid, fmt::format("unknown command '{}'; known: {}, {}", asked->command,
-                                       api::command_status, api::command_bracket_end)});
+  co_return api::error_json(Error{
+      Errc::invalid,
+      fmt::format("unknown command '{}'; known: {}, {}, {}", asked->command, api::command_status,
+                  api::command_bracket_end, api::command_bracket_apply)});
 }
 
 Task<> live(asio::io_context& io, Site& site, control::Server& server) {

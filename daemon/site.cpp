@@ -207,15 +207,15 @@ Task<api::StatusReport> Site::status() {
   co_return report;
 }
 
-Task<Result<void>> Site::end_bracket(std::string group, std::string volume) {
+Task<Result<void>> Site::tell(std::string group, std::function<Result<void>(GroupNode&)> what) {
   const GroupConfig* config = config_.group(group);
   Shard* shard = config == nullptr ? nullptr : find(config->uuid);
   if (shard == nullptr)
     co_return Error{Errc::not_found, fmt::format("{} takes no part in a group {}", node_, group)};
   if (const auto failed = shard->failure()) co_return *failed;
   // Named, for g++ 12; see thread_call.hpp.
-  const auto end = [node = shard->node.get(), volume] { return node->end_bracket(volume); };
-  co_return co_await os::call_on<Result<void>>(shard->io.get_executor(), end);
+  const auto call = [node = shard->node.get(), what] { return what(*node); };
+  co_return co_await os::call_on<Result<void>>(shard->io.get_executor(), call);
 }
 
 }  // namespace cascade

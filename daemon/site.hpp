@@ -11,11 +11,14 @@
 #include "lib/config/config.hpp"
 #include "lib/format/frame.hpp"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace cascade {
+
+class GroupNode;
 
 class Site {
  public:
@@ -29,8 +32,9 @@ class Site {
   Task<> stop();
 
   Task<api::StatusReport> status();
-  /// As GroupNode's, by name of group and volume.
-  Task<Result<void>> end_bracket(std::string group, std::string volume);
+  /// Does `what` with the group's part on this node, on its thread. Errc::not_found; what `what`
+  /// says.
+  Task<Result<void>> tell(std::string group, std::function<Result<void>(GroupNode&)> what);
 
  private:
   struct Shard;

@@ -18,6 +18,9 @@ constexpr std::size_t burst_bytes_max = 8 * 1024 * 1024;
 // How much may have to be applied again after a crash, in time.
 constexpr std::chrono::milliseconds checkpoint_interval{1000};
 
+/// So much of a journal may wait for an open bracket; the rest takes what comes meanwhile.
+constexpr std::uint64_t held_max(std::uint64_t bytes) { return bytes / 4 * 3; }
+
 /// Intakes let nothing of the kind in; a copy may have been made smaller since.
 Error past_the_end(const Record& record, const Disk& disk) {
   return Error{Errc::invalid, fmt::format("write {} goes past the end of {} ({} bytes); nothing "
@@ -44,6 +47,14 @@ struct Applier::Burst {
   std::uint64_t last_seq = 0;
 
   bool full() const { return ranges.size() >= burst_writes_max || bytes >= burst_bytes_max; }
+
+  std::vector<Undo::Range> kept_ranges() const {
+    std::vector<Undo::Range> out;
+    for (const auto& [volume, w] : writes)
+      for (const DiskWrite& write : w.list)
+        out.push_back({volume, write.offset, write.offset + write.data.size()});
+    return out;
+  }
 
   bool overlaps(const Disk* disk, std::uint64_t begin, std::uint64_t end) const {
     return std::any_of(ranges.begin(), ranges.end(), [&](const Range& r) {
@@ -107,11 +118,21 @@ void Applier::fail(Error error) {
 // ---- applying
 
 std::uint64_t Applier::through() const {
-  return std::min(journal_.stored_seq(), journal_.limit_seq());
+  const std::uint64_t stored = journal_.stored_seq();
+  const std::uint64_t limit = std::min(stored, journal_.limit_seq());
+  // Up to the limit first: what is kept there has to be all of it.
+  if (applied_seq_ < limit || past() == Past::no) return limit;
+  if (past() == Past::gone) return stored;
+  return pressed() && !undo_full_ ? stored : limit;
 }
 
 Task<> Applier::apply_loop() {
   while (!stopping_ && !failure_) {
+    if (journal_.limit_seq() == no_limit) undo_full_ = told_past_ = false;
+    if (wants_past()) {
+      if (auto past = co_await go_past(); !past) fail(past.error());
+      continue;
+    }
     if (applied_seq_ >= through()) {
       co_await journal_.progress().wait();
       continue;
@@ -119,6 +140,61 @@ Task<> Applier::apply_loop() {
     if (auto applied = co_await apply_some(); !applied) fail(applied.error());
   }
 }
+
+// ---- past an open bracket
+
+Task<Result<void>> Applier::use_undo(Disk& disk) {
+  undo_ = std::make_unique<Undo>(disk);
+  if (journal_.limit_seq() == no_limit) co_return Result<void>{};
+  co_return co_await undo_->open(undo_log());
+}
+
+Applier::Past Applier::past() const {
+  if (!journal_.past_limit()) return Past::no;
+  return undo_ && undo_->holds(undo_log()) ? Past::undo : Past::gone;
+}
+
+bool Applier::pressed() const {
+  return journal_.starved() ||
+         journal_.used_from(applied_seq_ + 1) > held_max(journal_.size_bytes());
+}
+
+bool Applier::wants_past() const {
+  if (journal_.limit_seq() == no_limit || applied_seq_ < journal_.limit_seq()) return false;
+  if (told_past_) return past() != Past::gone;
+  return past() == Past::no && undo_ && pressed();
+}
+
+/// In this order: a crash in between leaves copies at the limit, and says so.
+Task<Result<void>> Applier::go_past() {
+  if (undo_) {
+    auto ready = told_past_ ? undo_->abandon() : undo_->begin(undo_log());
+    if (auto done = co_await std::move(ready); !done) co_return done;
+  }
+  if (journal_.limit_seq() == no_limit) co_return Result<void>{};
+  journal_.set_past_limit();
+  co_return co_await journal_.persist();
+}
+
+Result<void> Applier::give_up_limit() {
+  if (journal_.limit_seq() == no_limit)
+    return Error{Errc::refused, "no bracket is open: the copies follow the journal"};
+  told_past_ = true;
+  journal_.progress().notify();
+  return {};
+}
+
+/// What the ranges hold is kept, if it has to be. False: there is no room for it.
+Task<Result<bool>> Applier::keep(const std::vector<Undo::Range>& ranges) {
+  using Kept = Result<bool>;
+  if (past() != Past::undo || applied_seq_ < journal_.limit_seq()) co_return Kept(true);
+  undo_full_ = !undo_->has_room(copies_, ranges);
+  if (undo_full_) co_return Kept(false);
+  if (auto kept = co_await undo_->keep(copies_, ranges); !kept) co_return kept.error();
+  co_return Kept(true);
+}
+
+// ---- one burst
 
 /// One burst, and the zeroing that ended it, if any.
 Task<Result<void>> Applier::apply_some() {
@@ -162,9 +238,16 @@ Task<Result<void>> Applier::apply_some() {
     }
     if (stop) break;
   }
+  if (auto kept = co_await keep(burst.kept_ranges()); !kept || !*kept)
+    co_return kept ? Result<void>{} : kept.error();
   if (auto written = co_await write_out(burst); !written) co_return written;
   applied_seq_ = std::max(applied_seq_, seq);
   if (zeroing != nullptr) {
+    const std::uint64_t begin = sector_of(*zeroing) * CASCADE_SECTOR_BYTES;
+    const std::vector<Undo::Range> range{
+        {volume_of(*zeroing), begin, begin + length_of(*zeroing)}};  // named, for g++ 12
+    const auto kept = co_await keep(range);
+    if (!kept || !*kept) co_return kept ? Result<void>{} : kept.error();
     if (auto zeroed = co_await zero(*zeroing); !zeroed) co_return zeroed;
     applied_seq_ = group_seq_of(*zeroing);
   }

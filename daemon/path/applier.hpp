@@ -3,11 +3,17 @@
 // Writes the journal into this node's copies, in order: writes that do not overlap go together,
 // those that do wait for each other. Every payload's checksum is verified first. From time to time
 // the copies are flushed and the journal is told what it may forget.
+//
+// While a bracket is open the copies stay at its limit. Where the journal can't hold that, they go
+// past it: with an undo device, on which is kept what they held at the limit, by themselves;
+// without one when they are told to, and then they are no consistent image until the bracket
+// closes.
 #pragma once
 
 #include "daemon/io/clock.hpp"
 #include "daemon/path/intake.hpp"
 #include "daemon/path/journal.hpp"
+#include "daemon/path/undo.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -21,11 +27,23 @@ namespace cascade {
 
 class Applier {
  public:
-  using Copies = std::map<Uuid, std::unique_ptr<Disk>>;
+  using Copies = Undo::Copies;
+  /// Where the copies are while a bracket is open.
+  enum class Past {
+    no,    // at its limit, or on the way there
+    undo,  // past it; what they held there is kept
+    gone,  // past it, for good
+  };
 
   /// `needed_from` gives the first group_seq that somebody else (the shipper) still needs.
   Applier(const Executor& executor, Clock& clock, Journal& journal, Copies copies,
           std::string subject, std::function<std::uint64_t()> needed_from);
+
+  /// Before run(); `disk` outlives it. Errors of the device.
+  Task<Result<void>> use_undo(Disk& disk);
+  /// The operator's word: what the copies held at the limit of the open bracket is not needed.
+  /// Errc::refused if none is open.
+  Result<void> give_up_limit();
 
   /// After the journal is open. Until stop(), or until the first failure.
   Task<> run();
@@ -35,7 +53,12 @@ class Applier {
 
   std::uint64_t applied_seq() const { return applied_seq_; }
   /// Whether the copies are a consistent image of the group now, not on the way to the next one.
-  bool whole() const { return applied_seq_ >= journal_.whole_from(); }
+  bool whole() const { return applied_seq_ >= journal_.whole_from() && past() == Past::no; }
+  Past past() const;
+  /// Null if there is none.
+  const Undo* undo() const { return undo_.get(); }
+  /// The undo device has no room for what comes next.
+  bool undo_full() const { return undo_full_; }
   const std::optional<Error>& failure() const { return failure_; }
   CopyShape copy_shape(const Uuid& volume) const;
   /// Null if this node has none. What it holds is as of applied_seq(), or on the way to the next.
@@ -49,6 +72,11 @@ class Applier {
   Task<> hurry_when_starved();
   Task<Result<void>> apply_some();
   std::uint64_t through() const;
+  UndoLog undo_log() const { return {journal_.id(), journal_.limit_seq()}; }
+  bool pressed() const;
+  bool wants_past() const;
+  Task<Result<void>> go_past();
+  Task<Result<bool>> keep(const std::vector<Undo::Range>& ranges);
   void note_dropped(const Record& record);
   Result<void> add(Burst& burst, Disk& disk, const Record& record,
                    std::span<const std::byte> payload);
@@ -68,6 +96,9 @@ class Applier {
   std::uint64_t applied_seq_ = 0;
   std::uint64_t kept_from_ = 0;  // of the last checkpoint
   std::set<Uuid> dropped_;       // volumes whose writes have no copy any more
+  std::unique_ptr<Undo> undo_;
+  bool undo_full_ = false;  // while past() is undo
+  bool told_past_ = false;  // by the operator, of the bracket that is open
   std::optional<Error> failure_;
   bool stopping_ = false;
 };

@@ -18,8 +18,8 @@ void Bracket::mark(const Uuid& volume, cascade_mark mark, std::uint8_t why) {
   journal_.append(make_incoming(std::span(&record, 1), {}));
   if (mark == CASCADE_MARK_ATTACHED)
     apart_.erase(volume);
-  else
-    apart_[volume].standing = {static_cast<std::uint8_t>(mark), why, now};
+  else if (Standing& standing = apart_[volume].standing; standing.mark != mark)
+    standing = {static_cast<std::uint8_t>(mark), why, now};
 }
 
 void Bracket::detach(const Uuid& volume, cascade_mark_why why) {
@@ -87,9 +87,9 @@ Result<void> Bracket::leave(const Uuid& volume) {
   return {};
 }
 
-void Bracket::repeat_left() {
+void Bracket::repeat() {
   for (const auto& [uuid, apart] : apart_)
-    if (apart.standing.mark == CASCADE_MARK_LEFT) mark(uuid, CASCADE_MARK_LEFT, apart.standing.why);
+    mark(uuid, static_cast<cascade_mark>(apart.standing.mark), apart.standing.why);
 }
 
 }  // namespace cascade

@@ -64,8 +64,8 @@ class Bracket {
   /// The group goes on without the volume. Errc::refused if nothing waits for it.
   Result<void> leave(const Uuid& volume);
 
-  /// Marks those that were left behind as that once more, for a remote that may have missed it.
-  void repeat_left();
+  /// Says of each of those how it stands once more, for a remote that may have missed it.
+  void repeat();
 
   /// Volumes that are detached or left behind, as of what was received.
   const std::map<Uuid, Apart>& apart() const { return apart_; }

@@ -313,10 +313,9 @@ void CatchUp::append_piece(std::span<const std::byte> content) {
   flying_bytes_ += piece.bytes;
 }
 
-/// Which volumes were left behind may be among what the remote was not sent. Those that are
-/// detached hold this node's copies too, so their marks are still in the journal.
+/// Which volumes stand apart may be among what the remote was not sent.
 void CatchUp::append_caught_up() {
-  p_.bracket.repeat_left();
+  p_.bracket.repeat();
   const std::uint64_t through = std::max(p_.journal.first_seq(), given_up_) - 1;
   Record record = make_caught_up(p_.group.uuid, through, p_.clock.realtime_ns());
   set_group_seq(record, p_.journal.next_seq());

@@ -123,6 +123,7 @@ Task<Result<void>> Journal::write_next_superblock() {
   superblock_.volumes = places_.volumes();
   superblock_.limit_seq = places_.limit_seq();
   superblock_.gap_seq = places_.gap_seq();
+  if (!past_limit()) superblock_.past_limit.reset();
   if (superblock_.volumes.size() > superblock_volumes_max)
     co_return Error{Errc::full,
                     fmt::format("{}: writes of {} volumes are in the journal, which has "
@@ -170,6 +171,12 @@ void Journal::set_volume_bytes(const Uuid& volume, std::uint64_t bytes) {
 void Journal::set_behind(const RemoteBehind& behind) {
   if (superblock_.behind == behind) return;
   superblock_.behind = behind;
+  ++changes_;
+}
+
+void Journal::set_past_limit() {
+  if (past_limit()) return;
+  superblock_.past_limit = limit_seq();
   ++changes_;
 }
 

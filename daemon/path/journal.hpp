@@ -105,6 +105,12 @@ class Journal {
   /// disk with persist() or the next checkpoint.
   const RemoteBehind& behind() const { return superblock_.behind; }
   void set_behind(const RemoteBehind& behind);
+  /// The copies of this node may hold writes past the limit of the open bracket. On disk with
+  /// persist().
+  bool past_limit() const {
+    return limit_seq() != no_limit && superblock_.past_limit == limit_seq();
+  }
+  void set_past_limit();
   /// The history hash before first_seq().
   History tail_history() const { return superblock_.tail_history; }
   /// Last volume_seq of each volume that is on stable storage.

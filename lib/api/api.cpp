@@ -77,7 +77,12 @@ void tag_invoke(json::value_from_tag, json::value& out, const Bracket& v) {
   out = {{"applied_through", v.applied_through},
          {"held_writes", v.held_writes},
          {"volumes", json::value_from(v.volumes)},
-         {"catching_up", v.catching_up}};
+         {"catching_up", v.catching_up},
+         {"past", v.past},
+         {"undo_path", v.undo_path},
+         {"undo_used_bytes", v.undo_used_bytes},
+         {"undo_size_bytes", v.undo_size_bytes},
+         {"undo_full", v.undo_full}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
@@ -218,6 +223,8 @@ Bracket read_bracket(const Fields& f) {
   Bracket v;
   f.get("applied_through", v.applied_through).get("held_writes", v.held_writes);
   f.each("volumes", v.volumes, read_waiting).get("catching_up", v.catching_up);
+  f.get("past", v.past).get("undo_path", v.undo_path).get("undo_full", v.undo_full);
+  f.get("undo_used_bytes", v.undo_used_bytes).get("undo_size_bytes", v.undo_size_bytes);
   return v;
 }
 

@@ -6,6 +6,7 @@
 //   request  {"command": "status"}
 //   answer   {"schema": "dmcascade.status/1", ...}                                (StatusReport)
 //   request  {"command": "bracket-end", "group": NAME, "volume": NAME}
+//   request  {"command": "bracket-apply", "group": NAME}
 //   answer   {"schema": "dmcascade.done/1"}
 //   error    {"schema": "dmcascade.error/1", "error": {"code": "...", "message": "..."}}
 // Guarantee within /1: fields are only added, none changes type, all are always present (null if
@@ -30,6 +31,7 @@ inline constexpr std::string_view done_schema = "dmcascade.done/1";
 
 inline constexpr std::string_view command_status = "status";
 inline constexpr std::string_view command_bracket_end = "bracket-end";
+inline constexpr std::string_view command_bracket_apply = "bracket-apply";
 
 /// One session with another node.
 struct Link {
@@ -106,6 +108,12 @@ struct Bracket {
   std::uint64_t held_writes = 0;      // stored in this node's journal behind that
   std::vector<Waiting> volumes;
   bool catching_up = false;  // what this node was not sent is being copied from the hub
+  // Whether the copies had to go past it: "no" | "undo" (what they held there is kept) | "gone"
+  std::string past = "no";
+  std::string undo_path{};  // the device for that; empty: none
+  std::uint64_t undo_used_bytes = 0;
+  std::uint64_t undo_size_bytes = 0;
+  bool undo_full = false;  // it has no room for what comes next
 };
 
 /// How far the remote is behind, as the hub sees it; on the hub of a group with a remote.

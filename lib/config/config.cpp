@@ -72,18 +72,26 @@ void check_node(const Config& config, TableReader& reader, const char* key,
                                fmt::join(names, ", ")));
 }
 
-void check_places(const Config& config, TableReader& reader, const char* key,
-                  const std::map<std::string, std::string>& places,
-                  const std::vector<std::string>& needed) {
+/// Entries for no other nodes than `possible`.
+void check_some_places(const Config& config, TableReader& reader, const char* key,
+                       const std::map<std::string, std::string>& places,
+                       const std::vector<std::string>& possible) {
   for (const auto& [name, path] : places) {
     check_node(config, reader, key, name);
-    if (std::find(needed.begin(), needed.end(), name) == needed.end())
+    if (std::find(possible.begin(), possible.end(), name) == possible.end())
       reader.fail(key,
                   fmt::format("'{}' has an entry for {}, which keeps none; remove it", key, name));
     if (path.empty() || path.front() != '/')
       reader.fail(
           key, fmt::format("'{}' of {} is '{}'; write a path that begins with /", key, name, path));
   }
+}
+
+/// One for each of `needed`, and for no other node.
+void check_places(const Config& config, TableReader& reader, const char* key,
+                  const std::map<std::string, std::string>& places,
+                  const std::vector<std::string>& needed) {
+  check_some_places(config, reader, key, places, needed);
   for (const std::string& name : needed)
     if (!places.contains(name))
       reader.fail(
@@ -152,6 +160,8 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   std::vector<std::string> needed{group.hub};
   if (!group.remote.empty()) needed.push_back(group.remote);
   check_places(config, reader, "journal", group.journal, needed);
+  group.undo = reader.texts("undo");
+  check_some_places(config, reader, "undo", group.undo, needed);
   group.on_journal_full =
       static_cast<OnJournalFull>(reader.word("on-journal-full", {"suspend", "block", "throttle"}));
   group.journal_cache_bytes =
@@ -206,6 +216,8 @@ void check_unique(const Config& config, TableReader& root) {
     once("UUID " + to_text(group.uuid), "group " + group.name);
     for (const auto& [node, path] : group.journal)
       once(fmt::format("device {} on {}", path, node), "journal of group " + group.name);
+    for (const auto& [node, path] : group.undo)
+      once(fmt::format("device {} on {}", path, node), "undo of group " + group.name);
     for (const VolumeConfig& volume : group.volumes) {
       const std::string name = fmt::format("volume {}/{}", group.name, volume.name);
       once("UUID " + to_text(volume.uuid), name);

@@ -24,6 +24,8 @@
 //   lease      = "5s"                      # how long the hub's word holds; optional, at least
 //                                          # three heartbeats
 //   journal    = { h = "/dev/vg0/shop-journal", r = "/dev/vg0/shop-journal" }
+//   undo       = { r = "/dev/vg0/shop-undo" }  # optional: lets copies go past a bracket that a
+//                                          # journal can't hold, and back
 //   journal-cache = "64MiB"                # of memory, for readers near the head; optional
 //
 //   [group.shop.volume.orders]
@@ -94,7 +96,8 @@ struct GroupConfig {
   FenceLevel fence_level = FenceLevel::data;
   OnFence on_fence = OnFence::suspend_io;
   std::chrono::milliseconds lease{};
-  std::map<std::string, std::string> journal;  // node name -> device or file
+  std::map<std::string, std::string> journal;    // node name -> device or file
+  std::map<std::string, std::string> undo = {};  // node name -> device or file
   std::uint64_t journal_cache_bytes = 64 * 1024 * 1024;
   OnJournalFull on_journal_full = OnJournalFull::block;
   std::vector<VolumeConfig> volumes;  // in file order

@@ -128,6 +128,7 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   disk.tail_history = htole64(sb.tail_history);
   std::memcpy(disk.follower, sb.follower.data, 16);
   disk.gap_seq = htole64(sb.gap_seq);
+  disk.past_limit = htole64(sb.past_limit ? *sb.past_limit + 1 : 0);
   disk.behind_map = htole64(sb.behind.map);
   disk.behind_seq = htole64(sb.behind.seq);
   disk.behind_history = htole64(sb.behind.history);
@@ -158,7 +159,8 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   const bool gaps = sb.jumped || sb.gap_seq != 0;
   disk.required =
       htole64((brackets ? journal_required_brackets : 0) | (gaps ? journal_required_gaps : 0) |
-              (sb.behind.map != 0 ? journal_required_behind : 0));
+              (sb.behind.map != 0 ? journal_required_behind : 0) |
+              (sb.past_limit ? journal_required_past : 0));
   std::memcpy(out.data(), &disk, sizeof disk);
   disk.crc = htole32(superblock_crc(out));
   std::memcpy(out.data(), &disk, sizeof disk);
@@ -199,6 +201,7 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
   sb.gap_seq = le64toh(disk.gap_seq);
   sb.behind = {le64toh(disk.behind_map), le64toh(disk.behind_seq), le64toh(disk.behind_history),
                le64toh(disk.behind_time_ns)};
+  if (const std::uint64_t past = le64toh(disk.past_limit); past != 0) sb.past_limit = past - 1;
   sb.jumped = (le64toh(disk.required) & journal_required_gaps) != 0;
   const std::byte* at = in.data() + sizeof disk;
   for (std::size_t i = 0; i < volumes; ++i, at += sizeof(VolumeEntry)) {

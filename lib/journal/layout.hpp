@@ -34,6 +34,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 
 namespace cascade {
@@ -55,8 +56,11 @@ inline constexpr std::uint64_t journal_required_brackets = 1;
 inline constexpr std::uint64_t journal_required_gaps = 2;
 /// Required while the remote is behind by more than the journal holds.
 inline constexpr std::uint64_t journal_required_behind = 4;
+/// Required while copies have gone past the limit of the open bracket.
+inline constexpr std::uint64_t journal_required_past = 8;
 inline constexpr std::uint64_t journal_required_known =
-    journal_required_brackets | journal_required_gaps | journal_required_behind;
+    journal_required_brackets | journal_required_gaps | journal_required_behind |
+    journal_required_past;
 
 /// First 512 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
 /// generation wins if both are valid; they are written in turn, never both at once.
@@ -95,12 +99,14 @@ struct SuperblockDisk {
   std::uint64_t behind_history;     // hub: history hash through behind_seq
   std::uint64_t behind_time_ns;     // hub: when it took the first write that the remote lacks,
                                     // CLOCK_REALTIME
-  std::uint8_t reserved[280];       // zero; ignored by readers of this minor version
+  std::uint64_t past_limit;         // one more than the limit_seq that the copies have gone past,
+                                    // with or without undo; zero: none
+  std::uint8_t reserved[272];       // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generation) == 48 &&
               offsetof(SuperblockDisk, required) == 144 &&
               offsetof(SuperblockDisk, gap_seq) == 192 &&
-              offsetof(SuperblockDisk, reserved) == 232);
+              offsetof(SuperblockDisk, reserved) == 240);
 
 /// How far a volume was when the superblock was written. 96 bytes.
 struct VolumeEntry {
@@ -189,7 +195,8 @@ struct Superblock {
   std::uint64_t gap_seq = 0;
   bool jumped = false;  // a jump may stand in the circle
   RemoteBehind behind{};
-  std::map<Uuid, VolumePlace> volumes;  // without their group_seq
+  std::optional<std::uint64_t> past_limit{};  // the copies may hold what stands behind this
+  std::map<Uuid, VolumePlace> volumes;        // without their group_seq
 };
 
 /// A fresh journal for a device of `device_bytes`; Errc::invalid if that is too small.

@@ -33,7 +33,7 @@ void Places::jump(std::uint64_t from, std::uint64_t to) {
   if (to <= known_seq_) return;
   if (limit_seq_ == no_limit) limit_seq_ = from;
   gap_seq_ = to;
-  // The hub has its mark of each that is detached now in its journal, so it comes behind `to`.
+  // How they stand now the hub says before it says that all has been made up for.
   for (auto& [uuid, place] : volumes_) place.standing = {};
 }
 

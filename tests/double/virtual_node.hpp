@@ -160,7 +160,7 @@ class VirtualDisks final : public DiskHost {
 /// what was written up to some moment, and what may differ from the hub is known by its marks.
 class VirtualVolume {
  public:
-  static constexpr std::uint64_t sectors = 1280;  // some regions of a hub's bitmap
+  static constexpr std::uint64_t sectors = 2816;  // some regions of a hub's bitmap
   static constexpr std::uint64_t region_sectors = 16;  // of one mark: smaller than the module's
 
   explicit VirtualVolume(const Uuid& uuid) : disk(sectors * 512), uuid_(uuid) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// bracket end: the operator's way out when a group waits for a volume that does not come back.
+// The operator's ways out of an open bracket: end, when a group waits for a volume that does not
+// come back; apply, when a journal can't hold it.
 #include "tools/client.hpp"
 #include "tools/command.hpp"
 
@@ -16,22 +17,37 @@ struct Wanted {
   std::string volume;
 };
 
-int end_bracket(const Options& options, const Wanted& wanted) {
+/// Sends the command, and says `done` if it was.
+int order(const Options& options, std::string_view command, const Wanted& wanted,
+          const std::string& done) {
   auto config = load_config(options.config);
   if (!config) return complain(options, config.error(), exit_config);
   if (config->group(wanted.group) == nullptr)
     return complain(options,
                     Error{Errc::not_found, fmt::format("{}: no such group", wanted.group)});
-  auto done = tell(options.socket.value_or(config->daemon.socket),
-                   {std::string(api::command_bracket_end), wanted.group, wanted.volume});
-  if (!done) {
-    const Error& why = done.error();
+  const auto outcome = tell(options.socket.value_or(config->daemon.socket),
+                            {std::string(command), wanted.group, wanted.volume});
+  if (!outcome) {
+    const std::string subject =
+        wanted.volume.empty() ? wanted.group : fmt::format("{}/{}", wanted.group, wanted.volume);
     return complain(options,
-                    {why.code, fmt::format("{}/{}: {}", wanted.group, wanted.volume, why.text)});
+                    {outcome.error().code, fmt::format("{}: {}", subject, outcome.error().text)});
   }
-  fmt::print("{} goes on without {}, whose copies stay behind until it comes back\n", wanted.group,
-             wanted.volume);
+  fmt::print("{}\n", done);
   return exit_ok;
+}
+
+int end_bracket(const Options& options, const Wanted& wanted) {
+  return order(options, api::command_bracket_end, wanted,
+               fmt::format("{} goes on without {}, whose copies stay behind until it comes back",
+                           wanted.group, wanted.volume));
+}
+
+int apply_bracket(const Options& options, const Wanted& wanted) {
+  return order(options, api::command_bracket_apply, wanted,
+               fmt::format("the copies of {} here go past the bracket: they are no consistent "
+                           "image until it closes",
+                           wanted.group));
 }
 
 }  // namespace
@@ -46,6 +62,11 @@ void add_bracket(CLI::App& app, const Options& options, Action& action) {
       ->required();
   end->final_callback(
       [&, wanted] { action = [&options, wanted] { return end_bracket(options, *wanted); }; });
+  CLI::App* apply = bracket->add_subcommand(
+      "apply", "Let this node's copies go past the bracket, not consistent until it closes");
+  apply->add_option("GROUP", wanted->group, "A group of the configuration")->required();
+  apply->final_callback(
+      [&, wanted] { action = [&options, wanted] { return apply_bracket(options, *wanted); }; });
 }
 
 }  // namespace cascade

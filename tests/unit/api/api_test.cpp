@@ -49,7 +49,9 @@ StatusReport a_report() {
   group.volumes = {hub, primary};
   group.journal = Journal{"/dev/j", "ok", "", 1 << 24, 4096, 7, 6, 5, 4, true};
   group.bracket =
-      Bracket{5, 2, {{"ledger", "resend", "2026-11-23T08:29:00.000Z", "write 9"}}, true};
+      Bracket{5,     2,       {{"ledger", "resend", "2026-11-23T08:29:00.000Z", "write 9"}},
+              true,  "undo",  "/dev/u",
+              69632, 1 << 20, true};
   group.conditions = {{"BRACKET_OPEN", "warning", "ledger", "2026-11-23T08:29:01.000Z", "r", "a"}};
   group.remote = RemoteLag{5, 4, 2, 8192, 1.5, "2026-11-23T08:27:00.000Z", 262144, 3.5};
   report.groups = {group};

@@ -14,9 +14,12 @@ namespace {
 class RemoteIsAway : public testing::TestWithParam<int> {
  protected:
   unsigned seed = seed_of(GetParam());
-  // The remote's has to hold the bracket in which it catches up.
-  Cascade cascade{seed, seed % 4 == 0 ? AckWhen::memory_sync : AckWhen::sync, FenceLevel::data,
-                  3 * journal_disk_bytes};
+  Cascade cascade;
+
+  // The remote's journal has to hold the bracket in which it catches up.
+  explicit RemoteIsAway(std::uint64_t remote_journal_bytes = 3 * journal_disk_bytes)
+      : cascade(seed, seed % 4 == 0 ? AckWhen::memory_sync : AckWhen::sync, FenceLevel::data,
+                remote_journal_bytes) {}
 
   void live(unsigned steps) {
     for (unsigned i = cascade.draw() % steps; i > 0; --i) {
@@ -41,13 +44,12 @@ class RemoteIsAway : public testing::TestWithParam<int> {
     return cascade.remote_behind() == true;
   }
   /// With some losses of power on the way; false if it does not come to that.
-  bool catch_up() {
-    unsigned cuts = 4;
+  bool catch_up(unsigned cuts = 4) {
     for (int i = 0; i < 4000 && cascade.remote_behind() != false; ++i) {
       for (int round = 0; round < 16; ++round) cascade.go_round();
       if (i % 8 == 0) live(4);
       if (cascade.draw() % 200 == 0) cascade.write_much();
-      if (cuts == 0 || cascade.draw() % 100 != 0) continue;
+      if (cuts == 0 || cascade.draw() % (400 / cuts) != 0) continue;
       --cuts;
       lose_power(cascade.draw() % 2 == 0 ? "r" : "h");
     }
@@ -70,6 +72,33 @@ TEST_P(RemoteIsAway, LongerThanTheJournalHolds) {
   EXPECT_EQ(cascade.difference(), "");
 }
 
+class RemoteJournalIsSmall : public RemoteIsAway {
+ protected:
+  RemoteJournalIsSmall() : RemoteIsAway(journal_disk_bytes) {
+    for (const char* name : {"h", "r"}) {
+      cascade.node(name).kill(false);
+      cascade.add_undo(name, 4 << 20);
+      cascade.node(name).start();
+    }
+  }
+};
+
+// The journals can't hold the bracket: what the copies held at its limit is kept, and can be had
+// again at every moment.
+TEST_P(RemoteJournalIsSmall, AndItsCopiesGoPastTheBracketAndBack) {
+  SCOPED_TRACE(again_with(seed, "RemoteJournalIsSmall"));
+  live(200);
+  cascade.node("r").kill(cascade.draw() % 2 == 0);
+  ASSERT_TRUE(fall_behind()) << cascade.figures();
+  live(200);
+  cascade.node("r").start();
+  ASSERT_TRUE(catch_up(12)) << cascade.figures();
+  lose_power("r");
+  ASSERT_TRUE(cascade.drain()) << cascade.figures();
+  EXPECT_EQ(cascade.difference(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RemoteJournalIsSmall, testing::Range(1, 17));
 INSTANTIATE_TEST_SUITE_P(Seeds, RemoteIsAway, testing::Range(1, 17));
 
 }  // namespace

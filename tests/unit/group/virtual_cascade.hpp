@@ -103,6 +103,8 @@ class Cascade {
       alone.advance(milliseconds(100));
     }
     alone.kill(false);
+    const std::string restored = restore(alone.images);
+    if (!restored.empty()) return name + ": " + restored;
     std::array<std::array<std::uint64_t, 2>, 2> held{};
     for (std::size_t i = 0; i < 2; ++i)
       std::memcpy(held[i].data(), alone.images[volumes_[i].name].data(), sizeof held[i]);
@@ -116,6 +118,12 @@ class Cascade {
     return {};
   }
 
+  /// Gives the node a device for undo.
+  void add_undo(const std::string& name, std::uint64_t bytes) {
+    config_.groups.front().undo[name] = "undo";
+    node(name).images["undo"].resize(bytes);
+  }
+
   /// Some handlers of some nodes, some time, some writes.
   void go_on() {
     auto at = nodes_.begin();
@@ -127,12 +135,16 @@ class Cascade {
     volumes_[lots_() % volumes_.size()].kernel->step();
   }
 
-  /// A large write to each volume that has nothing under way: so a journal gets full.
+  /// A large write to each volume that has nothing under way: so a journal gets full. It stays in
+  /// one part of the volume for some time, so that some parts are only in what was given up.
   void write_much() {
+    constexpr std::uint64_t parts = 4, writes_a_part = 10, part_sectors = 512;
     for (Volume& volume : volumes_) {
       if (!volume.kernel->writable() || volume.kernel->ring().stored() < volume.seq) continue;
-      const auto payload = pattern(512 * 512, static_cast<unsigned>(lots_()));
-      volume.seq = volume.kernel->write(256 + lots_() % (VirtualVolume::sectors - 768), payload);
+      const auto payload = pattern(part_sectors * 512, static_cast<unsigned>(lots_()));
+      const std::uint64_t part = volume.much++ / writes_a_part % parts;
+      volume.seq =
+          volume.kernel->write(part_sectors * (1 + part) + lots_() % (part_sectors / 2), payload);
     }
   }
   /// Whether the remote lacks what the hub's journal does not hold any more; nothing while the hub
@@ -246,15 +258,19 @@ class Cascade {
   }
   void cut_when(std::function<bool()> cut) { wires_.cut = std::move(cut); }
 
+  /// How often copies were found that had gone past a bracket.
+  unsigned times_past() const { return times_past_; }
   std::uint64_t written() const { return volumes_[0].count + volumes_[1].count; }
   unsigned draw() { return static_cast<unsigned>(lots_()); }
 
  private:
   struct Volume {
     std::string name;
+    Uuid uuid;
     VirtualVolume* kernel;
     std::uint64_t seq = 0;    // its last write
     std::uint64_t count = 0;  // of those that do not depend on others
+    std::uint64_t much = 0;   // write_much()
     std::uint64_t chain = 0;  // volume_seq of the last dependent write
     std::uint64_t chain_length = 0;
     unsigned times_alone = 0;
@@ -285,7 +301,7 @@ class Cascade {
     auto& slot = node(primary).volumes[uuid];
     slot = std::make_unique<VirtualVolume>(uuid);
     if (config_.groups.front().fence_level == FenceLevel::never) slot->fence = CASCADE_FENCE_NEVER;
-    volumes_.push_back({name, slot.get()});
+    volumes_.push_back({name, uuid, slot.get()});
   }
 
   void write_one(Volume& volume) {
@@ -300,6 +316,29 @@ class Cascade {
     for (auto& [name, node] : nodes_) node.advance(time);
   }
 
+  /// Brings copies that went past a bracket back to its limit; empty, or why that can't be.
+  std::string restore(VirtualDisks::Images& images) {
+    World world;
+    const auto disk = [&](const std::string& name) {
+      return std::make_unique<MemoryDisk>(world.executor, name, images[name]);
+    };
+    const auto journal = disk("journal");
+    const Superblock sb = superblock_on(*journal);
+    if (!sb.past_limit) return {};
+    if (*sb.past_limit != sb.limit_seq) return {};
+    times_past_ += 1;
+    const auto log = disk("undo");
+    Undo undo(*log);
+    Undo::Copies copies;
+    for (const Volume& volume : volumes_) copies[volume.uuid] = disk(volume.name);
+    if (!world.get(undo.open({sb.journal, sb.limit_seq}))) return "the undo log can't be read";
+    if (!undo.holds({sb.journal, sb.limit_seq})) return "there is no undo log";
+    if (!world.get(undo.restore(copies))) return "the undo log can't be restored";
+    for (const Volume& volume : volumes_)
+      images[volume.name] = static_cast<MemoryDisk&>(*copies[volume.uuid]).image();
+    return {};
+  }
+
   std::mt19937 lots_;
   Config config_;
   Wires wires_;
@@ -309,6 +348,7 @@ class Cascade {
   std::uint64_t rounds_ = 0;
   std::string paused_;
   unsigned paused_for_ = 0;
+  unsigned times_past_ = 0;
 };
 
 }  // namespace cascade::test

@@ -81,6 +81,9 @@ TEST(SuperblockFormat, RequiresWhatIsInUse) {
   EXPECT_FALSE(decoded(encoded(sb))->jumped);
   sb.jumped = true;
   EXPECT_EQ(required(sb), journal_required_behind | journal_required_gaps);
+  sb.past_limit = 0;
+  EXPECT_EQ(required(sb), journal_required_behind | journal_required_gaps | journal_required_past);
+  EXPECT_EQ(decoded(encoded(sb))->past_limit, 0u);
 }
 
 /// A superblock of another version, whole by its checksum.
