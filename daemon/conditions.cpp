@@ -13,41 +13,99 @@ namespace {
 
 using Conditions = std::vector<api::Condition>;
 
-// A journal this full leaves little time to act.
-constexpr std::uint64_t nearly_full_percent = 80;
-
 void raise(Conditions& out, const char* code, const char* severity, const std::string& subject,
            const std::string& reason, const std::string& action) {
   out.push_back({code, severity, subject, {}, reason, action});
 }
 
-void of_journal(const api::Group& group, Conditions& out) {
+/// What helps a journal that holds more than it should.
+std::string journal_action(const api::Group& group) {
+  if (!group.bracket) return "look at the link to the remote, and at its copies";
+  if (group.bracket->volumes.empty())
+    return fmt::format("give this node an undo device, or 'dmcascade bracket apply {}' here",
+                       group.name);
+  return "bring back what BRACKET_OPEN names, or 'dmcascade bracket end' on the hub";
+}
+
+/// Whether this hub lets its remote fall behind before anybody waits.
+bool may_fall_behind(const api::Group& group) {
+  return group.remote && !group.bracket && group.on_journal_full == "suspend";
+}
+
+void of_journal(const api::Group& group, const WarningLimits& limits, Conditions& out) {
   if (!group.journal) return;
   const api::Journal& journal = *group.journal;
   if (journal.state == "failed")
     return raise(out, "GROUP_FAILED", "error", "journal", journal.reason,
                  "mend what it names, then restart dmcascaded here");
-  const char* action =
-      group.bracket ? "bring back what BRACKET_OPEN names, or 'dmcascade bracket end' on the hub"
-                    : "look at the link to the remote, and at its copies";
+  const bool behind = group.remote && !group.remote->behind_since.empty();
   if (!journal.reason.empty())
-    raise(out, "JOURNAL_FULL", "error", "journal", journal.reason, action);
-  else if (journal.size_bytes > 0 &&
-           journal.used_bytes >= journal.size_bytes / 100 * nearly_full_percent)
+    raise(out, "JOURNAL_FULL", "error", "journal", journal.reason, journal_action(group));
+  else if (journal.size_bytes > 0 && !behind &&
+           journal.used_bytes >= journal.size_bytes / 100 * limits.journal_percent)
     raise(out, "JOURNAL_NEARLY_FULL", "warning", "journal",
-          fmt::format("{} of {} bytes are used; when it is full, writers wait", journal.used_bytes,
-                      journal.size_bytes),
-          action);
+          fmt::format("{} of {} bytes are used; when it is full, {}", journal.used_bytes,
+                      journal.size_bytes,
+                      may_fall_behind(group) ? "the remote falls behind" : "writers wait"),
+          journal_action(group));
+}
+
+std::string downstream_peer(const api::Group& group) {
+  for (const auto& link : group.links)
+    if (link.direction == "downstream") return link.peer;
+  return {};
+}
+
+void of_remote(const api::Group& group, const WarningLimits& limits, Conditions& out) {
+  if (!group.remote) return;
+  const api::RemoteLag& remote = *group.remote;
+  const std::string peer = downstream_peer(group);
+  if (!remote.behind_since.empty())
+    raise(out, "REMOTE_BEHIND", "warning", peer,
+          fmt::format("it lacks writes since {}, more than the journal holds; {} bytes have to be "
+                      "copied",
+                      remote.behind_since, remote.out_of_sync_bytes),
+          "bring it or the link to it back; the rest happens by itself");
+  else if (remote.lag_seconds >= limits.lag_seconds)
+    raise(out, "REMOTE_LAGGING", "warning", peer,
+          fmt::format("it is {:.0f} s behind, {} bytes", remote.lag_seconds, remote.backlog_bytes),
+          "look at the link to it, and at its journal");
 }
 
 void of_bracket(const api::Group& group, Conditions& out) {
   if (!group.bracket) return;
-  for (const auto& waiting : group.bracket->volumes)
+  const api::Bracket& bracket = *group.bracket;
+  for (const auto& waiting : bracket.volumes)
     raise(out, "BRACKET_OPEN", "warning", waiting.volume,
           fmt::format("the copies stand at write {} until it is here again: {}",
-                      group.bracket->applied_through, waiting.waits_for),
+                      bracket.applied_through, waiting.waits_for),
           fmt::format("bring it back, or 'dmcascade bracket end {} --without {}' on the hub",
                       group.name, waiting.volume));
+  if (bracket.catching_up)
+    raise(out, "CATCHING_UP", "warning", "",
+          fmt::format("the copies stand at write {} until what was missed has been copied from the "
+                      "hub",
+                      bracket.applied_through),
+          "");
+  if (bracket.past == "gone")
+    raise(out, "BRACKET_PASSED", "error", "",
+          fmt::format("the copies went past write {} for good: they are no consistent image until "
+                      "the bracket closes",
+                      bracket.applied_through),
+          "");
+  if (bracket.past == "undo")
+    raise(out, "BRACKET_PASSED", "warning", "",
+          fmt::format("the journal can't hold the bracket: the copies went past write {}; what "
+                      "they held there is kept on {}, {} of {} bytes",
+                      bracket.applied_through, bracket.undo_path, bracket.undo_used_bytes,
+                      bracket.undo_size_bytes),
+          "");
+  if (bracket.undo_full)
+    raise(out, "UNDO_FULL", "error", bracket.undo_path,
+          "it has no room for what the copies hold at the bracket, so they stand still",
+          fmt::format("give this node a larger one and restart dmcascaded, or 'dmcascade bracket "
+                      "apply {}' here",
+                      group.name));
 }
 
 void of_volume(const api::Volume& volume, Conditions& out) {
@@ -101,9 +159,10 @@ report::Level level(const api::Condition& condition) {
 
 }  // namespace
 
-Conditions find_conditions(const api::Group& group) {
+Conditions find_conditions(const api::Group& group, const WarningLimits& limits) {
   Conditions out;
-  of_journal(group, out);
+  of_journal(group, limits, out);
+  of_remote(group, limits, out);
   of_bracket(group, out);
   for (const auto& volume : group.volumes) of_volume(volume, out);
   for (const auto& link : group.links) of_link(link, out);

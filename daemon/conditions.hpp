@@ -14,8 +14,15 @@
 
 namespace cascade {
 
+/// From when on something is worth a warning; as in the configuration.
+struct WarningLimits {
+  std::uint64_t journal_percent = 80;  // of the journal that is used
+  double lag_seconds = 300;            // of the remote
+};
+
 /// Those that hold now, the worst first, without `since`.
-std::vector<api::Condition> find_conditions(const api::Group& group);
+std::vector<api::Condition> find_conditions(const api::Group& group,
+                                            const WarningLimits& limits = {});
 
 /// Remembers since when each holds, and logs each change once.
 class ConditionLog {

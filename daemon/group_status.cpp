@@ -13,6 +13,9 @@ namespace {
 
 const char* word(SendOrder v) { return v == SendOrder::parallel ? "parallel" : "local-first"; }
 const char* word(AckWhen v) { return v == AckWhen::sync ? "sync" : "memory-sync"; }
+const char* word(OnJournalFull v) {
+  return v == OnJournalFull::suspend ? "suspend" : v == OnJournalFull::block ? "block" : "throttle";
+}
 const char* word(ShipWhen v) { return v == ShipWhen::stored ? "stored" : "received"; }
 
 const char* word(Applier::Past past) {
@@ -71,7 +74,9 @@ LinkStatus never_seen(const std::string& peer) {
 
 api::Group GroupNode::status() {
   api::Group out = describe();
-  out.conditions = find_conditions(out);
+  out.conditions = find_conditions(
+      out,
+      {group_.journal_warning_percent, std::chrono::duration<double>(group_.lag_warning).count()});
   conditions_.update(out.conditions, seams_.clock.realtime_ns());
   return out;
 }
@@ -87,6 +92,7 @@ api::Group GroupNode::describe() {
   out.hub_ack = word(group_.hub_ack);
   out.ship = word(group_.ship);
   out.remote_ack = word(group_.remote_ack);
+  out.on_journal_full = word(group_.on_journal_full);
   if (is_hub())
     for (const VolumeConfig& volume : group_.volumes)
       upstream_.try_emplace(volume.primary, never_seen(volume.primary));
@@ -207,8 +213,7 @@ std::optional<api::Journal> GroupNode::journal_status() const {
   if (!failed && journal.starved())
     out.reason = journal.limit_seq() == no_limit
                      ? "full: writes wait until the remote or the copies catch up"
-                     : "full: writes wait until the bracket is closed, or ended with 'dmcascade "
-                       "bracket end' on the hub";
+                     : "full: writes wait until the bracket closes";
   return out;
 }
 

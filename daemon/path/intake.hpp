@@ -5,6 +5,7 @@
 // appends to the journal.
 #pragma once
 
+#include "daemon/io/clock.hpp"
 #include "daemon/path/journal.hpp"
 #include "lib/format/frame.hpp"
 
@@ -35,6 +36,8 @@ class Intake {
   /// The session is over; harmless if it was never opened or was superseded.
   virtual void close() = 0;
 
+  /// How long to wait before the next DATA frame is read: the node would rather have less.
+  virtual Duration pause() const { return {}; }
   /// Records of one DATA frame, checked by themselves. Errc::refused, Errc::corrupt.
   virtual Result<void> take(Incoming incoming) = 0;
   /// The sender's FrameHeader.tally, of each frame.

@@ -14,6 +14,9 @@ namespace {
 
 constexpr const char* newer_session = "a newer session has taken over";
 
+// `on-journal-full throttle`: from three quarters on, up to so much for each frame.
+constexpr std::chrono::milliseconds pause_max{200};
+
 }  // namespace
 
 // ---- the volumes
@@ -391,6 +394,15 @@ Result<void> MirrorIntake::accept(const Record& record) {
                                             volume->config->name, seq)};
   volume->received = seq;
   return {};
+}
+
+/// With less and less room there is more and more time for the remote and the copies to make some.
+Duration MirrorIntake::pause() const {
+  if (volumes_.group().on_journal_full != OnJournalFull::throttle) return {};
+  const std::uint64_t quarter = volumes_.journal().size_bytes() / 4;
+  const std::uint64_t used = volumes_.journal().used_bytes();
+  if (quarter == 0 || used <= 3 * quarter) return {};
+  return pause_max * (used - 3 * quarter) / quarter;
 }
 
 // The one place where writes of a group get their order.

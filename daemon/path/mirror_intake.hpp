@@ -20,11 +20,11 @@ class MirrorVolumes {
  public:
   struct Volume {
     const VolumeConfig* config = nullptr;
-    std::uint64_t bytes = 0;          // size of the hub's copy
-    std::uint32_t block = 0;          // its block
-    std::uint64_t received = 0;       // volume_seq
-    std::uint32_t differs = 0;        // CASCADE_DIFFERS_*, as its primary last said
-    EndSession superseded;            // of the session that has it; empty: none
+    std::uint64_t bytes = 0;     // size of the hub's copy
+    std::uint32_t block = 0;     // its block
+    std::uint64_t received = 0;  // volume_seq
+    std::uint32_t differs = 0;   // CASCADE_DIFFERS_*, as its primary last said
+    EndSession superseded;       // of the session that has it; empty: none
     const void* owner = nullptr;
     std::string owner_host;
     std::string refusal;  // why its last offer was refused; empty if it was not
@@ -94,6 +94,7 @@ class MirrorIntake final : public Intake {
 
   Result<Welcome> open(const Hello& hello, EndSession superseded) override;
   void close() override;
+  Duration pause() const override;
   Result<void> take(Incoming incoming) override;
   /// The primary's kernel has taken this renewal.
   void told(std::uint64_t renewal) override;

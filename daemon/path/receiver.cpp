@@ -21,6 +21,7 @@ Receiver::Receiver(const Executor& executor, Clock& clock, const SessionTimes& t
       reader_(*stream_),
       watch_(clock, *stream_, times.silence_max),
       beat_timer_(clock.timer()),
+      pause_timer_(clock.timer()),
       crew_(executor) {}
 
 Task<> Receiver::run(Hello hello) {
@@ -56,6 +57,7 @@ void Receiver::end(std::string reason) {
                                     : std::move(reason);
   watch_.stop();
   beat_timer_->cancel();
+  pause_timer_->cancel();
   if (crew_.running() > 0) stream_->close();
   journal_.progress().notify();
 }
@@ -116,6 +118,10 @@ Task<Result<void>> Receiver::read_data(const FrameHeader& header) {
   while (journal_.crowded() && !ended_) {
     watch_.heard();  // it is we who do not read
     co_await journal_.progress().wait();
+  }
+  if (const Duration pause = intake_->pause(); pause > Duration{}) {
+    co_await pause_timer_->sleep(pause);
+    watch_.heard();
   }
   if (journal_.failure()) co_return *journal_.failure();
   Incoming incoming;

@@ -48,6 +48,7 @@ class Receiver {
   FrameReader reader_;
   SilenceWatch watch_;
   std::unique_ptr<Timer> beat_timer_;
+  std::unique_ptr<Timer> pause_timer_;
   Crew crew_;
   std::vector<Ack> acks_;
   std::vector<Ack> acks_sent_;

@@ -109,6 +109,7 @@ void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
          {"hub_ack", v.hub_ack},
          {"ship", v.ship},
          {"remote_ack", v.remote_ack},
+         {"on_journal_full", v.on_journal_full},
          {"links", json::value_from(v.links)},
          {"volumes", json::value_from(v.volumes)},
          {"journal", or_null(v.journal)},
@@ -249,6 +250,7 @@ Group read_group(const Fields& f) {
   f.get("name", v.name).get("uuid", v.uuid).get("roles", v.roles);
   f.get("send_order", v.send_order).get("hub_ack", v.hub_ack);
   f.get("ship", v.ship).get("remote_ack", v.remote_ack);
+  f.get("on_journal_full", v.on_journal_full);
   f.each("links", v.links, read_link).each("volumes", v.volumes, read_volume);
   f.maybe("journal", v.journal, read_journal).maybe("remote", v.remote, read_lag);
   f.maybe("bracket", v.bracket, read_bracket);

@@ -144,7 +144,7 @@ struct Group {
   std::string name;
   std::string uuid;
   std::vector<std::string> roles;  // of this node: any of "primary", "hub", "remote"
-  std::string send_order, hub_ack, ship, remote_ack;  // as in the configuration
+  std::string send_order, hub_ack, ship, remote_ack, on_journal_full;  // as in the configuration
   std::vector<Link> links;
   std::vector<Volume> volumes;
   std::optional<Journal> journal;

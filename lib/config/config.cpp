@@ -164,6 +164,8 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   check_some_places(config, reader, "undo", group.undo, needed);
   group.on_journal_full =
       static_cast<OnJournalFull>(reader.word("on-journal-full", {"suspend", "block", "throttle"}));
+  group.journal_warning_percent = reader.percent("journal-warning", group.journal_warning_percent);
+  group.lag_warning = reader.duration("lag-warning", group.lag_warning);
   group.journal_cache_bytes =
       reader.size("journal-cache", group.journal_cache_bytes, 16 * MiB, 64 * GiB);
   reader.tables("volume", [&](const std::string& volume, TableReader& table) {

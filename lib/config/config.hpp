@@ -26,6 +26,11 @@
 //   journal    = { h = "/dev/vg0/shop-journal", r = "/dev/vg0/shop-journal" }
 //   undo       = { r = "/dev/vg0/shop-undo" }  # optional: lets copies go past a bracket that a
 //                                          # journal can't hold, and back
+//   on-journal-full = "suspend"            # suspend: the remote falls behind, and catches up by
+//                                          # copies | block: writes wait | throttle: they are
+//                                          # slowed down before, and wait then
+//   journal-warning = 80                   # percent that are used; optional
+//   lag-warning = "5min"                   # of the remote; optional
 //   journal-cache = "64MiB"                # of memory, for readers near the head; optional
 //
 //   [group.shop.volume.orders]
@@ -73,7 +78,7 @@ enum class AckWhen { sync, memory_sync };
 enum class ShipWhen { stored, received };
 enum class FenceLevel { data, never, status };
 enum class OnFence { suspend_io, io_error };
-enum class OnJournalFull { suspend, block, throttle };  // not in the file yet
+enum class OnJournalFull { suspend, block, throttle };
 
 struct VolumeConfig {
   std::string name;
@@ -99,7 +104,9 @@ struct GroupConfig {
   std::map<std::string, std::string> journal;    // node name -> device or file
   std::map<std::string, std::string> undo = {};  // node name -> device or file
   std::uint64_t journal_cache_bytes = 64 * 1024 * 1024;
-  OnJournalFull on_journal_full = OnJournalFull::block;
+  OnJournalFull on_journal_full = OnJournalFull::suspend;
+  std::uint64_t journal_warning_percent = 80;
+  std::chrono::milliseconds lag_warning = std::chrono::minutes(5);
   std::vector<VolumeConfig> volumes;  // in file order
 
   /// Null if there is none.

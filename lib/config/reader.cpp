@@ -91,6 +91,15 @@ std::int64_t TableReader::integer(std::string_view key) {
   return *value;
 }
 
+std::uint64_t TableReader::percent(std::string_view key, std::uint64_t otherwise) {
+  const toml::node* node = find(key);
+  if (node == nullptr) return otherwise;
+  const auto value = node->value_exact<std::int64_t>();
+  if (!value || *value < 1 || *value > 100)
+    fail(key, fmt::format("'{}' must be a number of percent from 1 to 100", key));
+  return static_cast<std::uint64_t>(*value);
+}
+
 std::uint64_t TableReader::size(std::string_view key, std::uint64_t otherwise, std::uint64_t min,
                                 std::uint64_t max) {
   const toml::node* node = find(key);

@@ -46,6 +46,8 @@ class TableReader {
                      std::uint64_t max);
   std::chrono::milliseconds duration(std::string_view key, std::chrono::milliseconds otherwise);
   std::int64_t integer(std::string_view key);
+  /// From 1 to 100.
+  std::uint64_t percent(std::string_view key, std::uint64_t otherwise);
   /// name -> text, for tables like `disk = { p1 = "/dev/..." }`.
   std::map<std::string, std::string> texts(std::string_view key);
   bool is_table(std::string_view key);

@@ -86,19 +86,30 @@ std::string journal_lines(const api::Group& group) {
                     j->received_seq, j->stored_seq, j->applied_seq);
     if (!j->reason.empty()) out += fmt::format("    {}\n", j->reason);
   }
-  if (const auto& r = group.remote)
+  if (const auto& r = group.remote) {
     out += fmt::format("  remote: {:.1f} s behind, {} writes, {}\n", r->lag_seconds,
                        r->backlog_writes, human_bytes(r->backlog_bytes));
+    if (!r->behind_since.empty())
+      out += fmt::format("    more than the journal holds, since {}: {} to be copied; {}\n",
+                         r->behind_since, human_bytes(r->out_of_sync_bytes),
+                         r->seconds_left ? fmt::format("about {:.0f} s are left", *r->seconds_left)
+                                         : "that goes on while the remote is there");
+  }
   return out;
 }
 
 std::string bracket_lines(const api::Group& group) {
   if (!group.bracket) return {};
   const api::Bracket& b = *group.bracket;
-  std::string out = fmt::format(
-      "  bracket open: the copies stand at write {}, {} writes are held until all "
-      "volumes are here again\n",
-      b.applied_through, b.held_writes);
+  std::string out =
+      fmt::format("  bracket open at write {}: {} writes behind it become visible as one\n",
+                  b.applied_through, b.held_writes);
+  if (b.catching_up) out += "    what this node missed is being copied from the hub\n";
+  if (b.past == "undo")
+    out += fmt::format("    the copies had to go past it; what they held is kept on {}, {} of {}\n",
+                       b.undo_path, human_bytes(b.undo_used_bytes), human_bytes(b.undo_size_bytes));
+  if (b.past == "gone")
+    out += "    the copies went past it for good: no consistent image until it closes\n";
   for (const auto& waiting : b.volumes)
     out += fmt::format("    {} ({}, since {}): {}\n", waiting.volume, waiting.why, waiting.since,
                        waiting.waits_for);

@@ -63,6 +63,30 @@ TEST(Config, SaysWhatBecomesOfWritesWithoutTheHub) {
   EXPECT_EQ(slow->groups.front().lease, std::chrono::milliseconds(12'000)) << "it fits by itself";
 }
 
+TEST(Config, SaysWhatBecomesOfAFullJournal) {
+  const auto with_keys = [](const std::string& keys) {
+    return with("hub-ack = \"memory-sync\"", keys);
+  };
+  const GroupConfig otherwise = parse_config(good, "c.toml")->groups.front();
+  EXPECT_EQ(otherwise.on_journal_full, OnJournalFull::suspend);
+  EXPECT_EQ(otherwise.journal_warning_percent, 80u);
+  const auto config = parse_config(
+      with_keys("on-journal-full = \"throttle\"\njournal-warning = 50\nlag-warning = \"30s\"\n"
+                "undo = { r = \"/dev/u\" }"),
+      "c.toml");
+  ASSERT_TRUE(config) << config.error().text;
+  const GroupConfig& group = config->groups.front();
+  EXPECT_EQ(group.on_journal_full, OnJournalFull::throttle);
+  EXPECT_EQ(group.journal_warning_percent, 50u);
+  EXPECT_EQ(group.lag_warning, std::chrono::seconds(30));
+  EXPECT_EQ(group.undo.at("r"), "/dev/u");
+  EXPECT_THAT(refusal(with_keys("on-journal-full = \"stop\"")), HasSubstr("throttle"));
+  EXPECT_THAT(refusal(with_keys("journal-warning = 101")), HasSubstr("from 1 to 100"));
+  EXPECT_THAT(refusal(with_keys("undo = { p1 = \"/dev/u\" }")), HasSubstr("keeps none"));
+  EXPECT_THAT(refusal(with_keys("undo = { r = \"/dev/j\" }")),
+              HasSubstr("same device /dev/j on r"));
+}
+
 TEST(Config, IsReadWhole) {
   const auto config = parse_config(good, "c.toml");
   ASSERT_TRUE(config) << config.error().text;

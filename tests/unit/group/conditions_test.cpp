@@ -69,6 +69,46 @@ TEST(Conditions, SayHowFullAJournalIsAndWhatToDo) {
   EXPECT_THAT(codes(group)[0], "GROUP_FAILED journal");
 }
 
+TEST(Conditions, SayThatARemoteIsLateOrLacksMoreThanTheJournalHolds) {
+  api::Group group = healthy();
+  group.remote.emplace();
+  group.remote->lag_seconds = 299;
+  EXPECT_THAT(codes(group), IsEmpty());
+  group.remote->lag_seconds = 300;
+  EXPECT_THAT(codes(group), ElementsAre("REMOTE_LAGGING r"));
+  EXPECT_THAT(find_conditions(group, {80, 301}), IsEmpty());
+  group.remote->behind_since = "2026-11-23T08:30:00.000Z";
+  group.remote->out_of_sync_bytes = 4096;
+  group.journal->used_bytes = 900;  // it is behind so that the journal gets no fuller
+  EXPECT_THAT(codes(group), ElementsAre("REMOTE_BEHIND r"));
+  EXPECT_THAT(find_conditions(group)[0].reason, HasSubstr("4096 bytes"));
+}
+
+TEST(Conditions, SayWhatComesWhenTheJournalIsFull) {
+  api::Group group = healthy();
+  group.journal->used_bytes = 500;
+  EXPECT_THAT(codes(group), IsEmpty());
+  EXPECT_THAT(find_conditions(group, {50, 300}).at(0).reason, HasSubstr("writers wait"));
+  group.remote.emplace();
+  group.on_journal_full = "suspend";
+  EXPECT_THAT(find_conditions(group, {50, 300}).at(0).reason, HasSubstr("the remote falls behind"));
+}
+
+TEST(Conditions, SayThatCopiesWentPastABracket) {
+  api::Group group = healthy();
+  group.bracket.emplace();
+  group.bracket->catching_up = true;
+  EXPECT_THAT(codes(group), ElementsAre("CATCHING_UP "));
+  group.bracket->past = "undo";
+  group.bracket->undo_path = "/dev/u";
+  EXPECT_THAT(codes(group), ElementsAre("CATCHING_UP ", "BRACKET_PASSED "));
+  group.bracket->undo_full = true;
+  EXPECT_THAT(codes(group), ElementsAre("UNDO_FULL /dev/u", "CATCHING_UP ", "BRACKET_PASSED "));
+  group.bracket->undo_full = false;
+  group.bracket->past = "gone";
+  EXPECT_THAT(codes(group), ElementsAre("BRACKET_PASSED ", "CATCHING_UP "));
+}
+
 TEST(Conditions, SayThatAVolumeIsAloneOrMayBeSoon) {
   api::Group group = healthy();
   group.volumes[0].lease_seconds = 2.5;

@@ -215,6 +215,25 @@ class HubIntake : public testing::Test {
 };
 
 // I9: what closes brackets is the hub's to say, whatever numbers a primary gives it.
+// `on-journal-full throttle`: nothing up to three quarters, then more and more.
+TEST_F(HubIntake, SlowsPrimariesDownAsTheJournalFills) {
+  GroupConfig slow = config;
+  slow.on_journal_full = OnJournalFull::throttle;
+  MirrorVolumes throttled(slow, run->journal, world.clock);
+  MirrorIntake intake(throttled, "p1"), unthrottled(*volumes, "p1");
+  Duration last{};
+  for (std::uint64_t seq = 1; seq <= 60; ++seq) {
+    run->put(seq, 256 * 1024);
+    const bool room = run->journal.used_bytes() <= run->journal.size_bytes() / 4 * 3;
+    EXPECT_EQ(intake.pause() == Duration{}, room) << seq;
+    EXPECT_GE(intake.pause(), last);
+    last = intake.pause();
+    EXPECT_EQ(unthrottled.pause(), Duration{});
+  }
+  EXPECT_GT(last, std::chrono::milliseconds(100));
+  EXPECT_LE(last, std::chrono::milliseconds(200));
+}
+
 TEST_F(HubIntake, TakesNoMarkOfAPrimary) {
   MirrorIntake intake(*volumes, "10.0.0.1");
   ASSERT_TRUE(intake.open(hello(true), [](const std::string&) {}));

@@ -24,6 +24,8 @@ class AnyIntake final : public Intake {
     return Welcome{"", {Answer{{volume_a, 0, 0}}}};
   }
   void close() override {}
+  Duration pause() const override { return wait; }
+  Duration wait{};
   Result<void> take(Incoming in) override {
     for (Record& record : in.records) set_group_seq(record, journal_.next_seq());
     journal_.append(std::move(in));
@@ -62,9 +64,11 @@ class ReceiverSession : public testing::Test {
     auto [ours, theirs] = MemoryStream::pair(world.executor);
     peer = std::move(theirs);
     link.peer = "p1";
-    receiver.emplace(
-        world.executor, world.clock, SessionTimes{seconds(1), seconds(10), seconds(1), seconds(1)},
-        "h", run->journal, std::move(ours), std::make_unique<AnyIntake>(run->journal), link);
+    auto any = std::make_unique<AnyIntake>(run->journal);
+    intake = any.get();
+    receiver.emplace(world.executor, world.clock,
+                     SessionTimes{seconds(1), seconds(10), seconds(1), seconds(1)}, "h",
+                     run->journal, std::move(ours), std::move(any), link);
     crew.emplace(world.executor);
     crew->add(receiver->run(Hello{group, "p1", SessionKind::mirror, {}}));
     world.settle();
@@ -99,6 +103,7 @@ class ReceiverSession : public testing::Test {
   MemoryDisk disk{world.executor, "journal", journal_disk_bytes};
   std::optional<RunningJournal> run;
   std::unique_ptr<MemoryStream> peer;
+  AnyIntake* intake = nullptr;
   LinkStatus link;
   std::optional<Receiver> receiver;
   std::optional<Crew> crew;
@@ -116,6 +121,19 @@ TEST_F(ReceiverSession, SaysWhatIsWrongWithAFrameAndEnds) {
   EXPECT_EQ(answers().back(), FrameType::refuse);
   EXPECT_TRUE(peer->closed());
   EXPECT_THAT(link.reason, HasSubstr("checksum"));
+}
+
+// `on-journal-full throttle`.
+TEST_F(ReceiverSession, ReadsNoFasterThanItsIntakeLikes) {
+  intake->wait = std::chrono::milliseconds(150);
+  send(data_frame(1));
+  EXPECT_EQ(run->journal.received_seq(), 0u);
+  world.clock.advance(std::chrono::milliseconds(149));
+  world.settle();
+  EXPECT_EQ(run->journal.received_seq(), 0u);
+  world.clock.advance(std::chrono::milliseconds(1));
+  world.settle();
+  EXPECT_EQ(run->journal.received_seq(), 1u);
 }
 
 // H8: the stream in memory throws at a second writer.
