@@ -215,5 +215,124 @@ TEST_F(ApplierTest, IsNotWholeOnTheWayThroughWhatABracketHeld) {
   EXPECT_TRUE(applier->whole());
 }
 
+/// An open bracket, and a journal of which more and more waits for it. I3, I8.
+class ApplierPast : public ApplierTest {
+ protected:
+  void SetUp() override {
+    ApplierTest::SetUp();
+    write(0, 4096, 1);
+    world.settle();
+    run->put_mark(CASCADE_MARK_DETACHED);
+  }
+  /// So much, to one place, that three quarters of the journal wait.
+  void press(const Uuid& volume = volume_a) {
+    for (unsigned i = 0; i < 260; ++i) write(8, copy_bytes - 4096, 2, volume);
+    world.settle();
+    pass_a_second();
+  }
+  void give_undo(std::uint64_t bytes) {
+    undo.emplace(world.executor, "undo", bytes);
+    ASSERT_TRUE(world.get(applier->use_undo(*undo)));
+  }
+  void close() {
+    run->put_mark(CASCADE_MARK_ATTACHED);
+    world.settle();
+  }
+  bool undo_brings_back() {
+    Undo log(*undo);
+    const UndoLog of{run->journal.id(), run->journal.limit_seq()};
+    Undo::Copies images;
+    for (const auto& [uuid, copy] : copies_)
+      images[uuid] = std::make_unique<MemoryDisk>(world.executor, "copy", copy->image());
+    if (!world.get(log.open(of)) || !log.holds(of) || !world.get(log.restore(images))) return false;
+    const auto& image = static_cast<MemoryDisk&>(*images[volume_a]).image();
+    const auto was = pattern(4096, 1);
+    return std::equal(was.begin(), was.end(), image.begin()) &&
+           std::all_of(image.begin() + 4096, image.end(), [](std::byte b) { return !int(b); });
+  }
+
+  std::optional<MemoryDisk> undo;
+};
+
+TEST_F(ApplierPast, StaysAtTheLimitWithoutUndoUntilItIsTold) {
+  press();
+  EXPECT_EQ(applier->applied_seq(), 1u);
+  EXPECT_TRUE(applier->whole());
+  ASSERT_TRUE(applier->give_up_limit());
+  world.settle();
+  EXPECT_EQ(applier->applied_seq(), run->journal.stored_seq());
+  EXPECT_EQ(applier->past(), Applier::Past::gone);
+  EXPECT_FALSE(applier->whole());
+  EXPECT_EQ(superblock_on(disk).past_limit, 1u) << "remembered over a restart";
+  close();
+  EXPECT_TRUE(applier->whole());
+  EXPECT_EQ(applier->past(), Applier::Past::no);
+}
+
+TEST_F(ApplierPast, IsToldOnlyWhileABracketIsOpen) {
+  close();
+  const auto told = applier->give_up_limit();
+  ASSERT_FALSE(told);
+  EXPECT_THAT(told.error().text, HasSubstr("no bracket is open"));
+}
+
+TEST_F(ApplierPast, GoesPastItWithUndoWhenTheJournalIsPressed) {
+  give_undo(1 << 20);
+  write(8, 4096, 3);
+  world.settle();
+  EXPECT_EQ(applier->applied_seq(), 1u) << "there is room enough";
+  press();
+  EXPECT_GT(applier->applied_seq(), 2u);
+  EXPECT_EQ(applier->past(), Applier::Past::undo);
+  EXPECT_FALSE(applier->whole());
+  EXPECT_TRUE(undo_brings_back());
+  close();
+  EXPECT_TRUE(applier->whole());
+  EXPECT_TRUE(holds(8, copy_bytes - 4096, 2));
+}
+
+TEST_F(ApplierPast, KeepsWhatIsZeroedToo) {
+  give_undo(1 << 20);
+  Record zeroes = make_record(++seq, {}, 0);
+  zeroes.op = CASCADE_OP_WRITE_ZEROES;
+  zeroes.length = htole32(4096);
+  put(zeroes, {});
+  press();
+  EXPECT_GT(applier->applied_seq(), 3u);
+  EXPECT_TRUE(undo_brings_back());
+}
+
+TEST_F(ApplierPast, StandsStillWhenTheUndoDeviceIsFull) {
+  give_undo(undo_entry_bytes(0) + undo_entry_bytes(copy_bytes));
+  press(volume_b);
+  write(8, 4096, 3);
+  press(volume_a);
+  EXPECT_TRUE(applier->undo_full());
+  EXPECT_TRUE(run->journal.starved() || run->journal.stored_seq() == run->journal.received_seq());
+  EXPECT_TRUE(undo_brings_back());
+  ASSERT_TRUE(applier->give_up_limit());
+  world.settle();
+  EXPECT_EQ(applier->past(), Applier::Past::gone);
+  pass_a_second();
+  EXPECT_EQ(applier->applied_seq(), run->journal.stored_seq());
+}
+
+TEST_F(ApplierPast, GoesOnFromWhereItWasAfterARestart) {
+  give_undo(1 << 20);
+  press();
+  ASSERT_EQ(applier->past(), Applier::Past::undo);
+  const auto a = copies_[volume_a]->image();
+  applier->stop();
+  run->journal.stop();
+  world.settle();
+  begin();
+  copies_[volume_a]->image() = a;
+  EXPECT_EQ(applier->past(), Applier::Past::gone) << "without its device";
+  ASSERT_TRUE(world.get(applier->use_undo(*undo)));
+  EXPECT_EQ(applier->past(), Applier::Past::undo);
+  EXPECT_FALSE(applier->whole());
+  EXPECT_TRUE(undo_brings_back());
+}
+
 }  // namespace
 }  // namespace cascade::test
