@@ -238,8 +238,10 @@ Task<Result<void>> Applier::apply_some() {
     }
     if (stop) break;
   }
-  if (auto kept = co_await keep(burst.kept_ranges()); !kept || !*kept)
-    co_return kept ? Result<void>{} : kept.error();
+  if (past() == Past::undo) {
+    auto kept = co_await keep(burst.kept_ranges());
+    if (!kept || !*kept) co_return kept ? Result<void>{} : kept.error();
+  }
   if (auto written = co_await write_out(burst); !written) co_return written;
   applied_seq_ = std::max(applied_seq_, seq);
   if (zeroing != nullptr) {

@@ -20,11 +20,13 @@ CONFIG = "/etc/dmcascade/dmcascade.toml"
 CHOICES = {"send-order": "parallel", "hub-ack": "sync", "ship": "stored", "remote-ack": "sync"}
 
 
-def config_text(guests, choices, daemon="", hub_journal="/dev/lab/journal"):
+def config_text(guests, choices, daemon="", hub_journal="/dev/lab/journal",
+                remote_journal="/dev/lab/journal", undo=""):
     nodes = "".join(f'[node.{n.lower()}]\nhost = "{n}"\naddress = "{g.address}:7420"\n\n'
                     for n, g in guests.items())
     group = (f'[group.shop]\nuuid = "{GROUP}"\nhub = "h"\nremote = "r"\n'
-             f'journal = {{ h = "{hub_journal}", r = "/dev/lab/journal" }}\n'
+             f'journal = {{ h = "{hub_journal}", r = "{remote_journal}" }}\n'
+             + (f"undo = {undo}\n" if undo else "")
              + "".join(f'{k} = "{v}"\n' for k, v in choices.items()))
     volumes = "".join(
         f'\n[group.shop.volume.{name}]\nuuid = "{uuid}"\nprimary = "{primary.lower()}"\n'
@@ -48,7 +50,8 @@ class Cascade:
             disks = [(name, volume_bytes)] + ([(f"{name}-meta", MiB)] if name != "orders" else [])
             lab.guest(primary, disks=disks, smp=smp)
         for name in ("H", "R"):
-            lab.guest(name, disks=volumes + [("journal", journal_bytes)])
+            lab.guest(name, disks=volumes + [("journal", journal_bytes), ("small-journal", 24 * MiB),
+                                             ("undo", 96 * MiB)])
         for a, b in (("P1", "H"), ("P2", "H"), ("H", "R"), ("P1", "P2")):
             lab.link(a, b)
         lab.boot()
@@ -56,12 +59,22 @@ class Cascade:
         for primary, _ in VOLUMES.values():
             load_module(self.g[primary])
 
-    def configure(self, daemon="", hub_journal="/dev/lab/journal", **choices):
-        """Writes the configuration on all nodes; names like hub_ack for hub-ack."""
+    def configure(self, daemon="", devices=None, **choices):
+        """Writes the configuration on all nodes; names like hub_ack for hub-ack. @devices: other
+        journals, undo, as of config_text()."""
         self.choices = {**CHOICES, **{k.replace("_", "-"): v for k, v in choices.items()}}
-        text = config_text(self.g, self.choices, daemon, hub_journal)
+        self.text = config_text(self.g, self.choices, daemon, **(devices or {}))
         for guest in self.g.values():
-            guest.write_file(CONFIG, text)
+            guest.write_file(CONFIG, self.text)
+
+    def lose_power(self, node):
+        """Hub or remote, which are there again with a daemon and the same configuration."""
+        self.g[node].kill_power()
+        del self.daemons[node]
+        self.g[node].start()
+        self.g[node].ready()
+        self.g[node].write_file(CONFIG, self.text)
+        self.start_daemon(node)
 
     def format_journals(self):
         """Begins anew: empty journals, and copies that are equal, whatever the test before left."""
@@ -109,9 +122,9 @@ class Cascade:
         for name, (primary, _) in VOLUMES.items():
             self.tool(primary, f"remove {name}")
 
-    def up(self, daemon="", **choices):
+    def up(self, daemon="", devices=None, **choices):
         """From nothing to a replicating group."""
-        self.configure(daemon, **choices)
+        self.configure(daemon, devices, **choices)
         self.format_journals()
         self.start_daemons()
         self.create(new=True)

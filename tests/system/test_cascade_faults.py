@@ -14,6 +14,8 @@ QUICK = 'heartbeat = "200ms"\nsession-timeout = "1s"\nreconnect-min = "50ms"\nre
 PINGPONG = f"/usr/bin/python3 -S -E {image.TOP}/tests/lab/pingpong.py"
 PORT = 7999
 CUTS = 20
+MiB = 1 << 20
+SMALL_JOURNALS = {"hub_journal": "/dev/lab/small-journal", "remote_journal": "/dev/lab/small-journal"}
 
 
 def start_pingpong(cascade):
@@ -21,6 +23,10 @@ def start_pingpong(cascade):
     return [cascade.g["P1"].spawn(f"{PINGPONG} /dev/mapper/orders listen {PORT}"),
             cascade.g["P2"].spawn(f"{PINGPONG} /dev/mapper/ledger connect "
                                   f"{cascade.g['P1'].address} {PORT}")]
+
+
+def conditions(cascade, node):
+    return {c["code"] for c in (cascade.status(node) or {"conditions": []}).get("conditions", [])}
 
 
 def copies(cascade, node):
@@ -124,7 +130,7 @@ def test_memory_sync_keeps_cause_and_effect_over_a_hub_crash(cascade, seed):
     # A slow journal, so that much has been received and not stored when the hub dies.
     hub.run("modprobe -a dm-mod dm-delay && dmsetup create slow --table \"0 $(blockdev --getsz "
             "/dev/lab/journal) delay /dev/lab/journal 0 0 /dev/lab/journal 0 300\" && dmsetup mknodes")
-    cascade.up(daemon=QUICK, hub_journal="/dev/mapper/slow", hub_ack="memory-sync", ship="received",
+    cascade.up(daemon=QUICK, devices={"hub_journal": "/dev/mapper/slow"}, hub_ack="memory-sync", ship="received",
                remote_ack="memory-sync")
     wipe(cascade)
     writers = start_pingpong(cascade)
@@ -196,13 +202,8 @@ def test_hub_loses_power_under_load(cascade):
     cascade.up(daemon=QUICK)
     jobs = [fio(cascade, name, io="8M", more="--verify=crc32c --do_verify=1") for name in VOLUMES]
     time.sleep(1)
-    cascade.g["H"].kill_power()
-    del cascade.daemons["H"]
     assert all(job.poll() is None for job in jobs)
-    cascade.g["H"].start()
-    cascade.g["H"].ready()
-    cascade.configure(daemon=QUICK)
-    cascade.start_daemon("H")
+    cascade.lose_power("H")
     for job in jobs:
         assert job.wait(240) == 0, job.output()
     cascade.wait_connected()
@@ -213,16 +214,47 @@ def test_hub_loses_power_under_load(cascade):
 
 @DAEMONS_ALONE
 def test_journal_smaller_than_what_is_written(cascade):
-    """I8, I2: the journal goes round; with the remote away it fills, writers wait, and go on."""
-    cascade.up(daemon=QUICK)
+    """I8, I2: the journal goes round; with the remote away it fills, writers are slowed down and
+    wait at last, as told, and go on."""
+    cascade.up(daemon=QUICK, devices=SMALL_JOURNALS, on_journal_full="throttle")
     cascade.lab.links["H-R"].cut()
-    jobs = [fio(cascade, name, size="60M", io="110M", depth=32) for name in VOLUMES]
+    jobs = [fio(cascade, name, size="16M", io="16M", depth=32) for name in VOLUMES]
     wait_until(lambda: "full" in cascade.status("H")["journal"]["reason"], 120, "the journal is full")
+    assert "JOURNAL_FULL" in conditions(cascade, "H")
     assert all(job.poll() is None for job in jobs)
     cascade.lab.links["H-R"].heal()
     for job in jobs:
         assert job.wait(300) == 0, job.output()
     cascade.wait_drained(240)
+    cascade.compare()
+    cascade.down()
+
+
+@DAEMONS_ALONE
+def test_a_remote_away_for_longer_than_the_journal_holds(cascade):
+    """I2, I3, I8: nobody waits for it. Hub and remote lose power on the way; it catches up by copies
+    of what differs, in a bracket that its journal can't hold either."""
+    cascade.up(daemon=QUICK, devices={**SMALL_JOURNALS, "undo": '{ r = "/dev/lab/undo" }'})
+    cascade.lab.links["H-R"].cut()
+    fio_on_both(cascade, size="24M", io="32M", depth=32)
+    state = cascade.status("H")
+    assert state["remote"]["out_of_sync_bytes"] >= 16 * MiB and state["remote"]["lag_seconds"] > 1, state
+    assert "REMOTE_BEHIND" in conditions(cascade, "H"), state
+    cascade.lose_power("H")
+    wait_until(lambda: "REMOTE_BEHIND" in conditions(cascade, "H"), 60, "the hub remembers")
+    fio_on_both(cascade, io="1M", seed=2)
+
+    cascade.lab.links["H-R"].heal()
+    wait_until(lambda: {"CATCHING_UP", "BRACKET_PASSED"} <= conditions(cascade, "R"), 120,
+               "the remote's copies have gone past the bracket")
+    assert cascade.status("R")["bracket"]["past"] == "undo"
+    cascade.lose_power("R")
+    fio_on_both(cascade, io="1M", seed=3)
+    wait_until(lambda: not cascade.status("H")["remote"]["behind_since"], 240, "it has caught up")
+    cascade.wait_drained()
+    for node in ("H", "R"):
+        assert not {c for c in conditions(cascade, node) if not c.startswith("JOURNAL")}, node
+    assert cascade.status("R")["journal"]["consistent"]
     cascade.compare()
     cascade.down()
 

@@ -105,6 +105,8 @@ class Cascade {
     alone.kill(false);
     const std::string restored = restore(alone.images);
     if (!restored.empty()) return name + ": " + restored;
+    if (const std::string other = other_than_before(name, alone.images); !other.empty())
+      return other;
     std::array<std::array<std::uint64_t, 2>, 2> held{};
     for (std::size_t i = 0; i < 2; ++i)
       std::memcpy(held[i].data(), alone.images[volumes_[i].name].data(), sizeof held[i]);
@@ -316,6 +318,19 @@ class Cascade {
     for (auto& [name, node] : nodes_) node.advance(time);
   }
 
+  /// While a bracket is open its node holds the same moment, byte for byte, whenever one looks.
+  std::string other_than_before(const std::string& name, VirtualDisks::Images& images) {
+    World world;
+    MemoryDisk journal(world.executor, "journal", images["journal"]);
+    const std::uint64_t limit = superblock_on(journal).limit_seq;
+    if (limit == no_limit) return {};
+    std::vector<std::vector<std::byte>> now;
+    for (const Volume& volume : volumes_) now.push_back(images[volume.name]);
+    const auto [before, first] = at_limit_.try_emplace({name, limit}, now);
+    if (first || before->second == now) return {};
+    return fmt::format("{}: its copies are not what they were at write {}", name, limit);
+  }
+
   /// Brings copies that went past a bracket back to its limit; empty, or why that can't be.
   std::string restore(VirtualDisks::Images& images) {
     World world;
@@ -349,6 +364,7 @@ class Cascade {
   std::string paused_;
   unsigned paused_for_ = 0;
   unsigned times_past_ = 0;
+  std::map<std::pair<std::string, std::uint64_t>, std::vector<std::vector<std::byte>>> at_limit_;
 };
 
 }  // namespace cascade::test
