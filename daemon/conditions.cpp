@@ -60,6 +60,9 @@ void of_remote(const api::Group& group, const WarningLimits& limits, Conditions&
   if (!group.remote) return;
   const api::RemoteLag& remote = *group.remote;
   const std::string peer = downstream_peer(group);
+  if (!remote.reason.empty())
+    raise(out, "CATCH_UP_FAILED", "error", peer, remote.reason,
+          "mend what it names, then restart dmcascaded here");
   if (!remote.behind_since.empty())
     raise(out, "REMOTE_BEHIND", "warning", peer,
           fmt::format("it lacks writes since {}, more than the journal holds; {} bytes have to be "

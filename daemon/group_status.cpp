@@ -222,6 +222,7 @@ std::optional<api::RemoteLag> GroupNode::remote_status() {
   const auto behind = journal_feed_->behind(seams_.clock.realtime_ns());
   api::RemoteLag out{journal_feed_->remote_received(), journal_feed_->remote_stored(),
                      behind.writes, behind.bytes, behind.age_seconds};
+  if (catch_up_ && catch_up_->failure()) out.reason = catch_up_->failure()->text;
   if (!catch_up_ || !catch_up_->behind()) return out;
   out.behind_since = report::rfc3339(storage_->journal->behind().since_ns);
   out.out_of_sync_bytes = catch_up_->out_of_sync_bytes();

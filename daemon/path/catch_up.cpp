@@ -68,14 +68,12 @@ Task<Result<void>> CatchUp::open() {
 }
 
 Task<> CatchUp::run() {
-  while (!stopping_ && !p_.journal.failure()) {
+  while (!stopping_ && !failure_ && !p_.journal.failure()) {
     auto done = co_await step();
-    if (!done) {
-      report::log(report::Level::error, p_.group.name,
-                  fmt::format("the remote can't catch up: {}", done.error().text));
-      co_return;
-    }
-    if (!*done && !stopping_) co_await p_.journal.progress().wait();
+    if (!done)
+      failure_ = done.error();
+    else if (!*done && !stopping_)
+      co_await p_.journal.progress().wait();
   }
 }
 

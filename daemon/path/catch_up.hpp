@@ -52,7 +52,7 @@ class CatchUp {
   /// Once, when the copies are known and before run(): goes on with the bitmap that the journal
   /// names. Errors of the journal's device.
   Task<Result<void>> open();
-  /// Until stop(), or the first failure of journal or copies, which it logs.
+  /// Until stop(), or the first failure of journal or copies.
   Task<> run();
   void stop();
 
@@ -63,6 +63,8 @@ class CatchUp {
   bool behind() const { return map_.has_value(); }
   /// Bytes of the regions that have to be copied, at most.
   std::uint64_t out_of_sync_bytes() const { return map_ ? map_->marked_bytes() : 0; }
+  /// Why it does nothing any more, if it does not.
+  const std::optional<Error>& failure() const { return failure_; }
   /// Until all of them are; nothing while it is not known.
   std::optional<double> seconds_left();
 
@@ -120,6 +122,7 @@ class CatchUp {
   bool unsaved_ = false;            // marks have gone that are still on disk
   Duration saved_{};
   Progress progress_;
+  std::optional<Error> failure_;
   bool stopping_ = false;
 };
 

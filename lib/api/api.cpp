@@ -93,7 +93,8 @@ void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
          {"lag_seconds", v.lag_seconds},
          {"behind_since", v.behind_since},
          {"out_of_sync_bytes", v.out_of_sync_bytes},
-         {"seconds_left", or_null(v.seconds_left)}};
+         {"seconds_left", or_null(v.seconds_left)},
+         {"reason", v.reason}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Condition& v) {
@@ -235,6 +236,7 @@ RemoteLag read_lag(const Fields& f) {
   f.get("backlog_writes", v.backlog_writes).get("backlog_bytes", v.backlog_bytes);
   f.get("lag_seconds", v.lag_seconds).get("behind_since", v.behind_since);
   f.get("out_of_sync_bytes", v.out_of_sync_bytes).get("seconds_left", v.seconds_left);
+  f.get("reason", v.reason);
   return v;
 }
 

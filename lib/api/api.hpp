@@ -128,6 +128,7 @@ struct RemoteLag {
   std::string behind_since{};
   std::uint64_t out_of_sync_bytes = 0;   // of the hub's copies, still to be copied, at most
   std::optional<double> seconds_left{};  // until that is done; null: not known
+  std::string reason{};  // why it can neither fall behind nor catch up; empty: it can
 };
 
 /// Something that is wrong or unusual, for as long as it is.

@@ -54,7 +54,8 @@ StatusReport a_report() {
               true,  "undo",  "/dev/u",
               69632, 1 << 20, true};
   group.conditions = {{"BRACKET_OPEN", "warning", "ledger", "2026-11-23T08:29:01.000Z", "r", "a"}};
-  group.remote = RemoteLag{5, 4, 2, 8192, 1.5, "2026-11-23T08:27:00.000Z", 262144, 3.5};
+  group.remote = RemoteLag{
+      5, 4, 2, 8192, 1.5, "2026-11-23T08:27:00.000Z", 262144, 3.5, "a copy can't be read"};
   report.groups = {group};
   return report;
 }

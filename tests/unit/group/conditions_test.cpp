@@ -82,6 +82,8 @@ TEST(Conditions, SayThatARemoteIsLateOrLacksMoreThanTheJournalHolds) {
   group.journal->used_bytes = 900;  // it is behind so that the journal gets no fuller
   EXPECT_THAT(codes(group), ElementsAre("REMOTE_BEHIND r"));
   EXPECT_THAT(find_conditions(group)[0].reason, HasSubstr("4096 bytes"));
+  group.remote->reason = "a copy can't be read";
+  EXPECT_THAT(codes(group), ElementsAre("CATCH_UP_FAILED r", "REMOTE_BEHIND r"));
 }
 
 TEST(Conditions, SayWhatComesWhenTheJournalIsFull) {

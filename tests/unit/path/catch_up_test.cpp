@@ -316,5 +316,15 @@ TEST_F(HubCatchUp, GoesOnWithNoRemoteThatHoldsLessThanItHad) {
   EXPECT_THAT(again.error().text, HasSubstr("its journal was restored"));
 }
 
+TEST_F(HubCatchUp, SaysWhyItCannotGoOn) {
+  fall_behind();
+  copies_[volume_a]->image().resize(4096);  // the rest of it can't be read
+  ASSERT_TRUE(connect(0, history_begin(group)));
+  take_all();
+  ASSERT_TRUE(catch_up->failure());
+  EXPECT_THAT(catch_up->failure()->text, HasSubstr("copy"));
+  EXPECT_TRUE(catch_up->behind());
+}
+
 }  // namespace
 }  // namespace cascade::test
