@@ -59,7 +59,7 @@ struct cascade_slot {
 	u64 start, last;		/* sectors, both inclusive */
 	struct cascade_io *io;		/* until its bio is completed */
 	u64 payload_end;
-	unsigned long taken;		/* jiffies, of a resync's slot */
+	u64 taken;			/* ktime_get_ns() while a resync is wanted; else 0 */
 	unsigned int doubts;		/* of the volume, when a resync's region was read */
 	u8 resync;			/* CASCADE_RESYNC_*, or a write's */
 	bool ready;			/* may be published */
@@ -72,7 +72,22 @@ enum cascade_on_fence {
 	CASCADE_ON_FENCE_IO_ERROR = 2,
 };
 
-enum { CASCADE_RESYNC_REGION = 1, CASCADE_RESYNC_END = 2 };
+/* A part of a region; the last one of it, with which all of it has been copied; the last word. */
+enum { CASCADE_RESYNC_PART = 1, CASCADE_RESYNC_REGION = 2, CASCADE_RESYNC_END = 3 };
+
+/* pace.c */
+struct cascade_pace {
+	u64 own_ns;			/* round trip of the volume's writes, as if alone; 0: not known */
+	u64 copy_ns;			/* of the last copy that was sent alone */
+	unsigned int bytes;		/* of a copy while somebody writes; a power of two */
+	unsigned int rate_kib;		/* a second; 0: no limit */
+};
+
+struct cascade_pace_step {
+	unsigned int bytes;		/* of the next copy, at most */
+	unsigned int pause_ms;		/* from its beginning to that of the one behind it */
+	unsigned int together;		/* copies that may be on their way */
+};
 
 struct cascade_bitmap_block {
 	u64 counter;			/* of the block on disk */
@@ -99,13 +114,13 @@ struct cascade_resync {
 	bool closed;			/* nobody gets a place in the ring for @start to @last */
 	sector_t start, last;
 	u64 next;			/* regions before it have been read */
+	sector_t part;			/* of the next region: sectors before it have been read */
 	unsigned int in_flight;		/* slots that are not stored */
-	unsigned int doubts;		/* of the volume, when the region was closed */
-	unsigned int rate_kib;		/* a second; 0: no limit */
-	unsigned long round_trip;	/* jiffies, of the last region that was stored */
-	unsigned long not_before;	/* jiffies: the next region */
+	unsigned int doubts;		/* of the volume, when the region was begun */
+	struct cascade_pace pace;
+	unsigned long not_before;	/* jiffies: the next copy */
 	u64 writes_seen;
-	u64 bytes;			/* of the regions read */
+	u64 bytes;			/* that were read */
 };
 
 struct cascade_volume {
@@ -289,6 +304,11 @@ void cascade_sweep_work(struct work_struct *work);
 void cascade_sweep_later(struct cascade_volume *v);
 
 /* resync.c: what is out of sync */
+void cascade_pace_init(struct cascade_pace *p);
+void cascade_pace_own(struct cascade_pace *p, u64 ns);
+void cascade_pace_copied(struct cascade_pace *p, u64 ns);
+struct cascade_pace_step cascade_pace_next(const struct cascade_pace *p, bool busy, u64 ring_bytes);
+
 int cascade_resync_alloc(struct cascade_volume *v);
 void cascade_resync_free(struct cascade_volume *v);
 void cascade_resync_hold(struct cascade_volume *v, bool hold);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Copying what is out of sync, through the ring. A region is read and gets its place in the order
- * among the writes: what was written before it is in it, what is written after it comes after it.
- * For that its sectors are closed from before the read until the place is taken: earlier writes
+ * Copying what is out of sync, through the ring. A region, or a part of it beside writers (pace.c),
+ * is read and gets its place in the order among the writes: what was written before it is in it,
+ * what is written after it comes after it. For that its sectors are closed from before the read until the place is taken: earlier writes
  * there are waited for, later ones wait.
  *
  * The daemon lets it run while the hub keeps the group's bracket open for the volume, and tells
@@ -15,13 +15,17 @@
 #include <linux/vmalloc.h>
 
 #define REGION_BYTES (CASCADE_META_REGION_SECTORS << SECTOR_SHIFT)
-#define IN_FLIGHT_MAX 8		/* regions read and not stored yet, and nobody writes beside */
 #define RETRY_MS 500		/* after a region could not be read */
 #define NEVER UINT_MAX
 
 static void run_in(struct cascade_volume *v, unsigned int ms)
 {
 	mod_delayed_work(v->wq, &v->resync.work, msecs_to_jiffies(ms));
+}
+
+static u64 region_of(sector_t sector)
+{
+	return sector / CASCADE_META_REGION_SECTORS;
 }
 
 /* ---- volume->lock held */
@@ -49,26 +53,6 @@ static bool busy(struct cascade_volume *v)
 	return v->nr_writes != before;
 }
 
-/* How long the next region has to wait, so that the volume's own writes go first. */
-static unsigned int pause_ms(struct cascade_volume *v)
-{
-	struct cascade_resync *r = &v->resync;
-	unsigned int ms = 0;
-
-	if (busy(v))
-		ms = 2 * jiffies_to_msecs(r->round_trip) + 1;
-	if (r->rate_kib)
-		ms = max_t(unsigned int, ms, REGION_BYTES / 1024 * 1000 / r->rate_kib);
-	return ms;
-}
-
-static unsigned int in_flight_max(struct cascade_volume *v, unsigned int pause)
-{
-	u64 quarter = v->payload_bytes / 4 / REGION_BYTES;
-
-	return pause ? 1 : max_t(u64, 1, min_t(u64, IN_FLIGHT_MAX, quarter));
-}
-
 /* Everything is the same: says so, once, in the order of the writes. */
 static void publish_end(struct cascade_volume *v)
 {
@@ -84,10 +68,11 @@ static void publish_end(struct cascade_volume *v)
 	cascade_ring_publish(v);
 }
 
-/* Closes the next region. False if there is none to copy now. */
-static bool close_next(struct cascade_volume *v)
+/* Closes the next part of a region, of at most @bytes. False if there is none to copy now. */
+static bool close_next(struct cascade_volume *v, unsigned int bytes)
 {
 	struct cascade_resync *r = &v->resync;
+	sector_t begin, end;
 	u64 region = cascade_bitmap_next(&v->bitmap, r->next);
 
 	if (region == v->bitmap.nr_regions) {
@@ -101,8 +86,15 @@ static bool close_next(struct cascade_volume *v)
 			publish_end(v);
 		return false;
 	}
-	r->start = region * CASCADE_META_REGION_SECTORS;
-	r->last = min_t(sector_t, v->sectors, r->start + CASCADE_META_REGION_SECTORS) - 1;
+	begin = region * CASCADE_META_REGION_SECTORS;
+	end = min_t(sector_t, v->sectors, begin + CASCADE_META_REGION_SECTORS);
+	if (r->part > begin && r->part < end) {
+		r->start = r->part;
+	} else {
+		r->start = begin;
+		r->doubts = v->doubts;
+	}
+	r->last = min_t(sector_t, end, r->start + (bytes >> SECTOR_SHIFT)) - 1;
 	r->closed = true;
 	r->end_published = false;
 	return true;
@@ -131,17 +123,18 @@ void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot)
 		cascade_later_event(v, CASCADE_EVENT_DIFFERS);
 		return;
 	}
-	r->round_trip = jiffies - slot->taken;
+	if (slot->taken && !r->in_flight)
+		cascade_pace_copied(&r->pace, ktime_get_ns() - slot->taken);
 	/* Unless somebody has doubted it since it was read. */
-	if (slot->doubts == v->doubts)
-		cascade_bitmap_in_sync(&v->bitmap, slot->start / CASCADE_META_REGION_SECTORS);
+	if (slot->resync == CASCADE_RESYNC_REGION && slot->doubts == v->doubts)
+		cascade_bitmap_in_sync(&v->bitmap, region_of(slot->start));
 	cascade_ring_tell(v);
 	run_in(v, 0);
 }
 
-/* ---- one region; no lock held */
+/* ---- one part of a region; no lock held */
 
-static int read_region(struct cascade_target *t)
+static int read_part(struct cascade_target *t)
 {
 	struct cascade_volume *v = t->v;
 	unsigned int bytes = (v->resync.last - v->resync.start + 1) << SECTOR_SHIFT;
@@ -161,11 +154,12 @@ static int read_region(struct cascade_target *t)
 	return r;
 }
 
-/* The region gets its place. False if the ring has none now. */
-static bool send_region(struct cascade_volume *v)
+/* The part gets its place. False if the ring has none now. */
+static bool send_part(struct cascade_volume *v)
 {
 	struct cascade_resync *r = &v->resync;
 	unsigned int bytes = (r->last - r->start + 1) << SECTOR_SHIFT;
+	bool last = r->last + 1 == v->sectors || region_of(r->last + 1) != region_of(r->start);
 	bool zero = !memchr_inv(r->buffer, 0, bytes);
 	struct cascade_slot *slot;
 	u64 seq;
@@ -174,12 +168,12 @@ static bool send_region(struct cascade_volume *v)
 	slot = cascade_ring_take(v, r->start, r->last, zero ? 0 : bytes);
 	seq = v->reserved;
 	if (slot) {
-		slot->resync = CASCADE_RESYNC_REGION;
+		slot->resync = last ? CASCADE_RESYNC_REGION : CASCADE_RESYNC_PART;
 		slot->doubts = r->doubts;
-		slot->taken = jiffies;
 		r->in_flight++;
 		r->bytes += bytes;
-		r->next = r->start / CASCADE_META_REGION_SECTORS + 1;
+		r->part = r->last + 1;
+		r->next = region_of(r->start) + last;
 	}
 	spin_unlock_irq(&v->lock);
 	if (!slot)
@@ -193,16 +187,17 @@ static bool send_region(struct cascade_volume *v)
 	return true;
 }
 
-/* The region is closed, and nobody writes there. Returns in how many ms to go on. */
-static unsigned int copy_region(struct cascade_target *t)
+/* The part is closed, and nobody writes there. Returns in how many ms to go on. */
+static unsigned int copy_part(struct cascade_target *t)
 {
 	struct cascade_volume *v = t->v;
 	unsigned int ms = 0;
 
-	if (read_region(t)) {
-		v->resync.next = v->resync.start / CASCADE_META_REGION_SECTORS + 1;
+	if (read_part(t)) {
+		v->resync.next = region_of(v->resync.start) + 1;
+		v->resync.part = 0;
 		ms = RETRY_MS;
-	} else if (!send_region(v)) {
+	} else if (!send_part(v)) {
 		ms = 1;
 	}
 	spin_lock_irq(&v->lock);
@@ -211,11 +206,11 @@ static unsigned int copy_region(struct cascade_target *t)
 	return ms;
 }
 
-/* Whether there is a region to copy now; if not yet, @ms says when to look again. lock held. */
+/* Whether there is something to copy now; if not yet, @ms says when to look again. lock held. */
 static bool choose(struct cascade_volume *v, unsigned int *ms)
 {
 	struct cascade_resync *r = &v->resync;
-	unsigned int pause;
+	struct cascade_pace_step pace;
 
 	if (r->closed)
 		return true;
@@ -223,17 +218,16 @@ static bool choose(struct cascade_volume *v, unsigned int *ms)
 		*ms = jiffies_to_msecs(r->not_before - jiffies) + 1;
 		return false;
 	}
-	pause = pause_ms(v);
-	if (r->in_flight >= in_flight_max(v, pause))
+	pace = cascade_pace_next(&r->pace, busy(v), v->payload_bytes);
+	if (r->in_flight >= pace.together)
 		return false;
-	if (!close_next(v)) {
+	if (!close_next(v, pace.bytes)) {
 		/* No room for the last word: nobody tells when there is. */
 		if (!r->in_flight && !r->end_published)
 			*ms = 1;
 		return false;
 	}
-	r->doubts = v->doubts;
-	r->not_before = jiffies + msecs_to_jiffies(pause);
+	r->not_before = jiffies + msecs_to_jiffies(pace.pause_ms);
 	return true;
 }
 
@@ -258,7 +252,7 @@ static unsigned int step(struct cascade_volume *v)
 	quiet = chosen && !cascade_order_busy(v, r->start, r->last);
 	spin_unlock_irq(&v->lock);
 	if (quiet)
-		return copy_region(v->live);
+		return copy_part(v->live);
 	return chosen ? 1 : ms;
 }
 
@@ -284,6 +278,7 @@ static void resync_work(struct work_struct *work)
 int cascade_resync_alloc(struct cascade_volume *v)
 {
 	INIT_DELAYED_WORK(&v->resync.work, resync_work);
+	cascade_pace_init(&v->resync.pace);
 	v->resync.buffer = vmalloc(REGION_BYTES);
 	return v->resync.buffer ? 0 : -ENOMEM;
 }
@@ -308,8 +303,10 @@ void cascade_resync_run(struct cascade_volume *v, bool run)
 {
 	lockdep_assert_held(&v->lock);
 	v->resync.wanted = run;
-	if (run)
+	if (run) {
 		v->resync.end_published = false;
+		cascade_pace_init(&v->resync.pace);
+	}
 	run_in(v, 0);
 }
 
@@ -318,6 +315,7 @@ void cascade_resync_abandon(struct cascade_volume *v)
 	lockdep_assert_held(&v->lock);
 	v->resync.in_flight = 0;
 	v->resync.next = 0;
+	v->resync.part = 0;
 	cascade_resync_run(v, false);
 }
 
@@ -335,7 +333,7 @@ void cascade_resync_set(struct cascade_volume *v, bool paused, unsigned int rate
 {
 	spin_lock_irq(&v->lock);
 	v->resync.paused = paused;
-	v->resync.rate_kib = rate_kib;
+	v->resync.pace.rate_kib = rate_kib;
 	spin_unlock_irq(&v->lock);
 	run_in(v, 0);
 }

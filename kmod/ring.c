@@ -89,6 +89,7 @@ struct cascade_slot *cascade_ring_take(struct cascade_volume *v, sector_t start,
 	v->payload_head += bytes;
 	*slot = (struct cascade_slot){
 		.start = start, .last = last, .payload_end = v->payload_head, .local_done = true,
+		.taken = v->resync.wanted ? ktime_get_ns() : 0,
 	};
 	return slot;
 }
@@ -271,6 +272,8 @@ void cascade_ring_release(struct cascade_volume *v)
 		v->payload_tail = slot->payload_end;
 		if (slot->resync)
 			cascade_resync_stored(v, slot);
+		else if (slot->taken && !v->alone)
+			cascade_pace_own(&v->resync.pace, ktime_get_ns() - slot->taken);
 	}
 	if (v->released == before)
 		return;

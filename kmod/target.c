@@ -380,9 +380,9 @@ static int resync_message(struct cascade_volume *v, unsigned int argc, char **ar
 	unsigned int rate;
 
 	if (argc == 1 && !strcasecmp(argv[0], "pause"))
-		cascade_resync_set(v, true, v->resync.rate_kib);
+		cascade_resync_set(v, true, v->resync.pace.rate_kib);
 	else if (argc == 1 && !strcasecmp(argv[0], "resume"))
-		cascade_resync_set(v, false, v->resync.rate_kib);
+		cascade_resync_set(v, false, v->resync.pace.rate_kib);
 	else if (argc == 2 && !strcasecmp(argv[0], "rate") && !kstrtouint(argv[1], 10, &rate))
 		cascade_resync_set(v, v->resync.paused, rate);
 	else

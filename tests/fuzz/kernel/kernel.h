@@ -126,6 +126,15 @@ struct bio_list { struct bio *head; };
 #define min_t(type, a, b) min((type)(a), (type)(b))
 
 #define max_t(type, a, b) max((type)(a), (type)(b))
+#ifndef clamp_t
+#define clamp_t(type, a, low, high) min_t(type, max_t(type, a, low), high)
+#endif
+#ifndef DIV_ROUND_UP
+#define DIV_ROUND_UP(a, b) (((a) + (b) - 1) / (b))
+#endif
+#ifndef NSEC_PER_MSEC
+#define NSEC_PER_MSEC 1000000L
+#endif
 #define hweight64(x) ((u32)__builtin_popcountll(x))
 #define __ffs64(x) ((u64)__builtin_ctzll(x))
 
@@ -139,6 +148,16 @@ struct bio_list { struct bio *head; };
 static inline void export_uuid(u8 *to, const uuid_t *from)
 {
 	memcpy(to, from->b, sizeof(from->b));
+}
+
+static inline u64 div_u64(u64 a, u32 b)
+{
+	return a / b;
+}
+
+static inline u64 ktime_get_ns(void)
+{
+	return 1;
 }
 
 static inline u64 ktime_get_real_ns(void)
