@@ -158,14 +158,14 @@ Task<Result<std::uint64_t>> CatchUp::mark_oldest(std::uint64_t from) {
   const std::uint64_t applied = p_.applier.applied_seq();
   const std::uint64_t wanted = given_up_at_once(p_.journal.size_bytes());
   for (std::uint64_t bytes = 0; from <= applied && bytes < wanted;) {
-    const auto batch = co_await p_.journal.read(from);
+    const auto batch = co_await p_.journal.read_head(from);
     if (!batch) co_return batch.error();
     if ((*batch)->last_seq() > applied) break;
     for (const Record& record : (*batch)->records())
       if (group_seq_of(record) >= from && record.op != CASCADE_OP_MARK)
         map.mark(volume_of(record), sector_of(record) * CASCADE_SECTOR_BYTES, length_of(record));
     if (behind.since_ns == 0) behind.since_ns = (*batch)->info.append_time_ns;
-    bytes += (*batch)->bytes().size();
+    bytes += (*batch)->info.bytes;
     from = (*batch)->last_seq() + 1;
   }
   if (behind.since_ns == 0) co_return from;  // not one whole batch

@@ -469,10 +469,15 @@ BatchPtr Journal::find_cached(std::uint64_t seq) const {
 
 Task<Result<BatchPtr>> Journal::read(std::uint64_t seq) {
   if (auto batch = find_cached(seq)) co_return batch;
-  co_return co_await read_from_disk(seq);
+  co_return co_await read_from_disk(seq, Part::whole);
 }
 
-Task<Result<BatchPtr>> Journal::read_from_disk(std::uint64_t seq) {
+Task<Result<BatchPtr>> Journal::read_head(std::uint64_t seq) {
+  if (auto batch = find_cached(seq)) co_return batch;
+  co_return co_await read_from_disk(seq, Part::head);
+}
+
+Task<Result<BatchPtr>> Journal::read_from_disk(std::uint64_t seq, Part part) {
   const auto* entry = index_->find(seq);
   std::uint64_t position = entry != nullptr ? entry->position : superblock_.tail_position;
   AlignedBuffer block(journal_block);
@@ -489,10 +494,13 @@ Task<Result<BatchPtr>> Journal::read_from_disk(std::uint64_t seq) {
       position += info->bytes;
       continue;
     }
-    auto batch = std::make_shared<Batch>(Batch{*info, AlignedBuffer(info->bytes)});
+    const bool whole = part == Part::whole;
+    const std::size_t bytes = whole ? info->bytes : batch_head_bytes(info->records);
+    auto batch = std::make_shared<Batch>(Batch{*info, AlignedBuffer(bytes)});
     if (auto read = co_await disk_.read(offset_of(position), batch->buffer.span()); !read)
       co_return read.error();
-    if (auto checked = check_batch(batch->bytes(), superblock_.journal); !checked)
+    const auto check = whole ? check_batch : check_batch_head;
+    if (auto checked = check(batch->bytes(), superblock_.journal); !checked)
       co_return Error{checked.error().code,
                       fmt::format("{}: {}", disk_.path(), checked.error().text)};
     co_return BatchPtr(std::move(batch));

@@ -145,6 +145,8 @@ class Journal {
 
   /// The batch that holds `seq`, first_seq() <= seq <= sealed_seq().
   Task<Result<BatchPtr>> read(std::uint64_t seq);
+  /// The same with its info and records alone: it may have no payload().
+  Task<Result<BatchPtr>> read_head(std::uint64_t seq);
   /// First group_seq that can still be read.
   std::uint64_t first_seq() const { return superblock_.tail_seq; }
 
@@ -189,7 +191,8 @@ class Journal {
   void fail(Error error);
   void cache(BatchPtr batch);
   BatchPtr find_cached(std::uint64_t seq) const;
-  Task<Result<BatchPtr>> read_from_disk(std::uint64_t seq);
+  enum class Part { head, whole };
+  Task<Result<BatchPtr>> read_from_disk(std::uint64_t seq, Part part);
   std::uint64_t offset_of(std::uint64_t position) const;
 
   Disk& disk_;

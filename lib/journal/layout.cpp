@@ -318,13 +318,19 @@ Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journ
 namespace {
 
 Result<void> check_records(std::span<const std::byte> batch, const BatchInfo& info) {
-  auto payload = batch_payload(batch, info);
   std::uint64_t seq = info.first_seq;
   for (const Record& record : batch_records(batch, info)) {
     if (auto ok = check_record(record); !ok) return ok;
     if (group_seq_of(record) != seq++)
       return corrupt(fmt::format("batch: record has group number {}, wanted {}",
                                  group_seq_of(record), seq - 1));
+  }
+  return {};
+}
+
+Result<void> check_payloads(std::span<const std::byte> batch, const BatchInfo& info) {
+  auto payload = batch_payload(batch, info);
+  for (const Record& record : batch_records(batch, info)) {
     const std::size_t bytes = payload_bytes_of(record);
     if (bytes > payload.size() || !payload_matches(record, payload.first(bytes)))
       return corrupt(fmt::format("batch: the payload of write {} does not match its checksum",
@@ -337,17 +343,24 @@ Result<void> check_records(std::span<const std::byte> batch, const BatchInfo& in
 
 }  // namespace
 
-Result<BatchInfo> check_batch(std::span<const std::byte> batch, const Uuid& journal) {
-  auto info = peek_batch(batch, journal);
+Result<BatchInfo> check_batch_head(std::span<const std::byte> head, const Uuid& journal) {
+  auto info = peek_batch(head, journal);
   if (!info) return info;
-  const bool skip = info->kind == BatchKind::skip;
-  const std::size_t needed = skip ? journal_block : info->bytes;
-  if (batch.size() < needed) return corrupt("batch: cut short");
-  const auto covered = batch.first(sizeof(BatchHeader) + info->records * sizeof(Record));
+  if (head.size() < batch_head_bytes(info->records)) return corrupt("batch: cut short");
+  const auto covered = head.first(sizeof(BatchHeader) + info->records * sizeof(Record));
   if (const auto wanted = head_crc(covered); info->header_crc != wanted)
     return corrupt(
         fmt::format("batch: checksum is {:#010x}, wanted {:#010x}", info->header_crc, wanted));
-  if (auto ok = check_records(batch, *info); !ok) return ok.error();
+  if (auto ok = check_records(head, *info); !ok) return ok.error();
+  return info;
+}
+
+Result<BatchInfo> check_batch(std::span<const std::byte> batch, const Uuid& journal) {
+  auto info = check_batch_head(batch, journal);
+  if (!info) return info;
+  const bool skip = info->kind == BatchKind::skip;
+  if (batch.size() < (skip ? journal_block : info->bytes)) return corrupt("batch: cut short");
+  if (auto ok = check_payloads(batch, *info); !ok) return ok.error();
   return info;
 }
 

@@ -259,7 +259,10 @@ bool begins_like_batch(std::span<const std::byte> block);
 /// how much more to read. Errc::corrupt.
 Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journal);
 
-/// Checks a whole batch: peek, header checksum, each record, each payload. Errc::corrupt.
+/// Checks batch_head_bytes() of a batch: peek, header checksum, each record. Errc::corrupt.
+Result<BatchInfo> check_batch_head(std::span<const std::byte> head, const Uuid& journal);
+
+/// Checks a whole batch: its head, and each payload. Errc::corrupt.
 Result<BatchInfo> check_batch(std::span<const std::byte> batch, const Uuid& journal);
 
 /// The records of a checked batch and its payload area; views into `batch`.

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A journal with some bytes changed: found whole, torn or damaged, never more than was written.
+// A dirty bitmap and an undo entry of any content: nothing outside the volumes.
+#include "lib/journal/dirty_map.hpp"
+#include "lib/journal/undo_log.hpp"
 #include "tests/fuzz/input.hpp"
 #include "tests/unit/journal/disk_image.hpp"
 
@@ -46,6 +49,45 @@ void try_superblock(Input& in, const Superblock& good) {
   if (sb) require(sb->volumes.size() <= superblock_volumes_max);
 }
 
+/// A block of any content, whole by its checksum, which is at byte 4 of it or at byte 8.
+template <class Block>
+Block any_block(Input& in, std::size_t crc_at) {
+  Block block{};
+  for (int i = 0; i < 24 && !in.empty(); ++i)
+    reinterpret_cast<std::uint8_t*>(&block)[in.get<std::uint16_t>() % sizeof block] =
+        in.get<std::uint8_t>();
+  if (in.get<std::uint8_t>() % 4 == 0) return block;
+  const std::uint64_t magic = crc_at == 4 ? dirty_magic : undo_magic;
+  std::memcpy(&block, &magic, crc_at == 4 ? 4 : 8);
+  std::memset(reinterpret_cast<std::byte*>(&block) + crc_at, 0, 4);
+  const std::uint32_t crc = htole32(crc32c(std::as_bytes(std::span(&block, 1))));
+  std::memcpy(reinterpret_cast<std::byte*>(&block) + crc_at, &crc, 4);
+  return block;
+}
+
+void try_dirty_map(Input& in) {
+  static std::vector<std::byte> disk(dirty_map_bytes);
+  const std::map<Uuid, std::uint64_t> sizes{{test::volume_a, 5 << 20}, {test::volume_b, 700'000}};
+  DirtyMap map(sizes);
+  const auto block = any_block<DirtyBlock>(in, 4);
+  const std::size_t at = in.get<std::uint8_t>() % 8 * sizeof block;
+  std::memcpy(disk.data() + at, &block, sizeof block);
+  map.load(in.get<std::uint8_t>(), disk);
+  std::memset(disk.data() + at, 0, sizeof block);
+  std::uint64_t marked = 0;
+  for (auto region = map.next(0); region; region = map.next(region->index + 1)) {
+    require(region->begin + region->bytes <= sizes.at(region->volume) && region->bytes > 0);
+    marked += map.region_bytes();
+  }
+  require(marked == map.marked_bytes());
+}
+
+void try_undo(Input& in) {
+  const auto header = any_block<UndoHeader>(in, 8);
+  const auto entry = decode_undo({}, 0, std::as_bytes(std::span(&header, 1)).first<undo_block>());
+  if (entry) require(entry->bytes <= undo_region_bytes);
+}
+
 }  // namespace
 }  // namespace cascade::fuzz
 
@@ -67,5 +109,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   changes.clear();
   image.sb = good;
   fuzz::try_superblock(in, good);
+  fuzz::try_dirty_map(in);
+  fuzz::try_undo(in);
   return 0;
 }

@@ -115,6 +115,7 @@ def test_remote_daemon_killed_under_load(cascade, seed):
     _survive_kills(cascade, "R", seed)
 
 
+@DAEMONS_ALONE
 def test_hub_daemon_killed_under_load_with_memory_sync(cascade, seed):
     """I7, I2: what was only received is sent again by the rings."""
     _survive_kills(cascade, "H", seed, hub_ack="memory-sync", ship="received",
@@ -288,11 +289,16 @@ def test_a_bracket_is_shown_and_ended_by_name(cascade):
     assert "bracket open" in cascade.tool("H", "status").out
     assert cascade.tool("R", "bracket end shop --without orders", check=False).rc == 5
 
+    assert "past the bracket" in cascade.tool("R", "bracket apply shop").out
+    wait_until(lambda: cascade.status("R")["bracket"]["past"] == "gone", 30, "the remote's copies go past it")
+    assert "BRACKET_PASSED" in conditions(cascade, "R") and not cascade.status("R")["journal"]["consistent"]
+
     told = cascade.tool("H", "bracket end shop --without orders").out
     assert "stay behind" in told, told
     assert cascade.tool("H", "bracket end shop --without orders", check=False).rc == 5
     wait_until(lambda: not cascade.status("R")["bracket"], 60, "the bracket is closed everywhere")
     wait_until(lambda: cascade.status("R")["journal"]["consistent"], 60, "ledger is applied")
+    assert cascade.tool("R", "bracket apply shop", check=False).rc == 5
     behind = next(v for v in cascade.status("R")["volumes"] if v["name"] == "orders")
     assert behind["state"] == "behind", behind
 

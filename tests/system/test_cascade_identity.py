@@ -249,6 +249,7 @@ def mend_the_small_copy(cascade):
             "&& dmsetup resume small")
 
 
+@DAEMONS_ALONE
 def test_a_copy_that_is_too_small_stops_its_volume_only(cascade):
     """P12: said before the first write, on both sides; in by itself once mended."""
     cascade.configure(daemon=QUICK)
@@ -273,6 +274,7 @@ def test_a_copy_that_is_too_small_stops_its_volume_only(cascade):
     cascade.g["H"].run("dmsetup remove small; rm -f /dev/mapper/small")
 
 
+@DAEMONS_ALONE
 def test_a_volume_that_one_file_lacks_waits_alone(cascade):
     """W6: a primary gets its new file before the hub does; nobody else notices."""
     cascade.configure(daemon=QUICK)
@@ -310,6 +312,7 @@ def test_a_volume_that_one_file_lacks_waits_alone(cascade):
     cascade.stop_daemons()
 
 
+@DAEMONS_ALONE
 def test_a_new_volume_is_rolled_out_in_any_order(cascade):
     """W6: whichever node gets the new file first, the old volume writes on and the new one comes."""
     cascade.configure(daemon=QUICK)
