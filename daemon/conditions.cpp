@@ -150,6 +150,10 @@ void of_link(const api::Link& link, Conditions& out) {
         link.reason, "look at the other node and at the network between");
 }
 
+std::string heading(const std::string& code, const std::string& subject) {
+  return subject.empty() ? code : code + " " + subject;
+}
+
 int weight(const api::Condition& condition) {
   return condition.severity == "error" ? 0 : condition.severity == "warning" ? 1 : 2;
 }
@@ -183,13 +187,13 @@ void ConditionLog::update(Conditions& now, std::uint64_t realtime_ns) {
     held[key] = before == since_.end() ? realtime_ns : before->second;
     condition.since = report::rfc3339(held[key]);
     if (before == since_.end())
-      report::log(level(condition), subject_,
-                  fmt::format("{} {}: {}", condition.code, condition.subject, condition.reason));
+      report::log(
+          level(condition), subject_,
+          fmt::format("{}: {}", heading(condition.code, condition.subject), condition.reason));
   }
   for (const auto& [key, since] : since_)
     if (!held.contains(key))
-      report::log(report::Level::notice, subject_,
-                  fmt::format("{} {} is over", key.first, key.second));
+      report::log(report::Level::notice, subject_, heading(key.first, key.second) + " is over");
   since_ = std::move(held);
 }
 

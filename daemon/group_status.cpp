@@ -211,9 +211,11 @@ std::optional<api::Journal> GroupNode::journal_status() const {
   out.checkpoint_seq = journal.checkpoint_seq();
   out.consistent = storage_->applier->whole();
   if (!failed && journal.starved())
-    out.reason = journal.limit_seq() == no_limit
-                     ? "full: writes wait until the remote or the copies catch up"
-                     : "full: writes wait until the bracket closes";
+    out.reason =
+        fmt::format("full: {} until {}", is_hub() ? "writes wait" : "nothing more is taken",
+                    journal.limit_seq() != no_limit ? "the bracket closes"
+                    : is_hub()                      ? "the remote or the copies catch up"
+                                                    : "the copies catch up");
   return out;
 }
 

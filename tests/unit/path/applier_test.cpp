@@ -29,11 +29,15 @@ class ApplierTest : public testing::Test {
     Applier::Copies copies;
     for (const Uuid& volume : {volume_a, volume_b}) {
       auto copy = std::make_unique<MemoryDisk>(world.executor, "copy", copy_bytes);
+      if (volume == volume_a && !restarted.empty()) copy->image() = restarted;
       copies_[volume] = copy.get();
       copies[volume] = std::move(copy);
     }
     applier.emplace(world.executor, world.clock, run->journal, std::move(copies), "shop",
                     [this] { return needed_from; });
+    if (undo) {
+      ASSERT_TRUE(world.get(applier->use_undo(*undo)));
+    }
     run->crew.add(applier->run());
     world.settle();
   }
@@ -62,7 +66,9 @@ class ApplierTest : public testing::Test {
   MemoryDisk disk{world.executor, "journal", journal_disk_bytes};
   std::uint64_t needed_from = MemoryDisk::never;
   std::uint64_t seq = 0;
+  std::vector<std::byte> restarted;  // what the copy of volume a holds at begin()
   std::map<Uuid, MemoryDisk*> copies_;
+  std::optional<MemoryDisk> undo;
   std::optional<RunningJournal> run;
   std::optional<Applier> applier;
 };
@@ -250,8 +256,14 @@ class ApplierPast : public ApplierTest {
     return std::equal(was.begin(), was.end(), image.begin()) &&
            std::all_of(image.begin() + 4096, image.end(), [](std::byte b) { return !int(b); });
   }
-
-  std::optional<MemoryDisk> undo;
+  /// As a crash does: with what was stored, and what the copy of volume a holds.
+  void restart(const std::vector<std::byte>& copy_a) {
+    applier->stop();
+    run->journal.stop();
+    world.settle();
+    restarted = copy_a;
+    begin();
+  }
 };
 
 TEST_F(ApplierPast, StaysAtTheLimitWithoutUndoUntilItIsTold) {
@@ -321,16 +333,27 @@ TEST_F(ApplierPast, GoesOnFromWhereItWasAfterARestart) {
   give_undo(1 << 20);
   press();
   ASSERT_EQ(applier->past(), Applier::Past::undo);
-  const auto a = copies_[volume_a]->image();
-  applier->stop();
-  run->journal.stop();
-  world.settle();
-  begin();
-  copies_[volume_a]->image() = a;
-  EXPECT_EQ(applier->past(), Applier::Past::gone) << "without its device";
-  ASSERT_TRUE(world.get(applier->use_undo(*undo)));
+  restart(std::vector(copies_[volume_a]->image()));
   EXPECT_EQ(applier->past(), Applier::Past::undo);
   EXPECT_FALSE(applier->whole());
+  EXPECT_TRUE(undo_brings_back());
+  undo.reset();
+  restart(std::vector(copies_[volume_a]->image()));
+  EXPECT_EQ(applier->past(), Applier::Past::gone) << "without its device";
+  EXPECT_FALSE(applier->whole());
+}
+
+// What is kept has to be all that stands before the limit: after a crash that comes once more.
+TEST_F(ApplierPast, KeepsNothingBeforeItIsAtTheLimitAgain) {
+  give_undo(1 << 20);
+  undo->fail_after(1);  // it has begun, and kept nothing
+  press();
+  ASSERT_TRUE(applier->failure());
+  ASSERT_EQ(superblock_on(disk).applied_seq, 0u);
+  undo->fail_after(MemoryDisk::never);
+  restart(std::vector<std::byte>(copy_bytes));  // and its write had not reached the disk
+  EXPECT_EQ(applier->past(), Applier::Past::undo);
+  EXPECT_GT(applier->applied_seq(), 2u);
   EXPECT_TRUE(undo_brings_back());
 }
 
