@@ -67,14 +67,15 @@ class Cascade:
         for guest in self.g.values():
             guest.write_file(CONFIG, self.text)
 
-    def lose_power(self, node):
-        """Hub or remote, which are there again with a daemon and the same configuration."""
+    def lose_power(self, node, daemon=True):
+        """It is there again with the same configuration, and its daemon if that is wanted."""
         self.g[node].kill_power()
-        del self.daemons[node]
+        self.daemons.pop(node, None)
         self.g[node].start()
         self.g[node].ready()
         self.g[node].write_file(CONFIG, self.text)
-        self.start_daemon(node)
+        if daemon:
+            self.start_daemon(node)
 
     def format_journals(self):
         """Begins anew: empty journals, and copies that are equal, whatever the test before left."""

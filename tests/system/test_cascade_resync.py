@@ -15,16 +15,8 @@ from tests.system.test_cascade_identity import volume
 MiB = 1 << 20
 
 
-def lose_power(cascade, node):
-    cascade.g[node].kill_power()
-    cascade.daemons.pop(node, None)
-    cascade.g[node].start()
-    cascade.g[node].ready()
-
-
 def primary_back(cascade):
     load_module(cascade.g["P1"])
-    cascade.configure(daemon=QUICK)
     cascade.start_daemon("P1")
     return cascade.tool("P1", "create orders").err
 
@@ -42,7 +34,7 @@ def test_a_primarys_loss_of_power_costs_the_copying_of_the_hot_set(cascade, roun
         fio(cascade, "orders", size="16M", io="64M")
         wait_until(lambda: volume(cascade, "P1", "orders")["ring"]["published"] > before + 200, 60,
                    "writes are under way")
-        lose_power(cascade, "P1")
+        cascade.lose_power("P1", daemon=False)
         assert "may differ" in primary_back(cascade)
         moved = in_sync(cascade)["resynced_bytes"]
         assert 0 < moved <= 2 * 16 * MiB, f"{moved} bytes of {cascade.volume_bytes('orders')}"
@@ -62,7 +54,7 @@ def test_power_is_lost_anywhere_while_a_primary_is_copied(cascade, seed):
     writers = start_pingpong(cascade)
     fio(cascade, "orders", size="24M", io="200M", more="--offset=8M")
     time.sleep(2)
-    lose_power(cascade, "P1")
+    cascade.lose_power("P1", daemon=False)
     for writer in writers[1:]:
         writer.kill(signal.SIGTERM)
         writer.wait()
@@ -70,12 +62,9 @@ def test_power_is_lost_anywhere_while_a_primary_is_copied(cascade, seed):
     cascade.tool("P1", "status")
     for victim in ("R", "H", "P1"):
         time.sleep(lots.uniform(0.1, 1.0))
-        lose_power(cascade, victim)
+        cascade.lose_power(victim, daemon=victim != "P1")
         if victim == "P1":
             primary_back(cascade)
-        else:
-            cascade.configure(daemon=QUICK)
-            cascade.start_daemon(victim)
         wait_until(lambda: cascade.status(victim), 30, f"the daemon of {victim}")
     in_sync(cascade)
     cascade.wait_connected()
