@@ -316,6 +316,25 @@ TEST_F(HubCatchUp, GoesOnWithNoRemoteThatHoldsLessThanItHad) {
   EXPECT_THAT(again.error().text, HasSubstr("its journal was restored"));
 }
 
+// Its mark may be among what the remote was not sent.
+TEST_F(HubCatchUp, SaysHowVolumesStandBeforeItClosesTheBracket) {
+  write(4096, 8192);
+  bracket->detach(volume_b, CASCADE_WHY_RESEND);
+  world.settle();
+  ASSERT_TRUE(bracket->leave(volume_b));
+  world.settle();
+  fill(60, volume_a);
+  ASSERT_TRUE(catch_up->behind());
+  pass_a_second();
+  ASSERT_TRUE(connect(0, history_begin(group)));
+  const auto copied = take_all();
+  ASSERT_GE(copied.size(), 2u);
+  const Record& left = copied[copied.size() - 2];
+  EXPECT_TRUE(is_caught_up(copied.back()));
+  EXPECT_EQ(CASCADE_MARK_OF(sector_of(left)), CASCADE_MARK_LEFT);
+  EXPECT_EQ(volume_of(left), volume_b);
+}
+
 TEST_F(HubCatchUp, SaysWhyItCannotGoOn) {
   fall_behind();
   copies_[volume_a]->image().resize(4096);  // the rest of it can't be read

@@ -76,6 +76,21 @@ TEST_F(JournalWriter, KnowsOfAnOpenBracketOverRestarts) {
   }
 }
 
+// How volumes stood may be among what was jumped over; what still holds is said behind the jump.
+TEST_F(JournalWriter, KnowsOfNoVolumeApartBehindAJump) {
+  RunningJournal run(world, disk);
+  run.put_mark(CASCADE_MARK_DETACHED, volume_b);
+  EXPECT_EQ(run.journal.limit_seq(), 0u);
+  run.journal.append_jump({90, 0x1234});
+  world.settle();
+  run.put_mark(CASCADE_MARK_DETACHED, volume_a);
+  run.journal.append(one_caught_up(90, run.journal.next_seq()));
+  world.settle();
+  EXPECT_EQ(run.journal.limit_seq(), 0u) << "volume a was said to be apart since";
+  run.put_mark(CASCADE_MARK_ATTACHED, volume_a);
+  EXPECT_EQ(run.journal.limit_seq(), no_limit) << "nobody knows of volume b any more";
+}
+
 // I3: what was jumped over holds the copies where they are, until a mark that knows of the jump;
 // the same after a restart at any moment, from any tail.
 TEST_F(JournalWriter, GoesOnBehindAJumpAndHoldsTheCopiesUntilItIsMadeUpFor) {
