@@ -303,12 +303,13 @@ void cascade_mark_work(struct work_struct *work);
 void cascade_sweep_work(struct work_struct *work);
 void cascade_sweep_later(struct cascade_volume *v);
 
-/* resync.c: what is out of sync */
+/* pace.c: how fast; volume->lock held */
 void cascade_pace_init(struct cascade_pace *p);
 void cascade_pace_own(struct cascade_pace *p, u64 ns);
 void cascade_pace_copied(struct cascade_pace *p, u64 ns);
 struct cascade_pace_step cascade_pace_next(const struct cascade_pace *p, bool busy, u64 ring_bytes);
 
+/* resync.c: what is out of sync */
 int cascade_resync_alloc(struct cascade_volume *v);
 void cascade_resync_free(struct cascade_volume *v);
 void cascade_resync_hold(struct cascade_volume *v, bool hold);

@@ -2,8 +2,8 @@
 /*
  * Copying what is out of sync, through the ring. A region, or a part of it beside writers (pace.c),
  * is read and gets its place in the order among the writes: what was written before it is in it,
- * what is written after it comes after it. For that its sectors are closed from before the read until the place is taken: earlier writes
- * there are waited for, later ones wait.
+ * what is written after it comes after it. For that its sectors are closed from before the read
+ * until the place is taken: earlier writes there are waited for, later ones wait.
  *
  * The daemon lets it run while the hub keeps the group's bracket open for the volume, and tells
  * when not. The last record is a NOOP with the flag RESYNC: everything is the same now.

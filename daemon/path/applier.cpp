@@ -28,37 +28,30 @@ Error past_the_end(const Record& record, const Disk& disk) {
                                           group_seq_of(record), disk.path(), disk.bytes())};
 }
 
+Undo::Range range_of(const Record& record) {
+  const std::uint64_t begin = sector_of(record) * CASCADE_SECTOR_BYTES;
+  return {volume_of(record), begin, begin + length_of(record)};
+}
+
 }  // namespace
 
 /// Consecutive writes without overlap, and the batches that hold them.
 struct Applier::Burst {
-  struct Range {
-    const Disk* disk;
-    std::uint64_t begin, end;
-  };
   struct Writes {
     Disk* disk = nullptr;
     std::vector<DiskWrite> list;
   };
   std::map<Uuid, Writes> writes;  // by volume: no order depends on an address
-  std::vector<Range> ranges;
+  std::vector<Undo::Range> ranges;
   std::vector<BatchPtr> keep;
   std::size_t bytes = 0;
   std::uint64_t last_seq = 0;
 
   bool full() const { return ranges.size() >= burst_writes_max || bytes >= burst_bytes_max; }
 
-  std::vector<Undo::Range> kept_ranges() const {
-    std::vector<Undo::Range> out;
-    for (const auto& [volume, w] : writes)
-      for (const DiskWrite& write : w.list)
-        out.push_back({volume, write.offset, write.offset + write.data.size()});
-    return out;
-  }
-
-  bool overlaps(const Disk* disk, std::uint64_t begin, std::uint64_t end) const {
-    return std::any_of(ranges.begin(), ranges.end(), [&](const Range& r) {
-      return r.disk == disk && r.begin < end && begin < r.end;
+  bool overlaps(const Undo::Range& range) const {
+    return std::any_of(ranges.begin(), ranges.end(), [&](const Undo::Range& r) {
+      return r.begin < range.end && range.begin < r.end && r.volume == range.volume;
     });
   }
 };
@@ -188,10 +181,10 @@ Result<void> Applier::give_up_limit() {
 Task<Result<bool>> Applier::keep(const std::vector<Undo::Range>& ranges) {
   using Kept = Result<bool>;
   if (past() != Past::undo || applied_seq_ < journal_.limit_seq()) co_return Kept(true);
-  undo_full_ = !undo_->has_room(copies_, ranges);
-  if (undo_full_) co_return Kept(false);
-  if (auto kept = co_await undo_->keep(copies_, ranges); !kept) co_return kept.error();
-  co_return Kept(true);
+  const auto kept = co_await undo_->keep(copies_, ranges);
+  undo_full_ = !kept && kept.error().code == Errc::full;
+  if (!kept && !undo_full_) co_return kept.error();
+  co_return Kept(!undo_full_);
 }
 
 // ---- one burst
@@ -238,16 +231,12 @@ Task<Result<void>> Applier::apply_some() {
     }
     if (stop) break;
   }
-  if (past() == Past::undo) {
-    auto kept = co_await keep(burst.kept_ranges());
-    if (!kept || !*kept) co_return kept ? Result<void>{} : kept.error();
-  }
+  if (auto kept = co_await keep(burst.ranges); !kept || !*kept)
+    co_return kept ? Result<void>{} : kept.error();
   if (auto written = co_await write_out(burst); !written) co_return written;
   applied_seq_ = std::max(applied_seq_, seq);
   if (zeroing != nullptr) {
-    const std::uint64_t begin = sector_of(*zeroing) * CASCADE_SECTOR_BYTES;
-    const std::vector<Undo::Range> range{
-        {volume_of(*zeroing), begin, begin + length_of(*zeroing)}};  // named, for g++ 12
+    const std::vector<Undo::Range> range{range_of(*zeroing)};  // named, for g++ 12
     const auto kept = co_await keep(range);
     if (!kept || !*kept) co_return kept ? Result<void>{} : kept.error();
     if (auto zeroed = co_await zero(*zeroing); !zeroed) co_return zeroed;
@@ -265,13 +254,12 @@ Result<void> Applier::add(Burst& burst, Disk& disk, const Record& record,
                                             "checksum; nothing after it is applied",
                                             group_seq_of(record))};
   if (!inside(record, disk.bytes())) return past_the_end(record, disk);
-  const std::uint64_t begin = sector_of(record) * CASCADE_SECTOR_BYTES;
-  const std::uint64_t end = begin + payload.size();
-  if (burst.overlaps(&disk, begin, end)) return {};
-  burst.ranges.push_back({&disk, begin, end});
-  auto& writes = burst.writes[volume_of(record)];
+  const Undo::Range range = range_of(record);
+  if (burst.overlaps(range)) return {};
+  burst.ranges.push_back(range);
+  auto& writes = burst.writes[range.volume];
   writes.disk = &disk;
-  writes.list.push_back({begin, payload});
+  writes.list.push_back({range.begin, payload});
   burst.bytes += payload.size();
   return {};
 }

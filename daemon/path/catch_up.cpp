@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
+#include <utility>
+#include <vector>
 
 namespace cascade {
 namespace {
@@ -185,12 +185,17 @@ void CatchUp::drop_flights() {
   cursor_ = 0;
 }
 
+/// The remote has stored more than is known for ever, and what the journal can name the hash of.
+bool CatchUp::floor_lags() const {
+  const std::uint64_t stored = p_.feed.remote_stored();
+  return stored > p_.journal.behind().seq && stored + 1 >= p_.journal.first_seq();
+}
+
 /// The remote never comes back with less than this: what it lacked of it may be forgotten.
 Task<Result<void>> CatchUp::raise_floor() {
   RemoteBehind behind = p_.journal.behind();
+  if (behind.map == 0 || !floor_lags()) co_return Result<void>{};
   const std::uint64_t stored = p_.feed.remote_stored();
-  if (behind.map == 0 || stored <= behind.seq || stored + 1 < p_.journal.first_seq())
-    co_return Result<void>{};
   const auto history = co_await p_.journal.history_at(stored);
   if (!history) co_return history.error();
   behind.seq = stored;
@@ -228,9 +233,7 @@ void CatchUp::land() {
 
 bool CatchUp::save_due() const {
   const bool pause = p_.clock.boottime() - saved_ >= save_interval;
-  const bool further = p_.feed.remote_stored() > p_.journal.behind().seq &&
-                       p_.feed.remote_stored() + 1 >= p_.journal.first_seq();
-  return (unsaved_ && map_->empty()) || (pause && (unsaved_ || further));
+  return (unsaved_ && map_->empty()) || (pause && (unsaved_ || floor_lags()));
 }
 
 Task<Result<void>> CatchUp::save() {

@@ -2,12 +2,10 @@
 //
 // The hub's side of a remote that was away for longer than the journal holds.
 //
-//   journal nearly full -> falls behind:  ranges of the oldest writes -> dirty bitmap, then the
-//   tail
-//                                         moves past them, and primaries never wait
-//   the remote is back  -> catches up:    marked regions of the hub's copies -> journal, among the
-//                                         writes; when all are there, the mark that closes the
-//                                         remote's bracket
+//   journal nearly full ─► falls behind: ranges of the oldest writes ─► dirty bitmap; then the
+//                          tail moves past them, and primaries never wait
+//   the remote is back ──► catches up: marked regions of the hub's copies ─► journal, among the
+//                          writes; when all are there, the mark that closes the remote's bracket
 //
 // At each moment the remote holds a write, or the journal does, or its regions are marked (on disk,
 // before the journal gives it up). A mark goes when the remote has stored the copy of the region,
@@ -30,7 +28,7 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <string>
+#include <span>
 
 namespace cascade {
 
@@ -94,6 +92,7 @@ class CatchUp {
   Task<Result<void>> fall_behind();
   Task<Result<std::uint64_t>> mark_oldest(std::uint64_t from);
   void drop_flights();
+  bool floor_lags() const;
   Task<Result<void>> raise_floor();
   Task<Result<void>> write_map(std::uint64_t map);
   bool save_due() const;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/path/undo.hpp"
 
-#include "daemon/path/batch.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,39 +14,54 @@ constexpr std::size_t together_max = 32;
 
 }  // namespace
 
-Task<Result<void>> Undo::open(const UndoLog& log) {
-  log_ = log;
+void Undo::forget() {
   entries_ = end_ = 0;
   kept_.clear();
-  AlignedBuffer header(undo_block), content(undo_region_bytes);
-  while (end_ + undo_block <= disk_.bytes()) {
-    if (auto read = co_await disk_.read(end_, header.span()); !read) co_return read;
-    const auto entry = decode_undo(log, entries_, header.span().first<undo_block>());
-    if (!entry || end_ + undo_entry_bytes(entry->bytes) > disk_.bytes()) break;
+}
+
+/// Entry `index` of the log, which begins at `at`, and behind its header in `buffer` its content;
+/// nothing if there is no such entry that is whole.
+Task<Result<std::optional<UndoEntry>>> Undo::read_entry(std::uint64_t index, std::uint64_t at,
+                                                        AlignedBuffer& buffer) {
+  using Found = Result<std::optional<UndoEntry>>;
+  const auto header = buffer.span().first<undo_block>();
+  if (at + undo_block > disk_.bytes()) co_return Found(std::nullopt);
+  if (auto read = co_await disk_.read(at, header); !read) co_return read.error();
+  const auto entry = decode_undo(log_, index, header);
+  if (!entry || at + undo_entry_bytes(entry->bytes) > disk_.bytes()) co_return Found(std::nullopt);
+  const auto padded =
+      buffer.span().subspan(undo_block, undo_entry_bytes(entry->bytes) - undo_block);
+  if (!padded.empty())
+    if (auto read = co_await disk_.read(at + undo_block, padded); !read) co_return read.error();
+  if (!undo_content_matches(header, padded.first(entry->bytes))) co_return Found(std::nullopt);
+  co_return Found(entry);
+}
+
+Task<Result<void>> Undo::open(const UndoLog& log) {
+  log_ = log;
+  forget();
+  AlignedBuffer buffer(undo_entry_bytes(undo_region_bytes));
+  for (;;) {
     // One that is torn was never relied on.
-    const auto bytes = content.span().first(undo_entry_bytes(entry->bytes) - undo_block);
-    if (!bytes.empty())
-      if (auto read = co_await disk_.read(end_ + undo_block, bytes); !read) co_return read;
-    if (!undo_content_matches(header.span().first<undo_block>(), bytes.first(entry->bytes))) break;
-    if (entry->bytes > 0) note(entry->volume, entry->offset);
-    end_ += undo_entry_bytes(entry->bytes);
+    const auto entry = co_await read_entry(entries_, end_, buffer);
+    if (!entry) co_return entry.error();
+    if (!*entry) co_return Result<void>{};
+    if ((*entry)->bytes > 0) note((*entry)->volume, (*entry)->offset);
+    end_ += undo_entry_bytes((*entry)->bytes);
     ++entries_;
   }
-  co_return Result<void>{};
 }
 
 Task<Result<void>> Undo::begin(const UndoLog& log) {
   if (holds(log)) co_return Result<void>{};
   log_ = log;
-  entries_ = end_ = 0;
-  kept_.clear();
+  forget();
   const Region nothing;
   co_return co_await write_entries(std::span(&nothing, 1));
 }
 
 Task<Result<void>> Undo::abandon() {
-  entries_ = end_ = 0;
-  kept_.clear();
+  forget();
   AlignedBuffer zeroes(undo_block);
   std::memset(zeroes.span().data(), 0, undo_block);
   co_return co_await disk_.write_durable(0, zeroes.span());
@@ -85,14 +98,13 @@ std::vector<Undo::Region> Undo::missing(const Copies& copies,
   return out;
 }
 
-bool Undo::has_room(const Copies& copies, const std::vector<Range>& ranges) const {
-  std::uint64_t bytes = end_;
-  for (const Region& region : missing(copies, ranges)) bytes += undo_entry_bytes(region.bytes);
-  return bytes <= disk_.bytes();
-}
-
 Task<Result<void>> Undo::keep(const Copies& copies, const std::vector<Range>& ranges) {
   const auto regions = missing(copies, ranges);
+  std::uint64_t end = end_;
+  for (const Region& region : regions) end += undo_entry_bytes(region.bytes);
+  if (end > disk_.bytes())
+    co_return Error{Errc::full,
+                    fmt::format("{} has no room for {} bytes more", disk_.path(), end - end_)};
   for (std::size_t at = 0; at < regions.size(); at += together_max) {
     const auto some = std::span(regions).subspan(at, std::min(together_max, regions.size() - at));
     if (auto written = co_await write_entries(some); !written) co_return written;
@@ -126,25 +138,20 @@ Task<Result<void>> Undo::write_entries(std::span<const Region> regions) {
 }
 
 Task<Result<void>> Undo::restore(const Copies& copies) {
-  AlignedBuffer header(undo_block), content(undo_region_bytes);
+  AlignedBuffer buffer(undo_entry_bytes(undo_region_bytes));
   std::uint64_t at = 0;
   for (std::uint64_t index = 0; index < entries_; ++index) {
-    if (auto read = co_await disk_.read(at, header.span()); !read) co_return read;
-    const auto entry = decode_undo(log_, index, header.span().first<undo_block>());
-    const Error damaged{Errc::corrupt,
-                        fmt::format("{}: entry {} is damaged; the copies can't be brought back to "
-                                    "write {}",
-                                    disk_.path(), index, log_.limit_seq)};
-    if (!entry) co_return damaged;
-    const auto bytes = content.span().first(undo_entry_bytes(entry->bytes) - undo_block);
-    if (!bytes.empty())
-      if (auto read = co_await disk_.read(at + undo_block, bytes); !read) co_return read;
-    const auto old = bytes.first(entry->bytes);
-    if (!undo_content_matches(header.span().first<undo_block>(), old)) co_return damaged;
-    at += undo_entry_bytes(entry->bytes);
-    const auto copy = copies.find(entry->volume);
-    if (copy == copies.end() || old.empty()) continue;
-    const DiskWrite write{entry->offset, old};
+    const auto entry = co_await read_entry(index, at, buffer);
+    if (!entry) co_return entry.error();
+    if (!*entry)
+      co_return Error{Errc::corrupt,
+                      fmt::format("{}: entry {} is damaged; the copies can't be brought back to "
+                                  "write {}",
+                                  disk_.path(), index, log_.limit_seq)};
+    at += undo_entry_bytes((*entry)->bytes);
+    const auto copy = copies.find((*entry)->volume);
+    if (copy == copies.end() || (*entry)->bytes == 0) continue;
+    const DiskWrite write{(*entry)->offset, buffer.span().subspan(undo_block, (*entry)->bytes)};
     if (auto done = co_await copy->second->write(std::span(&write, 1)); !done) co_return done;
   }
   for (const auto& [uuid, copy] : copies)

@@ -5,12 +5,14 @@
 #pragma once
 
 #include "daemon/io/disk.hpp"
+#include "daemon/path/batch.hpp"
 #include "lib/journal/undo_log.hpp"
 
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
+#include <optional>
+#include <span>
 #include <vector>
 
 namespace cascade {
@@ -36,10 +38,8 @@ class Undo {
   /// The log is worth nothing from now on.
   Task<Result<void>> abandon();
 
-  /// Whether there is room for what keep() would write.
-  bool has_room(const Copies& copies, const std::vector<Range>& ranges) const;
   /// What the ranges hold is on stable storage when it returns. Volumes without a copy are left
-  /// out.
+  /// out. Errc::full: there is no room for all of it, and nothing was written.
   Task<Result<void>> keep(const Copies& copies, const std::vector<Range>& ranges);
   /// Writes everything back, and flushes the copies: they are as of the limit again, if they held
   /// everything through it. Errc::corrupt.
@@ -56,6 +56,9 @@ class Undo {
     std::uint32_t bytes = 0;
     Disk* copy = nullptr;
   };
+  void forget();
+  Task<Result<std::optional<UndoEntry>>> read_entry(std::uint64_t index, std::uint64_t at,
+                                                    AlignedBuffer& buffer);
   std::vector<Region> missing(const Copies& copies, const std::vector<Range>& ranges) const;
   void note(const Uuid& volume, std::uint64_t offset);
   Task<Result<void>> write_entries(std::span<const Region> regions);

@@ -57,7 +57,7 @@ Incoming some_frame(Input& in, const Journal& journal) {
   }
   if (records.empty())
     records.push_back(test::make_record(1, {}, 0, test::volume_a, CASCADE_OP_NOOP));
-  return test::incoming(records, {});
+  return make_incoming(records, {});
 }
 
 void try_session(Rig& rig, Intake& intake, Input& in, SessionKind kind) {

@@ -44,7 +44,7 @@ class ApplierTest : public testing::Test {
   void put(const Record& record, std::span<const std::byte> payload) {
     Record numbered = record;
     set_group_seq(numbered, run->journal.next_seq());
-    run->journal.append(incoming(std::span(&numbered, 1), payload));
+    run->journal.append(make_incoming(std::span(&numbered, 1), payload));
   }
   void write(std::uint64_t sector, std::size_t bytes, unsigned seed,
              const Uuid& volume = volume_a) {

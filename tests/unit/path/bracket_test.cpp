@@ -190,7 +190,7 @@ Incoming resync_record(std::uint64_t seq, std::uint8_t op = CASCADE_OP_WRITE_ZER
   Record r = make_record(seq, {}, 0, volume_a, op, op == CASCADE_OP_NOOP ? 0 : 4096);
   r.flags = CASCADE_FLAG_RESYNC;
   seal(r);
-  return incoming(std::span(&r, 1), {});
+  return make_incoming(std::span(&r, 1), {});
 }
 
 // I3, I6: a primary lost power; from its first word on until all is copied nothing is shown.

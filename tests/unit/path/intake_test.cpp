@@ -32,7 +32,7 @@ Incoming discards(const std::vector<std::uint64_t>& group_seqs) {
     records.push_back(make_record(seq + 1, {}, 0, volume_a, CASCADE_OP_DISCARD, 4096));
     set_group_seq(records.back(), seq);
   }
-  return incoming(records, {});
+  return make_incoming(records, {});
 }
 
 class RemoteIntake : public testing::Test {
@@ -240,7 +240,7 @@ TEST_F(HubIntake, TakesNoMarkOfAPrimary) {
   Record mark = make_caught_up(volume_a, 1, 1);
   set_group_seq(mark, 1);
   ASSERT_TRUE(check_record(mark));
-  const auto taken = intake.take(incoming(std::span(&mark, 1), {}));
+  const auto taken = intake.take(make_incoming(std::span(&mark, 1), {}));
   ASSERT_FALSE(taken);
   EXPECT_THAT(taken.error().text, HasSubstr("only the hub makes them"));
   EXPECT_EQ(run->journal.received_seq(), 0u);

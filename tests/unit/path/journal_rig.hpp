@@ -69,19 +69,6 @@ inline Superblock superblock_on(MemoryDisk& disk) {
   return *choose_superblock(copy(0), copy(1), group, disk.bytes(), disk.path());
 }
 
-/// Records with their payloads, as a Receiver hands them on.
-inline Incoming incoming(std::span<const Record> records, std::span<const std::byte> payload) {
-  Incoming in;
-  in.body_bytes = records.size_bytes() + payload.size();
-  in.body = std::make_unique<std::byte[]>(in.body_bytes);
-  std::memcpy(in.body.get(), records.data(), records.size_bytes());
-  if (!payload.empty())
-    std::memcpy(in.body.get() + records.size_bytes(), payload.data(), payload.size());
-  in.records = {reinterpret_cast<Record*>(in.body.get()), records.size()};
-  in.payload = {in.body.get() + records.size_bytes(), payload.size()};
-  return in;
-}
-
 /// One write of `bytes`, numbered for its volume, and for its group if `group_seq` is given.
 inline Incoming one_write(std::uint64_t volume_seq, std::size_t bytes = 4096,
                           std::uint64_t group_seq = 0, const Uuid& volume = volume_a,
@@ -89,20 +76,20 @@ inline Incoming one_write(std::uint64_t volume_seq, std::size_t bytes = 4096,
   const auto data = pattern(bytes, static_cast<unsigned>(volume_seq));
   Record record = make_record(volume_seq, data, sector, volume);
   if (group_seq > 0) set_group_seq(record, group_seq);
-  return incoming(std::span(&record, 1), data);
+  return make_incoming(std::span(&record, 1), data);
 }
 
 inline Incoming one_mark(cascade_mark mark, std::uint64_t group_seq,
                          const Uuid& volume = volume_a) {
   Record record = make_mark(volume, mark, CASCADE_WHY_RESEND, group_seq);
   set_group_seq(record, group_seq);
-  return incoming(std::span(&record, 1), {});
+  return make_incoming(std::span(&record, 1), {});
 }
 
 inline Incoming one_caught_up(std::uint64_t through, std::uint64_t group_seq) {
   Record record = make_caught_up(group, through, group_seq);
   set_group_seq(record, group_seq);
-  return incoming(std::span(&record, 1), {});
+  return make_incoming(std::span(&record, 1), {});
 }
 
 /// A journal that is open and running.

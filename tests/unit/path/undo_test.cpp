@@ -116,9 +116,16 @@ TEST_F(UndoTest, KnowsWhenThereIsNoRoom) {
                    undo_entry_bytes(0) + undo_entry_bytes(undo_region_bytes));
   Undo tight(small);
   ASSERT_TRUE(world.get(tight.begin(log)));
-  EXPECT_TRUE(tight.has_room(copies, {{volume_a, 0, 512}}));
-  EXPECT_FALSE(tight.has_room(copies, {{volume_a, 0, undo_region_bytes + 1}}));
-  EXPECT_TRUE(tight.has_room(copies, {{group, 0, 512}})) << "there is no such copy";
+  const auto keep = [&](const Uuid& volume, std::uint64_t end) {
+    const std::vector<Undo::Range> range{{volume, 0, end}};
+    return world.get(tight.keep(copies, range));
+  };
+  const auto full = keep(volume_a, undo_region_bytes + 1);
+  ASSERT_FALSE(full);
+  EXPECT_EQ(full.error().code, Errc::full);
+  EXPECT_EQ(tight.used_bytes(), undo_entry_bytes(0)) << "all or nothing";
+  EXPECT_TRUE(keep(volume_a, 512));
+  EXPECT_TRUE(keep(group, 512)) << "there is no such copy";
 }
 
 TEST_F(UndoTest, IsWorthNothingOnceItWasGivenUp) {
