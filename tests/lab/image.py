@@ -4,12 +4,14 @@
 The guest's root is the host's own root file system, read-only, under a tmpfs overlay, so there is
 no image to build: what is installed or built on the host is in the guest at its own path.
 """
+import functools
 import glob
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+import threading
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CACHE = os.path.join(TOP, "build", "lab")
@@ -59,6 +61,18 @@ def _decompress(image):
     raise RuntimeError("the kernel image holds no compression that is known here")
 
 
+def _made_once(make):
+    """For what is made when it is first asked for, maybe by two labs at once."""
+    lock = threading.Lock()
+
+    @functools.wraps(make)
+    def made(version):
+        with lock:
+            return make(version)
+    return made
+
+
+@_made_once
 def vmlinux(version):
     """An uncompressed kernel: under emulation it boots seconds faster than a bzImage."""
     source, path = f"/boot/vmlinuz-{version}", os.path.join(CACHE, f"vmlinux-{version}")
@@ -97,6 +111,7 @@ def _plain_module(path, directory):
     return name
 
 
+@_made_once
 def initramfs(version):
     guest_init = os.path.join(TOP, "tests", "lab", "guest-init")
     path = os.path.join(CACHE, f"initramfs-{version}")

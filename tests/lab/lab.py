@@ -2,6 +2,7 @@
 """Several guests and the links between them. A context manager: nothing of it stays behind."""
 import atexit
 import fcntl
+import itertools
 import os
 import shutil
 import signal
@@ -56,7 +57,7 @@ class Lab:
         self.guests, self.links = {}, {}
         self.netns = None
         _remove_dead_labs()
-        self.dir = os.path.join(_base(), f"dmc-lab-{os.getpid()}-{_count()}")
+        self.dir = os.path.join(_base(), f"dmc-lab-{os.getpid()}-{next(_numbers)}")
         os.makedirs(self.dir)
         self.kvm = _kvm_works()
         atexit.register(self.close)
@@ -118,13 +119,7 @@ class Lab:
             shutil.rmtree(self.dir, ignore_errors=True)
 
 
-_labs = 0
-
-
-def _count():
-    global _labs
-    _labs += 1
-    return _labs
+_numbers = itertools.count(1)
 
 
 def _base():

@@ -11,18 +11,25 @@ used by the tests after it, until one fails:
 """
 import importlib
 import inspect
+import io
 import os
 import random
-import sys
+import threading
 import time
 import traceback
+from collections import namedtuple
 
 from tests.lab.cascade import Cascade
 from tests.lab.guest import TimedOut
 from tests.lab.lab import Lab
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SUITES = {"lab": ("test_lab", "test_module"), "e2e": ("test_cascade",)}
+KERNELS = ("6.1", "6.12")
+SUITES = {"lab": ("test_module",), "e2e": ("test_cascade",)}
+# Where a test runs that says nothing of it. What the daemons do depends on no kernel.
+USUAL_KERNELS = {"lab": KERNELS, "e2e": ("6.12",)}
+
+Job = namedtuple("Job", "suite kernel test")
 
 
 class Skip(Exception):
@@ -30,15 +37,15 @@ class Skip(Exception):
 
 
 def kernels(*series):
-    """Marks a test that is meant for these kernels only."""
+    """Marks a test that runs on these kernels, unless others are asked for."""
     def mark(function):
         function.kernels = series
         return function
     return mark
 
 
-# What hub and remote do with their journals does not depend on a kernel: once is enough.
-DAEMONS_ALONE = kernels("6.12")
+# For a test of the cascade that goes through what differs between kernels.
+BOTH_KERNELS = kernels(*KERNELS)
 
 
 def tests_of(suite):
@@ -51,117 +58,169 @@ def tests_of(suite):
             yield from sorted(functions, key=lambda f: f.__code__.co_firstlineno)
 
 
+def jobs_of(suites, pattern, kernel=None, everything=False):
+    """In the order in which they are worth running: the long suite first. @kernel: on this one;
+    @everything: each test on each kernel."""
+    out = []
+    for suite in sorted(suites, key=list(SUITES).index, reverse=True):
+        for series in reversed(KERNELS):
+            for test in tests_of(suite):
+                usual = getattr(test, "kernels", USUAL_KERNELS[suite])
+                wanted = KERNELS if everything else (kernel,) if kernel else usual
+                if series in wanted and pattern in test.__name__:
+                    out.append(Job(suite, series, test))
+    return out
+
+
 def say(word, name, seconds=None, detail=""):
     time_text = "" if seconds is None else f" ({seconds:.1f} s)"
     print(f"{word:4} {name}{time_text}{detail}", flush=True)
 
 
 class Fixtures:
-    """What tests ask for, made when first asked for."""
+    """What the tests of one lane ask for, made when first asked for: one lab at a time."""
 
-    def __init__(self, kernel, keep):
-        self.kernel, self.keep, self.made = kernel, keep, {}
+    def __init__(self, keep):
+        self.keep, self.made = keep, None  # (kernel, name), lab, what the test gets
 
-    def _guest(self):
-        lab = Lab(self.kernel, keep=self.keep)
+    def _guest(self, lab):
         lab.guest("guest", disks=[("data", 512 << 20), ("spare", 256 << 20)], smp=2, memory=1024)
-        return lab.boot(), lab.guests["guest"]
+        return lab.boot().guests["guest"]
 
-    def _cascade(self):
-        lab = Lab(self.kernel, keep=self.keep)
-        return lab, Cascade(lab)
+    def has(self, kernel, name):
+        return self.made is not None and self.made[0] == (kernel, name)
 
-    def _lab(self):
-        lab = Lab(self.kernel, keep=self.keep)
-        return lab, lab
-
-    def get(self, name):
-        if name not in self.made:
-            for other in list(self.made):  # two labs at once would only slow each other down
-                self.drop(other)
-            self.made[name] = {"guest": self._guest, "cascade": self._cascade,
-                               "lab": self._lab}[name]()
-        return self.made[name][1]
+    def get(self, kernel, name):
+        if not self.has(kernel, name):
+            self.drop()
+            lab = Lab(kernel, keep=self.keep)
+            make = {"guest": self._guest, "cascade": Cascade, "lab": lambda lab: lab}[name]
+            try:
+                self.made = (kernel, name), lab, make(lab)
+            except BaseException:
+                lab.close()
+                raise
+        return self.made[2]
 
     def check(self):
-        for lab, _ in self.made.values():
-            lab.check_kernel_logs()
+        if self.made:
+            self.made[1].check_kernel_logs()
 
-    def report(self):
+    def report(self, out):
         """What people want to see of a failure."""
-        for lab, thing in self.made.values():
-            for guest in lab.guests.values():
-                print(f"--- {guest.name}: console\n{guest.console()[-2500:]}")
-            for node in getattr(thing, "daemons", {}):
-                try:
-                    print(f"--- {node}: daemon\n{thing.log(node)[-2500:]}")
-                except AssertionError as error:
-                    print(f"--- {node}: {error}")
+        if not self.made:
+            return
+        _, lab, thing = self.made
+        for guest in lab.guests.values():
+            print(f"--- {guest.name}: console\n{guest.console()[-2500:]}", file=out)
+        for node in getattr(thing, "daemons", {}):
+            try:
+                print(f"--- {node}: daemon\n{thing.log(node)[-2500:]}", file=out)
+            except AssertionError as error:
+                print(f"--- {node}: {error}", file=out)
 
-    def drop(self, name):
-        lab, _ = self.made.pop(name)
-        if not self.keep:
-            lab.close()
+    def drop(self):
+        if self.made and not self.keep:
+            self.made[1].close()
+        self.made = None
 
-    def drop_all(self):
-        for name in list(self.made):
-            self.drop(name)
+
+GIVEN = ("seed", "rounds")
+
+
+def fixture_of(test):
+    """The one thing that it asks for besides numbers."""
+    return next(n for n in inspect.signature(test).parameters if n not in GIVEN)
+
+
+class Queue:
+    """Jobs that wait. A lane goes on with the guests that it has as long as there is use for them."""
+
+    def __init__(self, jobs):
+        self.jobs, self.begun, self.lock = list(jobs), set(), threading.Lock()
+
+    def next(self, fixtures):
+        with self.lock:
+            if not self.jobs:
+                return None
+            job = next((j for j in self.jobs if fixtures.has(j.kernel, fixture_of(j.test))),
+                       None) or self._of_a_new_kind()
+            self.jobs.remove(job)
+            return job
+
+    def _of_a_new_kind(self):
+        """First come guests that nobody has had yet."""
+        kinds = {}
+        for job in self.jobs:
+            kinds.setdefault((job.kernel, fixture_of(job.test)), job)
+        kind = next((k for k in kinds if k not in self.begun), next(iter(kinds)))
+        self.begun.add(kind)
+        return kinds[kind]
 
 
 class Runner:
     def __init__(self, seed, keep, pattern, rounds=None):
         self.seed, self.keep, self.pattern, self.rounds = seed, keep, pattern, rounds
         self.passed = self.failed = self.skipped = 0
+        self.lock = threading.Lock()
 
     def count(self, word):
         attribute = {"PASS": "passed", "FAIL": "failed", "SKIP": "skipped"}[word]
         setattr(self, attribute, getattr(self, attribute) + 1)
 
-    def run_suite(self, suite, kernel):
-        fixtures = Fixtures(kernel, self.keep)
-        try:
-            for test in tests_of(suite):
-                if self.pattern not in test.__name__ or \
-                        kernel not in getattr(test, "kernels", (kernel,)):
-                    continue
-                self.run_test(suite, kernel, test, fixtures)
-        finally:
-            fixtures.drop_all()
+    def run_jobs(self, jobs, lanes):
+        """@lanes: so many labs side by side."""
+        queue = Queue(jobs)
+        threads = [threading.Thread(target=self.lane, args=(queue,), daemon=True)
+                   for _ in range(min(lanes, len(jobs)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
-    def call(self, test, fixtures, seed):
+    def lane(self, queue):
+        fixtures = Fixtures(self.keep)
+        try:
+            while job := queue.next(fixtures):
+                self.run_test(job, fixtures)
+        finally:
+            fixtures.drop()
+
+    def call(self, job, fixtures, seed):
         """A time-out on a busy machine is tried once more, from new guests; nothing else is."""
-        wanted = inspect.signature(test).parameters
+        wanted = inspect.signature(job.test).parameters
+        given = {"seed": seed, "rounds": self.rounds}
         for attempt in (1, 2):
             try:
-                given = {"seed": seed, "rounds": self.rounds}
-                test(**{n: given[n] if n in given else fixtures.get(n) for n in wanted})
+                job.test(**{n: given[n] if n in GIVEN else fixtures.get(job.kernel, n)
+                            for n in wanted})
                 fixtures.check()
                 return
-            except TimedOut:
+            except TimedOut as late:
                 fixtures.check()  # a guest that hangs after a complaint of its kernel is no time-out
                 if attempt == 2:
                     raise
-                traceback.print_exc(file=sys.stdout)
-                say("slow", f"{test.__name__} timed out; once more from new guests")
-                fixtures.drop_all()
+                say("slow", f"{job.test.__name__}: {late}; once more from new guests")
+                fixtures.drop()
 
-    def run_test(self, suite, kernel, test, fixtures):
-        name = f"{suite}/{kernel}/{test.__name__}"
+    def run_test(self, job, fixtures):
+        name = f"{job.suite}/{job.kernel}/{job.test.__name__}"
         seed = self.seed if self.seed is not None else random.SystemRandom().randrange(1 << 32)
-        wanted = inspect.signature(test).parameters
-        start = time.monotonic()
-        detail = ""
+        start, detail, out = time.monotonic(), "", io.StringIO()
         try:
-            self.call(test, fixtures, seed)
+            self.call(job, fixtures, seed)
             word = "PASS"
         except Skip as reason:
             word, detail = "SKIP", f": {reason}"
         except Exception:
             word = "FAIL"
-            traceback.print_exc(file=sys.stdout)
-            fixtures.report()
-            fixtures.drop_all()
-            print(f"again with: tests/run {suite} --kernel {kernel} -k {test.__name__}" +
-                  (f" --seed {seed}" if "seed" in wanted else ""))
-        self.count(word)
-        say(word, name, time.monotonic() - start, detail)
+            traceback.print_exc(file=out)
+            fixtures.report(out)
+            fixtures.drop()
+            print(f"again with: tests/run {job.suite} --kernel {job.kernel} -k {job.test.__name__}" +
+                  (f" --seed {seed}" if "seed" in inspect.signature(job.test).parameters else ""),
+                  file=out)
+        with self.lock:
+            self.count(word)
+            print(out.getvalue(), end="")
+            say(word, name, time.monotonic() - start, detail)

@@ -9,15 +9,26 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 from tests.lab.lab import exit_on_signals  # noqa: E402
 from tests.system import unit  # noqa: E402
-from tests.system.frame import Runner, SUITES, say, tests_of  # noqa: E402
+from tests.system.frame import KERNELS, Runner, SUITES, jobs_of, say, tests_of  # noqa: E402
 
-KERNELS = ("6.1", "6.12")
+GiB = 1 << 30
+LAB_BYTES = 6 * GiB  # what four guests and their disks take at the most
+
+
+def lanes_possible():
+    """A lab leaves half of two processors idle: it waits for time-outs, and for its disks."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(os.cpu_count(), memory // LAB_BYTES))
 
 
 def arguments():
     p = argparse.ArgumentParser(prog="tests/run")
     p.add_argument("suites", nargs="*", metavar="SUITE", help="unit, lab, e2e; all without any")
-    p.add_argument("--kernel", choices=KERNELS, help="only on this one; both without")
+    p.add_argument("--kernel", choices=KERNELS, help="only on this one")
+    p.add_argument("--all", action="store_true",
+                   help="each test on each kernel, not only where it is most likely to find something")
+    p.add_argument("--lanes", type=int, default=lanes_possible(), metavar="N",
+                   help="so many labs side by side (%(default)s here)")
     p.add_argument("-k", dest="pattern", default="", help="only tests with this in their name")
     p.add_argument("--seed", type=int, help="for tests that draw lots")
     p.add_argument("--rounds", type=int, metavar="N",
@@ -46,14 +57,12 @@ def main():
     suites = args.suites or ["unit", *SUITES]
     if "unit" in suites:
         unit.run(runner, args.fuzz_seconds, args.seed)
-    guests = [s for s in suites if s in SUITES]
-    if guests and not unit.build("release"):
+    jobs = jobs_of([s for s in suites if s in SUITES], args.pattern, args.kernel, args.all)
+    if jobs and not unit.build("release"):
         runner.count("FAIL")
         say("FAIL", "release: does not build")
-        guests = []
-    for suite in guests:
-        for kernel in (args.kernel,) if args.kernel else KERNELS:
-            runner.run_suite(suite, kernel)
+        jobs = []
+    runner.run_jobs(jobs, args.lanes)
     print(f"took {time.monotonic() - start:.0f} s")
     print(f"{runner.passed} passed, {runner.failed} failed, {runner.skipped} skipped")
     return 0 if runner.failed == 0 and runner.passed > 0 else 1

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import subprocess
+import threading
 from collections import namedtuple
 
 from tests.lab import image
@@ -24,14 +25,16 @@ Status = namedtuple("Status", "daemon link hub_ack send_order published received
                               "marked resync fence lease")
 Meta = namedtuple("Meta", "clean numbered differs end_seq errors counter")
 META_SECTORS = 256
+building = threading.Lock()
 
 
 def build(kernel):
     """The module and the tools, on the host; returns the module's path."""
     series = re.match(r"\d+\.\d+", kernel).group()
-    subprocess.run(["make", "-s", "-j2", "-C", os.path.join(image.TOP, "kmod"), f"KVER={series}"],
-                   check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["make", "-s", "-C", SOURCES, f"OUT={TOOLS}"], check=True)
+    with building:
+        subprocess.run(["make", "-s", "-j2", "-C", os.path.join(image.TOP, "kmod"), f"KVER={series}"],
+                       check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["make", "-s", "-C", SOURCES, f"OUT={TOOLS}"], check=True)
     return os.path.join(image.TOP, "kmod", "build", kernel, "dm-cascade.ko")
 
 

@@ -7,7 +7,7 @@ import time
 from tests.lab import pingpong
 from tests.lab.cascade import VOLUMES
 from tests.lab.lab import wait_until
-from tests.system.frame import DAEMONS_ALONE
+from tests.system.frame import BOTH_KERNELS
 from tests.system.test_cascade_basics import fio
 from tests.system.test_cascade_faults import QUICK, copies, remote_is_quiet, start_pingpong, wipe
 from tests.system.test_cascade_identity import mend_the_small_copy, up_with_a_small_copy, volume
@@ -42,6 +42,7 @@ def stop(writers):
         writer.wait()
 
 
+@BOTH_KERNELS
 def test_a_primary_without_its_hub_goes_on_after_one_pause(cascade, seed):
     """No I/O error, one pause of a lease; only what was written is copied; a level is applied."""
     cascade.up(daemon=QUICK, fence_level="never", lease=LEASE)
@@ -77,7 +78,6 @@ def test_a_primary_without_its_hub_goes_on_after_one_pause(cascade, seed):
     cascade.down()
 
 
-@DAEMONS_ALONE
 def test_lone_primaries_leave_no_effect_without_its_cause(cascade, seed, rounds):
     """I3, I2: writes of each primary depend on the other's. At 8 random cuts (or --rounds) of primaries' links,
     for shorter and longer than a lease, hub and remote hold a state that was."""
@@ -111,7 +111,6 @@ def test_lone_primaries_leave_no_effect_without_its_cause(cascade, seed, rounds)
     cascade.down()
 
 
-@DAEMONS_ALONE
 def test_a_hub_that_stood_still_acknowledges_nobody_who_is_alone(cascade):
     """SIGSTOP for longer than a lease; then it goes on as if nothing had been."""
     cascade.up(daemon=QUICK, fence_level="never", lease=LEASE)
@@ -132,7 +131,6 @@ def test_a_hub_that_stood_still_acknowledges_nobody_who_is_alone(cascade):
     cascade.down()
 
 
-@DAEMONS_ALONE
 def test_a_clock_that_is_set_changes_no_lease(cascade):
     """Leases count on the boot's clock: a day forward or back is nothing to them."""
     cascade.up(daemon=QUICK, fence_level="never", lease=LEASE)
@@ -149,7 +147,6 @@ def test_a_clock_that_is_set_changes_no_lease(cascade):
     cascade.down()
 
 
-@DAEMONS_ALONE
 def test_a_volume_that_is_removed_in_order_holds_nobody_up(cascade):
     """Its hub does not take it for alone: a primary may be switched off."""
     cascade.up(daemon=QUICK, fence_level="never", lease=LEASE)
@@ -169,7 +166,6 @@ def test_a_volume_that_is_removed_in_order_holds_nobody_up(cascade):
     cascade.down()
 
 
-@DAEMONS_ALONE
 def test_a_volume_that_the_hub_refuses_goes_on_under_status(cascade):
     """The hub is there and says that it is behind; no lease has to run out. And by an administrator's word."""
     cascade.configure(daemon=QUICK, fence_level="status", lease=LEASE)

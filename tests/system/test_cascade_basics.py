@@ -5,7 +5,7 @@ import json
 
 from tests.lab.cascade import BUILD, VOLUMES
 from tests.lab.lab import wait_until
-from tests.system.frame import DAEMONS_ALONE
+from tests.system.frame import BOTH_KERNELS, kernels
 
 FIO = ("fio --name=w --filename=/dev/mapper/{name} --direct=1 --ioengine=libaio --rw=randwrite "
        "--bssplit=512/10:4k/60:16k/20:64k/10 --iodepth={depth} --size={size} --io_size={io} "
@@ -24,6 +24,7 @@ def fio_on_both(cascade, **options):
         assert job.wait(180) == 0, job.output()
 
 
+@BOTH_KERNELS
 def test_file_systems_arrive_whole(cascade):
     """I2: ext4 and xfs, written through the page cache, equal on all three copies."""
     cascade.up()
@@ -58,7 +59,7 @@ def _claim(words):
         _combination(cascade, *words)
     test.__name__ = "test_claim_" + "_".join(w.replace("-", "_") for w in words)
     # Settings are the daemon's business but for two words in the table: one kernel is enough.
-    test.kernels = ("6.1",)
+    kernels("6.1")(test)
     test.__doc__ = "I2: equal copies with send-order %s, hub-ack %s, ship %s, remote-ack %s." % words
     return test
 
@@ -89,7 +90,6 @@ def test_status_says_what_is(cascade):
     cascade.down()
 
 
-@DAEMONS_ALONE
 def test_lag_is_counted_while_the_remote_is_away(cascade):
     """The primaries go on; status counts writes, bytes and seconds; then all of it arrives."""
     cascade.up(daemon='heartbeat = "200ms"\nsession-timeout = "1s"\nreconnect-max = "500ms"\n')
@@ -125,6 +125,7 @@ def test_a_daemon_that_is_told_to_stop_stops_cleanly(cascade):
     cascade.down()
 
 
+@BOTH_KERNELS
 def test_volumes_come_and_go_while_the_daemon_runs(cascade):
     """create and remove, twice, are idempotent; the other volume is not disturbed."""
     cascade.up()

@@ -7,7 +7,7 @@ import time
 from tests.lab import image, pingpong
 from tests.lab.cascade import VOLUMES
 from tests.lab.lab import wait_until
-from tests.system.frame import DAEMONS_ALONE
+from tests.system.frame import BOTH_KERNELS
 from tests.system.test_cascade_basics import fio, fio_on_both
 
 QUICK = 'heartbeat = "200ms"\nsession-timeout = "1s"\nreconnect-min = "50ms"\nreconnect-max = "300ms"\n'
@@ -47,7 +47,6 @@ def wipe(cascade):
     cascade.wait_drained()
 
 
-@DAEMONS_ALONE
 def test_remote_is_a_prefix_wherever_its_link_is_cut(cascade, seed, rounds):
     """I3, I2: writes of each primary depend on the other's; the remote holds no effect without its
     cause at 20 random cuts of the link, and its point in time never goes back."""
@@ -99,6 +98,7 @@ def _survive_kills(cascade, node, seed, **choices):
     cascade.down()
 
 
+@BOTH_KERNELS
 def test_primary_daemon_killed_under_load(cascade, seed):
     """I7, I1, I2: no I/O error, nothing lost, nothing repeated."""
     _survive_kills(cascade, "P1", seed)
@@ -109,20 +109,17 @@ def test_hub_daemon_killed_under_load(cascade, seed):
     _survive_kills(cascade, "H", seed)
 
 
-@DAEMONS_ALONE
 def test_remote_daemon_killed_under_load(cascade, seed):
     """I7, I2."""
     _survive_kills(cascade, "R", seed)
 
 
-@DAEMONS_ALONE
 def test_hub_daemon_killed_under_load_with_memory_sync(cascade, seed):
     """I7, I2: what was only received is sent again by the rings."""
     _survive_kills(cascade, "H", seed, hub_ack="memory-sync", ship="received",
                    remote_ack="memory-sync")
 
 
-@DAEMONS_ALONE
 def test_memory_sync_keeps_cause_and_effect_over_a_hub_crash(cascade, seed):
     """I3: rings send again in any order what a crashed hub had only received; neither hub nor remote
     shows any of it before all of it is back."""
@@ -198,6 +195,7 @@ def test_link_of_a_primary_cut_under_load(cascade):
     cascade.down()
 
 
+@BOTH_KERNELS
 def test_hub_loses_power_under_load(cascade):
     """I1, I7: every acknowledged write is in the hub's journal or copy when it comes back."""
     cascade.up(daemon=QUICK)
@@ -213,7 +211,6 @@ def test_hub_loses_power_under_load(cascade):
     cascade.down()
 
 
-@DAEMONS_ALONE
 def test_journal_smaller_than_what_is_written(cascade):
     """I8, I2: the journal goes round; with the remote away it fills, writers are slowed down and
     wait at last, as told, and go on."""
@@ -231,7 +228,6 @@ def test_journal_smaller_than_what_is_written(cascade):
     cascade.down()
 
 
-@DAEMONS_ALONE
 def test_a_remote_away_for_longer_than_the_journal_holds(cascade):
     """I2, I3, I8: nobody waits for it. Hub and remote lose power on the way; it catches up by copies
     of what differs, in a bracket that its journal can't hold either."""
@@ -266,7 +262,6 @@ def bracket_waits_for(cascade, node):
     return {v["volume"]: v["waits_for"] for v in bracket["volumes"]} if bracket else {}
 
 
-@DAEMONS_ALONE
 def test_a_bracket_is_shown_and_ended_by_name(cascade):
     """I3, I8: one volume does not come back after a crash of a memory-sync hub; the others wait for
     it visibly, writers do not, and an operator lets the group go on without it."""

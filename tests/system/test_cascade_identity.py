@@ -8,7 +8,6 @@ import time
 
 from tests.lab.cascade import BUILD, CONFIG, VOLUMES, load_module
 from tests.lab.lab import wait_until
-from tests.system.frame import DAEMONS_ALONE
 from tests.system.test_cascade_basics import fio, fio_on_both
 from tests.system.test_cascade_faults import QUICK
 
@@ -47,7 +46,6 @@ def restore(cascade, node, disks, source):
     cascade.g[node].run("echo 3 > /proc/sys/vm/drop_caches")
 
 
-@DAEMONS_ALONE
 def test_a_hub_restored_from_a_snapshot_is_not_taken_for_itself(cascade):
     """P7: whatever its numbers come to, the remote does not follow it, and keeps what it has."""
     disks = ("journal", *VOLUMES)
@@ -109,7 +107,6 @@ def make_a_journal_anew(cascade, node):
     cascade.start_daemon(node)
 
 
-@DAEMONS_ALONE
 def test_a_remotes_journal_made_anew_is_named(cascade):
     """P7: copies of unknown content are not filled from the middle."""
     make_a_journal_anew(cascade, "R")
@@ -121,7 +118,6 @@ def test_a_remotes_journal_made_anew_is_named(cascade):
     cascade.down()
 
 
-@DAEMONS_ALONE
 def test_a_hubs_journal_made_anew_is_named(cascade):
     """P7, first hop: nothing is taken into it, at hub and remote, until somebody decides."""
     make_a_journal_anew(cascade, "H")
@@ -249,7 +245,6 @@ def mend_the_small_copy(cascade):
             "&& dmsetup resume small")
 
 
-@DAEMONS_ALONE
 def test_a_copy_that_is_too_small_stops_its_volume_only(cascade):
     """P12: said before the first write, on both sides; in by itself once mended."""
     cascade.configure(daemon=QUICK)
@@ -274,7 +269,6 @@ def test_a_copy_that_is_too_small_stops_its_volume_only(cascade):
     cascade.g["H"].run("dmsetup remove small; rm -f /dev/mapper/small")
 
 
-@DAEMONS_ALONE
 def test_a_volume_that_one_file_lacks_waits_alone(cascade):
     """W6: a primary gets its new file before the hub does; nobody else notices."""
     cascade.configure(daemon=QUICK)
@@ -312,7 +306,6 @@ def test_a_volume_that_one_file_lacks_waits_alone(cascade):
     cascade.stop_daemons()
 
 
-@DAEMONS_ALONE
 def test_a_new_volume_is_rolled_out_in_any_order(cascade):
     """W6: whichever node gets the new file first, the old volume writes on and the new one comes."""
     cascade.configure(daemon=QUICK)

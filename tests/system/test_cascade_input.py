@@ -5,14 +5,12 @@ import signal
 from tests.lab import image
 from tests.lab.cascade import CONFIG, GROUP, MiB
 from tests.lab.lab import wait_until
-from tests.system.frame import DAEMONS_ALONE
 from tests.system.test_cascade_basics import fio_on_both
 
 DAEMON = "timeout 20 {}/daemon/dmcascaded"
 FRAMES = f"/usr/bin/python3 -S -E {image.TOP}/tests/lab/bad_frames.py"
 
 
-@DAEMONS_ALONE
 def test_bad_frames_are_refused_and_nobody_is_disturbed(cascade):
     """Short, oversize, wrong magic, version, checksum, stranger: a line each, while writes go on."""
     cascade.up()
@@ -46,7 +44,6 @@ def group_reason(cascade, node, words):
     cascade.stop_daemon(node)
 
 
-@DAEMONS_ALONE
 def test_bad_configuration_is_refused_with_its_place(cascade):
     cascade.configure()
     guest = cascade.g["H"]
@@ -66,7 +63,6 @@ def test_bad_configuration_is_refused_with_its_place(cascade):
     assert refused.rc == 8 and "no node 'x'" in refused.err, refused
 
 
-@DAEMONS_ALONE
 def test_bad_journals_are_refused_and_left_as_they_are(cascade):
     """Not a journal, another group's, truncated, damaged: said in status, nothing written."""
     cascade.configure()
@@ -88,7 +84,6 @@ def test_bad_journals_are_refused_and_left_as_they_are(cascade):
     assert small.rc != 0 and "write a size like" in small.err, small
 
 
-@DAEMONS_ALONE
 def test_damage_in_the_middle_of_a_journal_stops_the_hub(cascade):
     """I4: damage with valid batches behind it is no torn tail; the node says so and changes nothing."""
     cascade.up()

@@ -5,7 +5,6 @@ import shlex
 import time
 
 from tests.lab.lab import wait_until
-from tests.system.frame import DAEMONS_ALONE
 from tests.system.test_cascade_alone import LEASE, wait_alone, wait_healthy
 from tests.system.test_cascade_faults import QUICK
 
@@ -68,7 +67,6 @@ def open_at_remote(cascade):
                    "losetup -d /dev/loop0 && rm /dev/shm/cow")
 
 
-@DAEMONS_ALONE
 def test_a_database_goes_on_without_its_hub_and_is_whole_at_the_remote(cascade):
     """No transaction fails; the remote's copy, opened while P1 is alone and at the end, is whole."""
     cascade.up(daemon=QUICK, fence_level="never", lease=LEASE)

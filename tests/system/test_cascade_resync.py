@@ -7,7 +7,7 @@ import time
 from tests.lab import pingpong
 from tests.lab.cascade import VOLUMES, load_module
 from tests.lab.lab import wait_until
-from tests.system.frame import DAEMONS_ALONE
+from tests.system.frame import BOTH_KERNELS
 from tests.system.test_cascade_basics import fio, fio_on_both
 from tests.system.test_cascade_faults import QUICK, copies, start_pingpong, wipe
 from tests.system.test_cascade_identity import volume
@@ -26,6 +26,7 @@ def in_sync(cascade):
                                and v)(volume(cascade, "P1", "orders")), 120, "orders is in sync again")
 
 
+@BOTH_KERNELS
 def test_a_primarys_loss_of_power_costs_the_copying_of_the_hot_set(cascade, rounds):
     """P9: twice under load, or --rounds; afterwards the copies are equal, and little was moved for it."""
     cascade.up(daemon=QUICK)
@@ -46,6 +47,7 @@ def test_a_primarys_loss_of_power_costs_the_copying_of_the_hot_set(cascade, roun
     cascade.down()
 
 
+@BOTH_KERNELS
 def test_power_is_lost_anywhere_while_a_primary_is_copied(cascade, seed):
     """I3: hub and remote hold no effect without its cause, wherever a resync is cut off."""
     lots = random.Random(seed)
@@ -104,7 +106,6 @@ def test_a_volume_with_content_is_copied_at_first(cascade):
     cascade.down()
 
 
-@DAEMONS_ALONE
 def test_a_group_whose_hub_and_remote_are_lost_is_copied_from_its_primaries(cascade):
     """Hub and remote with empty journals and disks: refused by name, until somebody says what counts."""
     cascade.up(daemon=QUICK)

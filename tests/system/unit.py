@@ -13,8 +13,9 @@ from tests.lab import image
 from tests.system.frame import say
 
 
-# Only what runs threads against each other is worth building for the thread sanitizer.
-TARGETS = {"tsan": ["--target", "ring_test"]}
+# What the tests of a preset need; the thread sanitizer only what runs threads against each other.
+TARGETS = {"dev": ["--target", "tests/all"], "tsan": ["--target", "ring_test"],
+           "fuzz": ["--target", "tests/fuzz/all"]}
 
 
 def build(preset):
