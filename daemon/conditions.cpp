@@ -7,15 +7,57 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace cascade {
 namespace {
 
 using Conditions = std::vector<api::Condition>;
 
+/// Every code that there is, and what it means. packaging/man/dmcascade.8 lists the same.
+struct Kind {
+  const char* code;
+  const char* impact;
+};
+constexpr Kind kinds[] = {
+    {"ACCEPT_FAILED", "sessions that there are go on; no new one begins"},
+    {"ALONE", "writes go on, and are on this machine only"},
+    {"BRACKET_OPEN", "writes go on; hub and remote show none of them until it closes"},
+    {"BRACKET_PASSED", "until the bracket closes the copies are not an image of one moment"},
+    {"CATCHING_UP", "the copies are as old as the bracket's beginning"},
+    {"CATCH_UP_FAILED", "the remote stays as old as it is"},
+    {"COPY_FAILED", "the copies of this node stand still; its journal fills"},
+    {"COPIES_MAY_DIFFER", "the hub's copy may lack or hold what the primary's does not"},
+    {"DEVICE_FAILED", "writes to the group wait at a hub; a remote becomes older"},
+    {"DEVICE_MISSING", "writes to the group wait at a hub; a remote becomes older"},
+    {"GROUP_FAILED", "writes to the group wait at a hub; a remote becomes older"},
+    {"JOURNAL_DAMAGED", "writes to the group wait at a hub; a remote becomes older"},
+    {"JOURNAL_FULL", "at a hub writes wait; a remote becomes older"},
+    {"JOURNAL_NEARLY_FULL", "none yet"},
+    {"LEASE_LOST", "by the volume's fence level: writes wait, fail, or it goes on alone"},
+    {"LINK_DOWN",
+     "downstream: what is written waits, or is here only; upstream: nothing new comes"},
+    {"LISTENS_ON_LOOPBACK", "no session of another node begins"},
+    {"NOT_LISTENING", "no session of another node begins"},
+    {"OUT_OF_SYNC", "the hub lacks what is marked until it is copied"},
+    {"REMOTE_BEHIND", "writes go on; the remote stays as old as it is until it has caught up"},
+    {"REMOTE_LAGGING", "if primaries and hub are lost, so much is"},
+    {"RESYNCING", "hub and remote show the volume's newest writes once it is through"},
+    {"UNDO_FULL", "the copies stand still; the journal fills"},
+    {"VOLUME_BEHIND", "hub and remote lack the volume's newest writes; they are not consistent"},
+    {"VOLUME_NOT_CREATED", "the volume is not there"},
+    {"VOLUME_REFUSED", "writes to the volume wait; under fence level status it goes on alone"},
+};
+
+const char* impact_of(std::string_view code) {
+  const auto* kind = std::find_if(std::begin(kinds), std::end(kinds),
+                                  [&](const Kind& k) { return k.code == code; });
+  return kind == std::end(kinds) ? "" : kind->impact;
+}
+
 void raise(Conditions& out, const char* code, const char* severity, const std::string& subject,
            const std::string& reason, const std::string& action) {
-  out.push_back({code, severity, subject, {}, reason, action});
+  out.push_back({code, severity, subject, {}, reason, action, impact_of(code)});
 }
 
 /// What helps a journal that holds more than it should.
@@ -32,12 +74,25 @@ bool may_fall_behind(const api::Group& group) {
   return group.remote && !group.bracket && group.on_journal_full == "suspend";
 }
 
+/// By what kind of thing keeps a group from running.
+const char* failure_code(const std::string& kind) {
+  if (kind == api::word(Errc::not_found)) return "DEVICE_MISSING";
+  if (kind == api::word(Errc::io)) return "DEVICE_FAILED";
+  if (kind == api::word(Errc::corrupt)) return "JOURNAL_DAMAGED";
+  return "GROUP_FAILED";
+}
+
 void of_journal(const api::Group& group, const WarningLimits& limits, Conditions& out) {
   if (!group.journal) return;
   const api::Journal& journal = *group.journal;
   if (journal.state == "failed")
-    return raise(out, "GROUP_FAILED", "error", "journal", journal.reason,
-                 "mend what it names, then restart dmcascaded here");
+    return raise(out, failure_code(journal.failure), "error", "journal", journal.reason,
+                 "mend what it names; the group is tried again by itself");
+  if (!journal.copies_reason.empty())
+    raise(out,
+          journal.copies_failure == api::word(Errc::corrupt) ? "JOURNAL_DAMAGED" : "COPY_FAILED",
+          "error", "copies", journal.copies_reason,
+          "mend what it names; it is tried again by itself");
   const bool behind = group.remote && !group.remote->behind_since.empty();
   if (!journal.reason.empty())
     raise(out, "JOURNAL_FULL", "error", "journal", journal.reason, journal_action(group));
@@ -62,7 +117,7 @@ void of_remote(const api::Group& group, const WarningLimits& limits, Conditions&
   const std::string peer = downstream_peer(group);
   if (!remote.reason.empty())
     raise(out, "CATCH_UP_FAILED", "error", peer, remote.reason,
-          "mend what it names, then restart dmcascaded here");
+          "mend what it names; it is tried again by itself");
   if (!remote.behind_since.empty())
     raise(out, "REMOTE_BEHIND", "warning", peer,
           fmt::format("it lacks writes since {}, more than the journal holds; {} bytes have to be "
@@ -176,6 +231,31 @@ Conditions find_conditions(const api::Group& group, const WarningLimits& limits)
   std::stable_sort(out.begin(), out.end(), [](const api::Condition& a, const api::Condition& b) {
     return weight(a) < weight(b);
   });
+  return out;
+}
+
+std::vector<std::string> condition_codes() {
+  std::vector<std::string> out;
+  for (const Kind& kind : kinds) out.emplace_back(kind.code);
+  return out;
+}
+
+Conditions find_conditions(const api::StatusReport& node) {
+  Conditions out;
+  if (!node.listener) return out;
+  const api::Listener& listener = *node.listener;
+  if (listener.state != "listening")
+    raise(out, "NOT_LISTENING", "error", "listener", listener.reason,
+          "correct the address of this node, or wait for it; it is tried again by itself");
+  else if (!listener.reason.empty())
+    raise(out, "ACCEPT_FAILED", "error", "listener",
+          fmt::format("nobody can come in: {}", listener.reason),
+          "raise the limit that it names (LimitNOFILE of the unit); it is tried again by itself");
+  if (listener.loopback)
+    raise(out, "LISTENS_ON_LOOPBACK", "error", "listener",
+          fmt::format("{} is an address of this machine for itself: no other node gets here",
+                      listener.address),
+          "write an address that others reach in the configuration, or correct /etc/hosts");
   return out;
 }
 

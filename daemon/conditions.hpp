@@ -24,6 +24,12 @@ struct WarningLimits {
 std::vector<api::Condition> find_conditions(const api::Group& group,
                                             const WarningLimits& limits = {});
 
+/// Of the node itself, likewise.
+std::vector<api::Condition> find_conditions(const api::StatusReport& node);
+
+/// All that there are.
+std::vector<std::string> condition_codes();
+
 /// Remembers since when each holds, and logs each change once.
 class ConditionLog {
  public:

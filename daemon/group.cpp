@@ -12,13 +12,6 @@ namespace cascade {
 
 using report::Level;
 
-namespace {
-
-// Shorter ones come and go unlogged.
-constexpr std::chrono::milliseconds condition_interval{2000};
-
-}  // namespace
-
 GroupNode::GroupNode(const Seams& seams, const Config& config, const GroupConfig& group,
                      std::string node)
     : seams_(seams),
@@ -28,9 +21,7 @@ GroupNode::GroupNode(const Seams& seams, const Config& config, const GroupConfig
       times_(session_times(config.daemon)),
       crew_(seams.executor),
       sessions_(seams.executor),
-      stop_(seams.executor),
-      condition_timer_(seams.clock.timer()),
-      conditions_(group.name) {}
+      stop_(seams.executor) {}
 
 GroupNode::~GroupNode() = default;
 
@@ -48,30 +39,49 @@ std::vector<const VolumeConfig*> GroupNode::primary_volumes() const {
   return mine;
 }
 
+/// The end of this try; a device's error comes to many at once, and the first one counts.
 void GroupNode::fail(const Error& error) {
+  if (stopping_) return;
   failure_ = error;
-  report::log(Level::error, group_.name, error.text);
+  stop();
 }
 
 // ---- life
 
 Task<> GroupNode::run() {
-  if (is_hub() || is_remote()) {
-    if (auto started = co_await start_storage(); !started) fail(started.error());
-  }
-  if (!failure_ && !stopping_ && is_hub()) {
-    if (auto started = co_await start_hub(); !started) fail(started.error());
-  }
-  if (!failure_ && !stopping_) {
-    if (is_remote()) start_remote();
-    if (!primary_volumes().empty()) start_primary();
-    if (storage_ != nullptr) crew_.add(run_storage());
-    ready_ = true;
-  }
-  crew_.add(watch_conditions());
+  if (auto started = co_await start(); !started) fail(started.error());
+  ready_ = !stopping_;
   while (!stopping_) co_await stop_.wait();
   co_await sessions_.join();
   co_await crew_.join();
+}
+
+Task<Result<void>> GroupNode::start() {
+  if (is_hub() || is_remote()) {
+    if (auto started = co_await start_storage(); !started) co_return started;
+  }
+  if (stopping_) co_return Result<void>{};
+  if (is_hub()) {
+    if (auto started = co_await start_hub(); !started) co_return started;
+  }
+  if (stopping_) co_return Result<void>{};
+  if (is_remote()) start_remote();
+  if (!primary_volumes().empty()) start_primary();
+  if (storage_ != nullptr) {
+    crew_.add(run_storage());
+    crew_.add(watch_storage());
+  }
+  co_return Result<void>{};
+}
+
+/// What it could not store is lost: only what is on the disk is known, so all begins anew from
+/// that.
+Task<> GroupNode::watch_storage() {
+  Journal& journal = *storage_->journal;
+  const Applier& applier = *storage_->applier;
+  while (!stopping_ && !journal.failure() && !applier.broken()) co_await journal.progress().wait();
+  if (journal.failure()) fail(*journal.failure());
+  if (applier.broken()) fail(*applier.broken());
 }
 
 /// In the order of the flow: sources first, so that what has arrived can still be stored.
@@ -79,22 +89,14 @@ void GroupNode::stop() {
   stopping_ = true;
   if (link_) link_->stop();
   if (ring_feed_) ring_feed_->stop();
-  for (Receiver* receiver : receivers_) receiver->stop("this daemon is stopping");
+  const std::string why = failure_ ? failure_->text : "this daemon is stopping";
+  for (Receiver* receiver : receivers_) receiver->stop(why);
   if (mirror_) mirror_->stop();
   if (ship_link_) ship_link_->stop();
   if (catch_up_) catch_up_->stop();
   if (storage_ != nullptr && storage_->journal) storage_->journal->stop();
   if (storage_ != nullptr && storage_->applier) storage_->applier->stop();
-  condition_timer_->cancel();
   stop_.notify();
-}
-
-/// So that each is logged when it comes and goes, whether anybody asks or not.
-Task<> GroupNode::watch_conditions() {
-  while (!stopping_) {
-    (void)status();
-    co_await condition_timer_->sleep(condition_interval);
-  }
 }
 
 Result<std::unique_ptr<Disk>> GroupNode::open_disk(const std::string& path) {
@@ -114,23 +116,26 @@ Result<Applier::Copies> GroupNode::open_copies() {
 }
 
 /// A copy on another device than last time is left alone until somebody says that it is right.
+Result<void> GroupNode::know_copy(Journal& journal, const Uuid& volume, const Disk& disk) {
+  const std::string name = disk.identity();
+  const CopyDevice now{identity_hash(name), disk.bytes()};
+  const CopyDevice then = journal.copy_device(volume);
+  const bool other = now.identity != 0 && then.identity != 0 && now.identity != then.identity;
+  const std::string who = group_.name_of(volume);
+  if (other || now.bytes < then.bytes)
+    return Error{
+        Errc::refused,
+        fmt::format("the copy of {} is on another device than last time: {} is '{}' with "
+                    "{} bytes, it had {}; bring the old one, or, if the content was moved, "
+                    "'dmcascade journal accept-copy {}'",
+                    who, disk.path(), name, now.bytes, then.bytes, who)};
+  journal.set_copy_device(volume, now);
+  return {};
+}
+
 Task<Result<void>> GroupNode::know_copies(Journal& journal, const Applier::Copies& copies) {
-  for (const VolumeConfig& volume : group_.volumes) {
-    const auto disk = copies.find(volume.uuid);
-    if (disk == copies.end()) continue;
-    const std::string name = disk->second->identity();
-    const CopyDevice now{identity_hash(name), disk->second->bytes()};
-    const CopyDevice then = journal.copy_device(volume.uuid);
-    const bool other = now.identity != 0 && then.identity != 0 && now.identity != then.identity;
-    if (other || now.bytes < then.bytes)
-      co_return Error{
-          Errc::refused,
-          fmt::format("the copy of {} is on another device than last time: {} is '{}' with {} "
-                      "bytes, it had {}; bring the old one, or, if the content was moved, "
-                      "'dmcascade journal accept-copy {}', then restart dmcascaded",
-                      volume.name, disk->second->path(), name, now.bytes, then.bytes, volume.name)};
-    journal.set_copy_device(volume.uuid, now);
-  }
+  for (const auto& [volume, disk] : copies)
+    if (auto known = know_copy(journal, volume, *disk); !known) co_return known;
   co_return co_await journal.persist();
 }
 
@@ -161,6 +166,9 @@ Task<Result<void>> GroupNode::start_storage() {
   storage->applier =
       std::make_unique<Applier>(seams_.executor, seams_.clock, journal, std::move(*copies),
                                 group_.name, [this] { return needed_from(); });
+  storage->applier->check_with([this, &journal](const Uuid& volume, const Disk& disk) {
+    return know_copy(journal, volume, disk);
+  });
   if (auto undo = co_await start_undo(*storage); !undo) co_return undo;
   storage_ = std::move(storage);
   report::log(Level::notice, group_.name,
@@ -268,9 +276,7 @@ Result<void> GroupNode::end_bracket(const std::string& name) {
 
 Result<void> GroupNode::apply_bracket() {
   if (storage_ == nullptr)
-    return failure_ ? *failure_
-                    : Error{Errc::refused,
-                            fmt::format("{} keeps no copies of group {}", node_, group_.name)};
+    return Error{Errc::refused, fmt::format("{} keeps no copies of group {}", node_, group_.name)};
   auto given_up = storage_->applier->give_up_limit();
   if (given_up)
     report::log(Level::warning, group_.name,
@@ -288,15 +294,11 @@ std::unique_ptr<Intake> GroupNode::make_intake(const Hello& hello, const std::st
 
 void GroupNode::accept(std::unique_ptr<Stream> stream, Hello hello) {
   if (stopping_) return;
-  const Error starting{Errc::refused,
-                       fmt::format("group {} is not ready on {}", group_.name, node_)};
   const Error role{
       Errc::refused,
       fmt::format("{} is not the {} of group {}; compare the configuration files", node_,
                   hello.kind == SessionKind::mirror ? "hub" : "remote", group_.name)};
-  if (failure_ || !ready_)
-    sessions_.add(refuse(std::move(stream), failure_ ? *failure_ : starting));
-  else if (config_.node(hello.node) == nullptr || !make_intake(hello, stream->peer_host()))
+  if (config_.node(hello.node) == nullptr || !make_intake(hello, stream->peer_host()))
     sessions_.add(refuse(std::move(stream), role));
   else
     sessions_.add(serve(std::move(stream), std::move(hello)));

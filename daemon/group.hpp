@@ -8,7 +8,6 @@
 //   remote  = Receiver -> ShipIntake -> Journal -> Applier
 #pragma once
 
-#include "daemon/conditions.hpp"
 #include "daemon/io/clock.hpp"
 #include "daemon/io/disk.hpp"
 #include "daemon/io/net.hpp"
@@ -52,16 +51,19 @@ class GroupNode {
   /// Whether this node has any part in the group.
   static bool concerns(const GroupConfig& group, const std::string& node);
 
-  /// Opens devices, recovers, runs until stop(). A group that cannot start says why in status() and
-  /// refuses sessions.
+  /// Opens devices, recovers, runs until stop(), or until it has failed.
   Task<> run();
   /// An orderly end: what was received is stored, copies are flushed, the journal is closed.
   void stop();
+  /// It has started, and takes sessions.
+  bool ready() const { return ready_; }
+  /// Why run() has returned, if nobody has stopped it.
+  const std::optional<Error>& failure() const { return failure_; }
 
-  /// A session of an upstream node, after its hello was read.
+  /// A session of an upstream node, after its hello was read. Once it is ready.
   void accept(std::unique_ptr<Stream> stream, Hello hello);
 
-  /// With its conditions, as of now.
+  /// As of now, without conditions.
   api::Group status();
   /// `dmcascade bracket end`: the group goes on without the volume, if its bracket waits for it.
   Result<void> end_bracket(const std::string& volume);
@@ -82,7 +84,9 @@ class GroupNode {
   bool is_remote() const { return group_.remote == node_; }
   std::vector<const VolumeConfig*> primary_volumes() const;
 
+  Task<Result<void>> start();
   Task<Result<void>> know_copies(Journal& journal, const Applier::Copies& copies);
+  Result<void> know_copy(Journal& journal, const Uuid& volume, const Disk& disk);
   Task<Result<void>> start_storage();
   Task<Result<void>> start_undo(Storage& storage);
   Result<std::unique_ptr<Disk>> open_disk(const std::string& path);
@@ -97,9 +101,8 @@ class GroupNode {
   std::unique_ptr<Intake> make_intake(const Hello& hello, const std::string& host);
   LinkStatus& upstream_status(const std::string& peer);
   void fail(const Error& error);
+  Task<> watch_storage();
 
-  Task<> watch_conditions();
-  api::Group describe();
   std::vector<api::Volume> volume_statuses();
   api::Volume primary_status(const RingFeed::VolumeStatus& volume);
   api::Volume copy_status(const VolumeConfig& volume);
@@ -117,8 +120,6 @@ class GroupNode {
   Crew crew_;
   Crew sessions_;
   Signal stop_;
-  std::unique_ptr<Timer> condition_timer_;
-  ConditionLog conditions_;
   std::optional<Error> failure_;
   std::unique_ptr<Storage> storage_;
   std::unique_ptr<MirrorVolumes> mirror_;

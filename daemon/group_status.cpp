@@ -73,15 +73,6 @@ LinkStatus never_seen(const std::string& peer) {
 }  // namespace
 
 api::Group GroupNode::status() {
-  api::Group out = describe();
-  out.conditions = find_conditions(
-      out,
-      {group_.journal_warning_percent, std::chrono::duration<double>(group_.lag_warning).count()});
-  conditions_.update(out.conditions, seams_.clock.realtime_ns());
-  return out;
-}
-
-api::Group GroupNode::describe() {
   api::Group out;
   out.name = group_.name;
   out.uuid = to_text(group_.uuid);
@@ -110,8 +101,7 @@ api::Group GroupNode::describe() {
 std::optional<Error> GroupNode::storage_failure() const {
   if (failure_) return failure_;
   if (storage_ == nullptr) return std::nullopt;
-  if (storage_->journal->failure()) return storage_->journal->failure();
-  return storage_->applier->failure();
+  return storage_->journal->failure();
 }
 
 std::vector<api::Volume> GroupNode::volume_statuses() {
@@ -163,9 +153,11 @@ api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
   out.role = is_hub() ? "hub" : "remote";
   if (storage_ != nullptr) out.size_bytes = storage_->applier->copy_shape(volume.uuid).bytes;
   const auto& upstream = upstream_[is_hub() ? volume.primary : group_.hub];
-  if (auto failed = storage_failure()) {
+  const auto failed = storage_failure();
+  const auto stands = storage_ != nullptr ? storage_->applier->failure() : std::nullopt;
+  if (failed || stands) {
     out.state = "failed";
-    out.reason = failed->text;
+    out.reason = failed ? failed->text : stands->text;
   } else if (!upstream.connected) {
     out.state = "waiting";
     out.reason = fmt::format("no session of {}: {}", upstream.peer, upstream.reason);
@@ -200,7 +192,10 @@ std::optional<api::Journal> GroupNode::journal_status() const {
   if (path != group_.journal.end()) out.path = path->second;
   const auto failed = storage_failure();
   out.state = failed ? "failed" : "ok";
-  if (failed) out.reason = failed->text;
+  if (failed) {
+    out.reason = failed->text;
+    out.failure = api::word(failed->code);
+  }
   if (storage_ == nullptr) return out;
   const Journal& journal = *storage_->journal;
   out.size_bytes = journal.size_bytes();
@@ -210,6 +205,10 @@ std::optional<api::Journal> GroupNode::journal_status() const {
   out.applied_seq = storage_->applier->applied_seq();
   out.checkpoint_seq = journal.checkpoint_seq();
   out.consistent = storage_->applier->whole();
+  if (const auto& stands = storage_->applier->failure()) {
+    out.copies_reason = stands->text;
+    out.copies_failure = api::word(stands->code);
+  }
   if (!failed && journal.starved())
     out.reason =
         fmt::format("full: {} until {}", is_hub() ? "writes wait" : "nothing more is taken",

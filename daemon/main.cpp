@@ -74,13 +74,10 @@ int run(const Config& config, const std::string& node) {
   os::SystemClock clock(io.get_executor());
   report::time_from([&clock] { return clock.realtime_ns(); });
   Site site(io, config, node);
-  control::Server server(io, config.daemon.socket,
+  control::Server server(io, clock, config.daemon.socket,
                          [&site](std::string request) { return answer(site, std::move(request)); });
   if (auto ready = server.start(); !ready) return complain(ready.error(), exit_failed);
-  if (auto started = site.start(); !started) {
-    complain(started.error(), exit_failed);
-    std::_Exit(exit_failed);  // groups that did start have changed nothing yet that needs an end
-  }
+  site.start();
   report::log(report::Level::notice, "dmcascaded",
               fmt::format("version {}, node {}", CASCADE_VERSION, node));
   Crew crew(io.get_executor());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/site.hpp"
 
-#include "daemon/group.hpp"
 #include "daemon/io/loop.hpp"
+#include "daemon/keeper.hpp"
 #include "daemon/os/disk.hpp"
 #include "daemon/os/ring.hpp"
 #include "daemon/os/thread_call.hpp"
@@ -13,13 +13,23 @@
 
 #include <algorithm>
 #include <array>
-#include <mutex>
+#include <exception>
 #include <thread>
 
 namespace cascade {
 namespace {
 
 using report::Level;
+
+// Between tries to listen, and after a group was ended by an error of this daemon's own.
+constexpr std::chrono::seconds listen_pause{2};
+constexpr std::chrono::seconds rebirth_pause{10};
+
+constexpr std::chrono::seconds condition_interval{2};
+
+// How long a group's thread may take to answer: for status, and for what somebody asks it to do.
+constexpr std::chrono::seconds status_time_max{2};
+constexpr std::chrono::seconds command_time_max{8};
 
 /// Hosts of the configured nodes; those given by name can't be told by a connection's address.
 std::set<std::string> literal_hosts(const Config& config) {
@@ -30,101 +40,73 @@ std::set<std::string> literal_hosts(const Config& config) {
 
 }  // namespace
 
-/// One group, its event loop and its thread.
+/// The event loop and the thread of one group.
 struct Site::Shard {
-  Shard(asio::io_context& home, const Config& config, const GroupConfig& group,
-        const std::string& node)
-      : uuid(group.uuid),
-        clock(io.get_executor()),
+  Shard(const Config& config, const GroupConfig& group, const std::string& node)
+      : clock(io.get_executor()),
         net(io.get_executor()),
         rings(io.get_executor()),
-        home_(home),
-        config_(config),
-        group_(group),
-        node_(node) {}
-  ~Shard() { give_up(); }
-
-  Result<void> start() {
-    auto aio_or = os::AioContext::create(io);
-    if (!aio_or) return aio_or.error();
-    aio = std::move(*aio_or);
-    const GroupNode::Seams seams{io.get_executor(), clock, net, *aio, rings};
-    node = std::make_unique<GroupNode>(seams, config_, group_, node_);
-    crew.emplace(io.get_executor());
-    crew->add(live());
-    thread = std::thread([this] { serve(); });
-    return {};
+        aio(os::AioContext::create(io)),
+        keeper({io.get_executor(), clock, net, *aio, rings}, config, group, node),
+        crew(io.get_executor()) {
+    crew.add(live());
   }
-
-  /// An exception in a group is a bug, or memory that ran out: it ends this group, whose state
-  /// can't be trusted any more, and no other. Its journal is as after a crash.
-  void serve() {
-    try {
-      io.run();
-    } catch (const std::exception& error) {
-      fail(error.what());
-      // Not here: handlers that the main thread waits for may be among what is given up.
-      asio::post(home_, [this] { give_up(); });
-    }
-  }
-
-  /// Its sessions end at once: no peer has to find out by silence.
-  void give_up() {
-    join();
-    io.abandon();
-  }
-
-  void join() {
-    if (thread.joinable()) thread.join();
-  }
-
-  void fail(const std::string& what) {
-    const std::lock_guard lock(mutex_);
-    failure_ =
-        Error{Errc::io, fmt::format("group {} was ended by an error inside this daemon ({}); "
-                                    "restart dmcascaded, and report it",
-                                    group_.name, what)};
-    report::log(Level::error, group_.name, failure_->text);
-  }
-
-  /// Set once the group's thread has gone.
-  std::optional<Error> failure() {
-    const std::lock_guard lock(mutex_);
-    return failure_;
-  }
-
-  api::Group status_of_failed() {
-    api::Group out;
-    out.name = group_.name;
-    out.uuid = to_text(group_.uuid);
-    out.journal.emplace();
-    out.journal->state = "failed";
-    out.journal->reason = failure()->text;
-    return out;
-  }
+  ~Shard() { io.abandon(); }
 
   Task<> live() {
-    co_await node->run();
+    co_await keeper.run();
     aio->close();
   }
 
-  Uuid uuid;
   Loop io;
   os::SystemClock clock;
   os::TcpNet net;
   os::KernelRings rings;
   std::unique_ptr<os::AioContext> aio;
-  std::unique_ptr<GroupNode> node;
-  std::optional<Crew> crew;
-  std::thread thread;
+  GroupKeeper keeper;
+  Crew crew;
+};
 
- private:
-  asio::io_context& home_;
-  const Config& config_;
-  const GroupConfig& group_;
-  const std::string& node_;
-  std::mutex mutex_;
-  std::optional<Error> failure_;
+/// A group of the configuration, and what runs of it.
+struct Site::Slot {
+  Slot(const GroupConfig& g, const Executor& executor, Clock& clock)
+      : group(g), ended(executor), timer(clock.timer()) {}
+  ~Slot() { join(); }
+
+  void join() {
+    if (thread.joinable()) thread.join();
+  }
+
+  /// On the group's thread. An exception there is a bug, or memory that ran out: it ends this
+  /// group, whose state can't be trusted any more, and no other. Its journal is as after a crash.
+  static std::string serve(Shard& shard) {
+    try {
+      shard.io.run();
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return {};
+  }
+
+  api::Group status_of_failed(const std::string& why) const {
+    api::Group out = last;
+    out.name = group.name;
+    out.uuid = to_text(group.uuid);
+    if (!out.journal) out.journal.emplace();
+    out.journal->state = "failed";
+    out.journal->reason = why;
+    out.journal->failure = api::word(Errc::refused);
+    return out;
+  }
+
+  const GroupConfig& group;
+  std::unique_ptr<Shard> shard;
+  std::thread thread;
+  bool over = false;             // the thread has nothing more to do
+  std::optional<Error> failure;  // why there is no shard
+  api::Group last;               // as it said last
+  Signal ended;
+  std::unique_ptr<Timer> timer;
 };
 
 Site::Site(asio::io_context& io, const Config& config, std::string node)
@@ -133,6 +115,8 @@ Site::Site(asio::io_context& io, const Config& config, std::string node)
       node_(std::move(node)),
       clock_(io.get_executor()),
       net_(io.get_executor()),
+      listen_timer_(clock_.timer()),
+      condition_timer_(clock_.timer()),
       door_(io.get_executor(), clock_, literal_hosts(config),
             [this](auto& stream, auto& hello) { return hand_over(stream, hello); }),
       crew_(io.get_executor()) {}
@@ -144,78 +128,190 @@ bool Site::listens() const {
                      [this](const GroupConfig& g) { return g.hub == node_ || g.remote == node_; });
 }
 
-Result<void> Site::start() {
-  if (listens()) {
-    auto listener = net_.listen(config_.node(node_)->address);
-    if (!listener) return listener.error();
-    listener_ = std::move(*listener);
-  }
+void Site::start() {
   for (const GroupConfig& group : config_.groups) {
     if (!GroupNode::concerns(group, node_)) continue;
-    shards_.push_back(std::make_unique<Shard>(io_, config_, group, node_));
-    if (auto started = shards_.back()->start(); !started) return started;
+    slots_.push_back(std::make_unique<Slot>(group, io_.get_executor(), clock_));
+    crew_.add(keep(*slots_.back()));
   }
-  if (listener_) crew_.add(door_.run(*listener_));
-  return {};
+  if (listens()) crew_.add(listen());
+  crew_.add(watch_conditions());
 }
 
 Task<> Site::stop() {
+  stopping_ = true;
+  listen_timer_->cancel();
+  condition_timer_->cancel();
   if (listener_) listener_->close();
-  for (auto& shard : shards_) asio::post(shard->io, [node = shard->node.get()] { node->stop(); });
-  for (auto& shard : shards_) shard->join();
+  for (auto& slot : slots_) {
+    slot->timer->cancel();
+    if (slot->shard)
+      asio::post(slot->shard->io, [keeper = &slot->shard->keeper] { keeper->stop(); });
+  }
   co_await crew_.join();
+}
+
+// ---- groups
+
+/// For ever: what an error inside this daemon has ended begins anew, from its disks.
+Task<> Site::keep(Slot& slot) {
+  while (!stopping_) {
+    try {
+      slot.shard = std::make_unique<Shard>(config_, slot.group, node_);
+      slot.over = false;
+      slot.thread = std::thread([this, &slot] {
+        std::string why = Slot::serve(*slot.shard);
+        asio::post(io_, [&slot, why = std::move(why)] {
+          if (!why.empty()) slot.failure = Error{Errc::io, why};
+          slot.over = true;
+          slot.ended.notify();
+        });
+      });
+      slot.failure.reset();
+    } catch (const std::exception& error) {
+      slot.failure = Error{Errc::io, error.what()};
+      slot.over = true;
+    }
+    while (!slot.over) co_await slot.ended.wait();
+    slot.join();
+    slot.shard.reset();  // its sessions end at once: no peer has to find out by silence
+    if (stopping_ || !slot.failure) co_return;
+    slot.failure->text = fmt::format(
+        "group {} was ended by an error inside this daemon ({}); it begins anew in {} "
+        "s. If it comes again, report it",
+        slot.group.name, slot.failure->text, rebirth_pause.count());
+    report::log(Level::error, slot.group.name, slot.failure->text);
+    co_await slot.timer->sleep(rebirth_pause);
+  }
+}
+
+Site::Slot* Site::find(const Uuid& group) {
+  for (auto& slot : slots_)
+    if (slot->group.uuid == group) return slot.get();
+  return nullptr;
+}
+
+Task<api::Group> Site::status_of(Slot& slot) {
+  if (!slot.shard) co_return slot.status_of_failed(slot.failure ? slot.failure->text : "it ends");
+  // Named, for g++ 12; see thread_call.hpp.
+  const auto call = [keeper = &slot.shard->keeper] { return keeper->status(); };
+  auto answer = co_await os::call_on<api::Group>(
+      io_.get_executor(), clock_, slot.shard->io.get_executor(), status_time_max, call);
+  if (!answer)
+    co_return slot.status_of_failed(
+        fmt::format("its thread has not answered for {} s: a device of it hangs, or a file system "
+                    "is frozen; what follows is as it was before",
+                    status_time_max.count()));
+  slot.last = *answer;
+  co_return std::move(*answer);
+}
+
+Task<Result<void>> Site::tell(std::string group, std::function<Result<void>(GroupNode&)> what) {
+  const GroupConfig* config = config_.group(group);
+  Slot* slot = config == nullptr ? nullptr : find(config->uuid);
+  if (slot == nullptr)
+    co_return Error{Errc::not_found, fmt::format("{} takes no part in a group {}", node_, group)};
+  if (!slot->shard) co_return slot->failure.value_or(Error{Errc::closed, "it ends"});
+  const auto call = [keeper = &slot->shard->keeper, what]() -> Result<void> {
+    const auto node = keeper->node();
+    if (!node) return node.error();
+    return what(**node);
+  };
+  const auto answer = co_await os::call_on<Result<void>>(
+      io_.get_executor(), clock_, slot->shard->io.get_executor(), command_time_max, call);
+  if (!answer)
+    co_return Error{Errc::closed,
+                    fmt::format("group {} does not answer: a device of it hangs; it may still do "
+                                "what was asked",
+                                group)};
+  co_return *answer;
+}
+
+// ---- sessions
+
+Task<> Site::listen() {
+  const Address& address = config_.node(node_)->address;
+  while (!stopping_) {
+    auto listener = co_await net_.listen(address);
+    if (stopping_) co_return;
+    if (listener) {
+      not_listening_.reset();
+      listener_ = std::move(*listener);
+      co_await door_.run(*listener_);
+      continue;
+    }
+    not_listening_ = listener.error();
+    co_await listen_timer_->sleep(listen_pause);
+  }
 }
 
 /// To the thread of its group.
 Result<void> Site::hand_over(std::unique_ptr<Stream>& stream, Hello& hello) {
-  Shard* shard = find(hello.group);
-  if (shard == nullptr)
+  Slot* slot = find(hello.group);
+  if (slot == nullptr)
     return Error{Errc::refused,
                  fmt::format("{} takes no part in group {}; compare the configuration files", node_,
                              to_text(hello.group))};
-  if (const auto failed = shard->failure()) return *failed;
-  auto adopted = shard->net.adopt(std::move(stream));
+  if (!slot->shard) return slot->failure.value_or(Error{Errc::refused, "the group is ending"});
+  auto adopted = slot->shard->net.adopt(std::move(stream));
   if (!adopted) return {};  // it was closed while its hello arrived
   auto moved = std::move(*adopted);
-  asio::post(shard->io,
-             [node = shard->node.get(), moved = std::move(moved), h = std::move(hello)]() mutable {
-               node->accept(std::move(moved), std::move(h));
-             });
+  asio::post(slot->shard->io,
+             [keeper = &slot->shard->keeper, moved = std::move(moved),
+              h = std::move(hello)]() mutable { keeper->accept(std::move(moved), std::move(h)); });
   return {};
 }
 
-Site::Shard* Site::find(const Uuid& group) {
-  for (auto& shard : shards_)
-    if (shard->uuid == group) return shard.get();
-  return nullptr;
-}
+// ---- how it is
 
 Task<api::StatusReport> Site::status() {
   api::StatusReport report;
   report.version = CASCADE_VERSION;
   report.time = report::rfc3339(clock_.realtime_ns());
   report.node = node_;
-  for (auto& shard : shards_) {
-    if (shard->failure()) {
-      report.groups.push_back(shard->status_of_failed());
-      continue;
-    }
-    GroupNode* node = shard->node.get();
-    report.groups.push_back(co_await os::call_on<api::Group>(shard->io.get_executor(),
-                                                             [node] { return node->status(); }));
+  look_at_conditions(report);
+  for (auto& slot : slots_) {
+    api::Group group = co_await status_of(*slot);
+    if (group.conditions.empty() && group.journal && group.journal->state == "failed")
+      group.conditions = find_conditions(group);
+    report.groups.push_back(std::move(group));
   }
   co_return report;
 }
 
-Task<Result<void>> Site::tell(std::string group, std::function<Result<void>(GroupNode&)> what) {
-  const GroupConfig* config = config_.group(group);
-  Shard* shard = config == nullptr ? nullptr : find(config->uuid);
-  if (shard == nullptr)
-    co_return Error{Errc::not_found, fmt::format("{} takes no part in a group {}", node_, group)};
-  if (const auto failed = shard->failure()) co_return *failed;
-  // Named, for g++ 12; see thread_call.hpp.
-  const auto call = [node = shard->node.get(), what] { return what(*node); };
-  co_return co_await os::call_on<Result<void>>(shard->io.get_executor(), call);
+void Site::look_at_conditions(api::StatusReport& report) {
+  report.listener = listener_status();
+  report.conditions = find_conditions(report);
+  conditions_.update(report.conditions, clock_.realtime_ns());
+}
+
+/// So that each is logged when it comes and goes, whether anybody asks or not.
+Task<> Site::watch_conditions() {
+  while (!stopping_) {
+    api::StatusReport report;
+    look_at_conditions(report);
+    co_await condition_timer_->sleep(condition_interval);
+  }
+}
+
+std::optional<api::Listener> Site::listener_status() const {
+  if (!listens()) return std::nullopt;
+  const Address& address = config_.node(node_)->address;
+  api::Listener out;
+  out.address = fmt::format("{}:{}", address.host, address.port);
+  out.state = listener_ ? "listening" : "down";
+  if (not_listening_) out.reason = not_listening_->text;
+  if (const auto trouble = door_.trouble(); trouble && listener_) out.reason = trouble->text;
+  out.loopback = listener_ && listener_->is_loopback() && others_are_elsewhere();
+  return out;
+}
+
+/// Whether some other node has an address that is not of this machine for itself.
+bool Site::others_are_elsewhere() const {
+  return std::any_of(config_.nodes.begin(), config_.nodes.end(), [this](const NodeConfig& node) {
+    const std::string& host = node.address.host;
+    return node.name != node_ && !host.starts_with("127.") && host != "::1" && host != "localhost";
+  });
 }
 
 }  // namespace cascade

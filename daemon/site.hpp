@@ -4,6 +4,7 @@
 // control socket. Builds everything from the configuration and takes it down in reverse.
 #pragma once
 
+#include "daemon/conditions.hpp"
 #include "daemon/os/clock.hpp"
 #include "daemon/os/net.hpp"
 #include "daemon/path/door.hpp"
@@ -13,6 +14,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,32 +28,45 @@ class Site {
   Site(asio::io_context& io, const Config& config, std::string node);
   ~Site();
 
-  /// Listens and starts the groups. Errors are those of the node, not of a group.
-  Result<void> start();
+  /// Listens and starts the groups. What can't be had yet is tried again.
+  void start();
   /// Ends every group in order; returns when their threads are gone.
   Task<> stop();
 
   Task<api::StatusReport> status();
-  /// Does `what` with the group's part on this node, on its thread. Errc::not_found; what `what`
-  /// says.
+  /// Does `what` with the group's part on this node, on its thread. Errc::not_found; why it does
+  /// not run; what `what` says.
   Task<Result<void>> tell(std::string group, std::function<Result<void>(GroupNode&)> what);
 
  private:
   struct Shard;
+  struct Slot;
 
   bool listens() const;
+  bool others_are_elsewhere() const;
+  Task<> listen();
+  Task<> keep(Slot& slot);
+  Task<> watch_conditions();
   Result<void> hand_over(std::unique_ptr<Stream>& stream, Hello& hello);
-  Shard* find(const Uuid& group);
+  Slot* find(const Uuid& group);
+  Task<api::Group> status_of(Slot& slot);
+  std::optional<api::Listener> listener_status() const;
+  void look_at_conditions(api::StatusReport& report);
 
   asio::io_context& io_;
   const Config& config_;
   std::string node_;
   os::SystemClock clock_;
   os::TcpNet net_;
+  std::unique_ptr<Timer> listen_timer_;
+  std::unique_ptr<Timer> condition_timer_;
   std::unique_ptr<Listener> listener_;
-  std::vector<std::unique_ptr<Shard>> shards_;
+  std::optional<Error> not_listening_;
+  ConditionLog conditions_{"dmcascaded"};
+  std::vector<std::unique_ptr<Slot>> slots_;
   Door door_;
   Crew crew_;
+  bool stopping_ = false;
 };
 
 }  // namespace cascade

@@ -46,6 +46,11 @@ class Disk {
 
   /// Everything that was written before is on stable storage when it returns.
   virtual Task<Result<void>> flush() = 0;
+
+  /// Closes it and opens it as it was opened, after a failure: what is behind the path may be there
+  /// again. Until that has gone well everything else fails. What was not flushed may be lost; size
+  /// and identity may be others. Operations that are under way may fail.
+  virtual Result<void> reopen() = 0;
 };
 
 class DiskHost {

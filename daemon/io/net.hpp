@@ -36,14 +36,17 @@ class Stream {
 class Listener {
  public:
   virtual ~Listener() = default;
+  /// Errc::closed once it is closed. After any other error it can be asked again, later.
   virtual Task<Result<std::unique_ptr<Stream>>> accept() = 0;
   virtual void close() = 0;
+  /// Reached from this machine only.
+  virtual bool is_loopback() const = 0;
 };
 
 class Net {
  public:
   virtual ~Net() = default;
-  virtual Result<std::unique_ptr<Listener>> listen(const Address& address) = 0;
+  virtual Task<Result<std::unique_ptr<Listener>>> listen(const Address& address) = 0;
   virtual Task<Result<std::unique_ptr<Stream>>> connect(const Address& address,
                                                         std::chrono::milliseconds time_max) = 0;
   /// Takes over a stream that another thread's Net accepted. Errc::closed if it was closed

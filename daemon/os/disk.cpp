@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <deque>
 #include <optional>
 #include <vector>
 
@@ -27,8 +28,9 @@
 namespace cascade::os {
 namespace {
 
-// Requests that one group may have under way; the applier's widest burst and the journal's writes.
-constexpr int requests_max = 1024;
+// Requests that one group has under way at the kernel: the applier's widest burst and the journal's
+// writes; what comes beyond that waits here. The machine has 65536 for all (fs.aio-max-nr).
+constexpr int requests_max = 256;
 
 // Punching or zeroing can take long on some devices: never on the group's own thread.
 constexpr std::size_t slow_threads = 2;
@@ -38,6 +40,7 @@ using Handler = asio::async_result<asio::use_awaitable_t<Executor>, void(int)>::
 /// A set of requests submitted together; lives in the waiting coroutine's frame.
 struct Burst {
   std::vector<iocb> requests;
+  std::size_t submitted = 0;
   std::size_t left = 0;
   int error = 0;
   std::optional<Handler> waiter;
@@ -59,10 +62,23 @@ struct Burst {
 
 class Aio;
 
+/// A device or file that was opened, and what it said then.
+struct Opened {
+  int fd = -1;
+  std::uint64_t bytes = 0;
+  std::uint32_t block = 0;
+};
+Result<Opened> open_for_direct_io(const std::string& path, bool exclusive);
+
 class AioDisk final : public Disk {
  public:
-  AioDisk(Aio& aio, int fd, std::string path, std::uint64_t bytes, std::uint32_t block)
-      : aio_(aio), fd_(fd), path_(std::move(path)), bytes_(bytes), block_(block) {}
+  AioDisk(Aio& aio, const Opened& opened, std::string path, bool exclusive)
+      : aio_(aio),
+        fd_(opened.fd),
+        path_(std::move(path)),
+        bytes_(opened.bytes),
+        block_(opened.block),
+        exclusive_(exclusive) {}
   ~AioDisk() override { ::close(fd_); }
 
   const std::string& path() const override { return path_; }
@@ -74,6 +90,7 @@ class AioDisk final : public Disk {
   Task<Result<void>> write_durable(std::uint64_t offset, std::span<const std::byte> data) override;
   Task<Result<void>> zero(std::uint64_t offset, std::uint64_t bytes, bool unmap) override;
   Task<Result<void>> flush() override;
+  Result<void> reopen() override;
 
  private:
   Result<void> outcome(const char* what, std::uint64_t offset, int error) const;
@@ -83,6 +100,7 @@ class AioDisk final : public Disk {
   std::string path_;
   std::uint64_t bytes_;
   std::uint32_t block_;
+  bool exclusive_;
 };
 
 class Aio final : public AioContext {
@@ -93,12 +111,16 @@ class Aio final : public AioContext {
     if (context_ != nullptr) io_destroy(context_);
   }
 
+  /// At the first disk, and again if it fails.
   Result<void> start() {
-    if (const int rc = io_setup(requests_max, &context_); rc < 0)
+    if (crew_) return {};
+    if (const int rc = context_ == nullptr ? io_setup(requests_max, &context_) : 0; rc < 0)
       return Error{Errc::io, fmt::format("cannot set up asynchronous I/O: {}; raise fs.aio-max-nr",
                                          std::strerror(-rc))};
     const int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (fd < 0) return Error{Errc::io, fmt::format("eventfd: {}", std::strerror(errno))};
+    if (fd < 0)
+      return Error{Errc::io, fmt::format("cannot set up asynchronous I/O: {}; raise LimitNOFILE",
+                                         std::strerror(errno))};
     event_.assign(fd);
     crew_.emplace(event_.get_executor());
     crew_->add(reap());
@@ -118,7 +140,8 @@ class Aio final : public AioContext {
     co_return co_await asio::async_initiate<const asio::use_awaitable_t<Executor>&, void(int)>(
         [this, &burst](auto handler) {
           burst.waiter.emplace(std::move(handler));
-          submit(burst);
+          waiting_.push_back(&burst);
+          submit();
         },
         use_task);
   }
@@ -145,39 +168,52 @@ class Aio final : public AioContext {
   }
 
  private:
-  void submit(Burst& burst) {
-    std::array<iocb*, 64> pointers;
-    std::size_t done = 0;
-    while (done < burst.requests.size()) {
-      const std::size_t n = std::min(pointers.size(), burst.requests.size() - done);
-      for (std::size_t i = 0; i < n; ++i) pointers[i] = &burst.requests[done + i];
-      const int rc = io_submit(context_, static_cast<long>(n), pointers.data());
-      if (rc == -EAGAIN && collect() > 0) continue;
-      if (rc <= 0) return fail_rest(burst, done, rc);
-      done += static_cast<std::size_t>(rc);
+  /// As much of what waits, in its order, as may be under way.
+  void submit() {
+    while (!waiting_.empty()) {
+      Burst& burst = *waiting_.front();
+      const int rc = submit_some(burst);
+      // Something of ours is under way, and makes room when it comes back.
+      if (rc == 0 || (rc == -EAGAIN && under_way_ > 0)) return;
+      if (rc < 0) fail_rest(burst, rc);
+      if (rc > 0) under_way_ += rc;
+      if (burst.submitted == burst.requests.size()) waiting_.pop_front();
+      if (rc < 0 && burst.left == 0) burst.resume();
     }
   }
 
-  /// What could not be submitted has failed; what was submitted still has to come back.
-  void fail_rest(Burst& burst, std::size_t submitted, int rc) {
-    if (burst.error == 0) burst.error = rc < 0 ? -rc : EIO;
-    burst.left -= burst.requests.size() - submitted;
-    if (burst.left == 0) burst.resume();
+  /// How many requests the kernel has taken, or a negative errno.
+  int submit_some(Burst& burst) {
+    std::array<iocb*, 64> pointers;
+    const std::size_t room = static_cast<std::size_t>(requests_max - under_way_);
+    const std::size_t n =
+        std::min({pointers.size(), burst.requests.size() - burst.submitted, room});
+    if (n == 0) return 0;
+    for (std::size_t i = 0; i < n; ++i) pointers[i] = &burst.requests[burst.submitted + i];
+    const int rc = io_submit(context_, static_cast<long>(n), pointers.data());
+    if (rc > 0) burst.submitted += static_cast<std::size_t>(rc);
+    return rc == 0 ? -EIO : rc;
   }
 
-  int collect() {
+  /// What could not be submitted has failed; what was submitted still has to come back.
+  static void fail_rest(Burst& burst, int rc) {
+    if (burst.error == 0) burst.error = -rc;
+    burst.left -= burst.requests.size() - burst.submitted;
+    burst.submitted = burst.requests.size();
+  }
+
+  void collect() {
     std::array<io_event, 64> events;
     timespec no_wait{0, 0};
-    int total = 0;
     for (;;) {
       const int n = io_getevents(context_, 0, events.size(), events.data(), &no_wait);
-      if (n <= 0) return total;
-      total += n;
+      if (n <= 0) return;
+      under_way_ -= n;
       for (int i = 0; i < n; ++i) {
         const io_event& event = events[static_cast<std::size_t>(i)];
         static_cast<Burst*>(event.data)->finish_one(*event.obj, static_cast<long>(event.res));
       }
-      if (static_cast<std::size_t>(n) < events.size()) return total;
+      if (static_cast<std::size_t>(n) < events.size()) return;
     }
   }
 
@@ -187,12 +223,15 @@ class Aio final : public AioContext {
       auto [ec, n] = co_await event_.async_read_some(asio::buffer(&count, sizeof count), use_tuple);
       if (ec) co_return;
       collect();
+      submit();
     }
   }
 
   asio::posix::basic_stream_descriptor<Executor> event_;
   asio::thread_pool slow_;
   io_context_t context_ = nullptr;
+  std::deque<Burst*> waiting_;
+  int under_way_ = 0;
   std::optional<Crew> crew_;
 };
 
@@ -234,7 +273,7 @@ Error cannot_open(const std::string& path, int error) {
                fmt::format("cannot open {}: {}{}", path, std::strerror(error), advice)};
 }
 
-Result<std::unique_ptr<Disk>> Aio::open(const std::string& path, bool exclusive) {
+Result<Opened> open_for_direct_io(const std::string& path, bool exclusive) {
   // O_EXCL without O_CREAT means "not in use" for a block device, and nothing for a file.
   const int flags =
       O_RDWR | O_DIRECT | O_CLOEXEC | (exclusive && is_block_device(path) ? O_EXCL : 0);
@@ -250,7 +289,14 @@ Result<std::unique_ptr<Disk>> Aio::open(const std::string& path, bool exclusive)
       ::close(fd);
       return locked.error();
     }
-  return std::make_unique<AioDisk>(*this, fd, path, *bytes, block_of(fd));
+  return Opened{fd, *bytes, block_of(fd)};
+}
+
+Result<std::unique_ptr<Disk>> Aio::open(const std::string& path, bool exclusive) {
+  if (auto ready = start(); !ready) return ready.error();
+  const auto opened = open_for_direct_io(path, exclusive);
+  if (!opened) return opened.error();
+  return std::make_unique<AioDisk>(*this, *opened, path, exclusive);
 }
 
 Result<void> AioDisk::outcome(const char* what, std::uint64_t offset, int error) const {
@@ -303,6 +349,27 @@ Task<Result<void>> AioDisk::zero(std::uint64_t offset, std::uint64_t bytes, bool
   co_return outcome("zero", offset, error);
 }
 
+Result<void> AioDisk::reopen() {
+  // The number stays: requests that wait have it. Nothing can be read or written through it now,
+  // and the device is not in use any more when it is opened.
+  const int nothing = ::open("/", O_PATH | O_CLOEXEC);
+  if (nothing < 0 || ::dup3(nothing, fd_, O_CLOEXEC) < 0) {
+    const int error = errno;
+    if (nothing >= 0) ::close(nothing);
+    return cannot_open(path_, error);
+  }
+  ::close(nothing);
+  const auto opened = open_for_direct_io(path_, exclusive_);
+  if (!opened) return opened.error();
+  const int moved = ::dup3(opened->fd, fd_, O_CLOEXEC);
+  const int error = errno;
+  ::close(opened->fd);
+  if (moved < 0) return cannot_open(path_, error);
+  bytes_ = opened->bytes;
+  block_ = opened->block;
+  return {};
+}
+
 Task<Result<void>> AioDisk::flush() {
   const int fd = fd_;
   const int error = co_await aio_.run_slow([fd] { return ::fdatasync(fd); });
@@ -311,10 +378,8 @@ Task<Result<void>> AioDisk::flush() {
 
 }  // namespace
 
-Result<std::unique_ptr<AioContext>> AioContext::create(asio::io_context& io) {
-  auto aio = std::make_unique<Aio>(io);
-  if (auto started = aio->start(); !started) return started.error();
-  return std::unique_ptr<AioContext>(std::move(aio));
+std::unique_ptr<AioContext> AioContext::create(asio::io_context& io) {
+  return std::make_unique<Aio>(io);
 }
 
 }  // namespace cascade::os

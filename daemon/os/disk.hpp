@@ -11,10 +11,11 @@
 
 namespace cascade::os {
 
-/// One a group; must outlive its disks.
+/// One a group; must outlive its disks. Takes nothing of the machine's limits before the first disk
+/// is opened: a primary needs none.
 class AioContext : public DiskHost {
  public:
-  static Result<std::unique_ptr<AioContext>> create(asio::io_context& io);
+  static std::unique_ptr<AioContext> create(asio::io_context& io);
 
   /// Stops waiting for completions, once nothing is under way.
   virtual void close() = 0;

@@ -84,7 +84,8 @@ class TcpListener final : public Listener {
 
   Task<Result<std::unique_ptr<Stream>>> accept() override {
     auto [ec, socket] = co_await acceptor_.async_accept(use_tuple);
-    if (ec) co_return closed(ec);
+    if (!acceptor_.is_open()) co_return Error{Errc::closed, "the listener is closed"};
+    if (ec) co_return Error{Errc::io, fmt::format("accept: {}", ec.message())};
     boost::system::error_code gone;
     const auto remote = socket.remote_endpoint(gone);
     if (gone) co_return std::make_unique<TcpStream>(std::move(socket), "?", "");
@@ -97,31 +98,41 @@ class TcpListener final : public Listener {
     acceptor_.close(ignored);
   }
 
+  bool is_loopback() const override {
+    boost::system::error_code ec;
+    const auto endpoint = acceptor_.local_endpoint(ec);
+    return !ec && endpoint.address().is_loopback();
+  }
+
  private:
   Acceptor acceptor_;
 };
 
 Error cannot_listen(const Address& address, const boost::system::error_code& ec) {
-  return Error{Errc::io, fmt::format("cannot listen on {}: {}; is another daemon running, or the "
-                                     "address of another node?",
-                                     text(address), ec.message())};
+  const char* advice = ec == asio::error::address_in_use ? "; is another daemon running?"
+                       : ec == std::errc::address_not_available
+                           ? "; it is not an address of this machine (yet)"
+                           : "";
+  return Error{Errc::io,
+               fmt::format("cannot listen on {}: {}{}", text(address), ec.message(), advice)};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Listener>> TcpNet::listen(const Address& address) {
-  boost::system::error_code ec;
+Task<Result<std::unique_ptr<Listener>>> TcpNet::listen(const Address& address) {
   Resolver resolver(executor_);
-  const auto found = resolver.resolve(address.host, std::to_string(address.port), ec);
-  if (ec || found.empty()) return cannot_listen(address, ec);
+  const std::string port = std::to_string(address.port);
+  auto [unknown, found] = co_await resolver.async_resolve(address.host, port, use_tuple);
+  if (unknown || found.empty()) co_return cannot_listen(address, unknown);
+  boost::system::error_code ec;
   const Tcp::endpoint endpoint = *found.begin();
   Acceptor acceptor(executor_);
   acceptor.open(endpoint.protocol(), ec);
   if (!ec) acceptor.set_option(Acceptor::reuse_address(true), ec);
   if (!ec) acceptor.bind(endpoint, ec);
   if (!ec) acceptor.listen(Acceptor::max_listen_connections, ec);
-  if (ec) return cannot_listen(address, ec);
-  return std::make_unique<TcpListener>(std::move(acceptor));
+  if (ec) co_return cannot_listen(address, ec);
+  co_return std::make_unique<TcpListener>(std::move(acceptor));
 }
 
 Task<Result<std::unique_ptr<Stream>>> TcpNet::connect(const Address& address,

@@ -9,7 +9,7 @@ namespace cascade::os {
 class TcpNet final : public Net {
  public:
   explicit TcpNet(const Executor& executor) : executor_(executor) {}
-  Result<std::unique_ptr<Listener>> listen(const Address& address) override;
+  Task<Result<std::unique_ptr<Listener>>> listen(const Address& address) override;
   Task<Result<std::unique_ptr<Stream>>> connect(const Address& address,
                                                 std::chrono::milliseconds time_max) override;
   Result<std::unique_ptr<Stream>> adopt(std::unique_ptr<Stream> stream) override;

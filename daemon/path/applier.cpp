@@ -18,6 +18,10 @@ constexpr std::size_t burst_bytes_max = 8 * 1024 * 1024;
 // How much may have to be applied again after a crash, in time.
 constexpr std::chrono::milliseconds checkpoint_interval{1000};
 
+// Between tries after a failure.
+constexpr std::chrono::milliseconds pause_min{500};
+constexpr std::chrono::seconds pause_max{15};
+
 /// So much of a journal may wait for an open bracket; the rest takes what comes meanwhile.
 constexpr std::uint64_t held_max(std::uint64_t bytes) { return bytes / 4 * 3; }
 
@@ -64,7 +68,8 @@ Applier::Applier(const Executor& executor, Clock& clock, Journal& journal, Copie
       subject_(std::move(subject)),
       needed_from_(std::move(needed_from)),
       crew_(executor),
-      timer_(clock.timer()) {}
+      timer_(clock.timer()),
+      retry_timer_(clock.timer()) {}
 
 Task<> Applier::run() {
   applied_seq_ = journal_.checkpoint_seq();
@@ -77,6 +82,7 @@ Task<> Applier::run() {
 void Applier::stop() {
   stopping_ = true;
   timer_->cancel();
+  retry_timer_->cancel();
   journal_.progress().notify();
 }
 
@@ -102,10 +108,49 @@ void Applier::note_dropped(const Record& record) {
                           to_text(volume_of(record)), group_seq_of(record)));
 }
 
+// ---- failing
+
+/// One line a cause, not one a try.
 void Applier::fail(Error error) {
-  report::log(report::Level::error, subject_, error.text);
+  if (!failure_ || failure_->text != error.text)
+    report::log(report::Level::error, subject_, error.text);
   failure_ = std::move(error);
+  failed_at_ = std::max(failed_at_, applied_seq_);
+  recovering_ = true;
   journal_.progress().notify();
+}
+
+/// What failed has been done by now.
+void Applier::well() {
+  if (!failure_) return;
+  report::log(report::Level::notice, subject_, "the copies go on");
+  failure_.reset();
+  failed_at_ = 0;
+  pause_ = {};
+}
+
+Task<> Applier::recover() {
+  while (!stopping_ && recovering_) {
+    pause_ = std::clamp<Duration>(pause_ * 2, pause_min, pause_max);
+    co_await retry_timer_->sleep(pause_);
+    if (stopping_) co_return;
+    if (auto again = reopen(); !again) {
+      fail(again.error());
+      continue;
+    }
+    applied_seq_ = journal_.checkpoint_seq();
+    rewinds_ += 1;
+    recovering_ = false;
+  }
+}
+
+Result<void> Applier::reopen() {
+  for (auto& [uuid, copy] : copies_) {
+    if (auto opened = copy->reopen(); !opened) return opened;
+    if (!check_) continue;
+    if (auto same = check_(uuid, *copy); !same) return same;
+  }
+  return {};
 }
 
 // ---- applying
@@ -120,18 +165,29 @@ std::uint64_t Applier::through() const {
 }
 
 Task<> Applier::apply_loop() {
-  while (!stopping_ && !failure_) {
-    if (journal_.limit_seq() == no_limit) undo_full_ = told_past_ = false;
-    if (wants_past()) {
-      if (auto past = co_await go_past(); !past) fail(past.error());
-      continue;
-    }
-    if (applied_seq_ >= through()) {
+  while (!stopping_ && !broken_) {
+    const auto done = co_await step();
+    if (!done) fail(done.error());
+    if (recovering_ && !broken_)
+      co_await recover();
+    else if (done && !*done)
       co_await journal_.progress().wait();
-      continue;
-    }
-    if (auto applied = co_await apply_some(); !applied) fail(applied.error());
   }
+}
+
+/// Whether there was anything to do.
+Task<Result<bool>> Applier::step() {
+  using Done = Result<bool>;
+  if (recovering_) co_return Done(true);
+  if (journal_.limit_seq() == no_limit) undo_full_ = told_past_ = false;
+  if (wants_past()) {
+    if (auto past = co_await go_past(); !past) co_return past.error();
+    co_return Done(true);
+  }
+  if (applied_seq_ >= through()) co_return Done(false);
+  if (auto applied = co_await apply_some(); !applied) co_return applied.error();
+  if (applied_seq_ > failed_at_) well();
+  co_return Done(true);
 }
 
 // ---- past an open bracket
@@ -162,7 +218,10 @@ bool Applier::wants_past() const {
 Task<Result<void>> Applier::go_past() {
   if (undo_) {
     auto ready = told_past_ ? undo_->abandon() : undo_->begin(undo_log());
-    if (auto done = co_await std::move(ready); !done) co_return done;
+    if (auto done = co_await std::move(ready); !done) {
+      broken_ = done.error();
+      co_return done;
+    }
   }
   if (journal_.limit_seq() == no_limit) co_return Result<void>{};
   journal_.set_past_limit();
@@ -183,7 +242,10 @@ Task<Result<bool>> Applier::keep(const std::vector<Undo::Range>& ranges) {
   if (past() != Past::undo || applied_seq_ < journal_.limit_seq()) co_return Kept(true);
   const auto kept = co_await undo_->keep(copies_, ranges);
   undo_full_ = !kept && kept.error().code == Errc::full;
-  if (!kept && !undo_full_) co_return kept.error();
+  if (!kept && !undo_full_) {
+    broken_ = kept.error();
+    co_return kept.error();
+  }
   co_return Kept(!undo_full_);
 }
 
@@ -283,17 +345,17 @@ Task<Result<void>> Applier::zero(const Record& record) {
 // ---- forgetting
 
 Task<> Applier::checkpoint_loop() {
-  while (!stopping_ && !failure_ && !journal_.failure()) {
+  while (!stopping_ && !broken_ && !journal_.failure()) {
     co_await timer_->sleep(checkpoint_interval);
     const bool worth = applied_seq_ > journal_.checkpoint_seq() || keep_from() > kept_from_;
-    if (stopping_ || failure_ || !worth) continue;
+    if (stopping_ || recovering_ || !worth) continue;
     if (auto done = co_await checkpoint(); !done) fail(done.error());
   }
 }
 
 /// A journal without space can't wait for the next second.
 Task<> Applier::hurry_when_starved() {
-  while (!stopping_ && !failure_) {
+  while (!stopping_ && !broken_) {
     co_await journal_.progress().wait();
     if (journal_.starved() || journal_.failure()) timer_->cancel();
   }
@@ -305,15 +367,20 @@ std::uint64_t Applier::keep_from() const { return std::min(applied_seq_ + 1, nee
 Task<Result<void>> Applier::checkpoint() {
   const std::uint64_t applied = applied_seq_;
   const std::uint64_t keep = keep_from();
+  const unsigned rewinds = rewinds_;
   if (applied > journal_.checkpoint_seq())
     for (auto& [uuid, disk] : copies_)
       if (auto flushed = co_await disk->flush(); !flushed) co_return flushed;
+  // What was flushed is not all that had been applied, if a copy failed meanwhile.
+  if (recovering_ || rewinds != rewinds_) co_return Result<void>{};
   kept_from_ = keep;
-  co_return co_await journal_.checkpoint(applied, keep);
+  auto done = co_await journal_.checkpoint(applied, keep);
+  if (done && applied >= failed_at_) well();
+  co_return done;
 }
 
 Task<Result<void>> Applier::settle() {
-  if (failure_) co_return *failure_;
+  if (recovering_) co_return *failure_;
   co_return co_await checkpoint();
 }
 

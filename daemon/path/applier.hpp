@@ -4,6 +4,9 @@
 // those that do wait for each other. Every payload's checksum is verified first. From time to time
 // the copies are flushed and the journal is told what it may forget.
 //
+// What fails is tried again: the copies are opened anew, and everything since the last checkpoint
+// is applied once more, as after a restart, for nobody knows what of it a failed device still has.
+//
 // While a bracket is open the copies stay at its limit. Where the journal can't hold that, they go
 // past it: with an undo device, on which is kept what they held at the limit, by themselves;
 // without one when they are told to, and then they are no consistent image until the bracket
@@ -45,7 +48,12 @@ class Applier {
   /// Errc::refused if none is open.
   Result<void> give_up_limit();
 
-  /// After the journal is open. Until stop(), or until the first failure.
+  /// `check` says whether a copy that was opened anew is the one that it was.
+  void check_with(std::function<Result<void>(const Uuid&, const Disk&)> check) {
+    check_ = std::move(check);
+  }
+
+  /// After the journal is open. Until stop(), or until the undo device fails.
   Task<> run();
   void stop();
   /// Flushes the copies and writes the superblock; for an orderly end, after run() has returned.
@@ -59,7 +67,12 @@ class Applier {
   const Undo* undo() const { return undo_.get(); }
   /// The undo device has no room for what comes next.
   bool undo_full() const { return undo_full_; }
+  /// Why the copies don't go on; as long as they do not.
   const std::optional<Error>& failure() const { return failure_; }
+  /// The undo device failed: what was kept on it is not known any more.
+  const std::optional<Error>& broken() const { return broken_; }
+  /// How often the copies went back to the last checkpoint.
+  unsigned rewinds() const { return rewinds_; }
   CopyShape copy_shape(const Uuid& volume) const;
   /// Null if this node has none. What it holds is as of applied_seq(), or on the way to the next.
   Disk* copy(const Uuid& volume) const;
@@ -70,6 +83,9 @@ class Applier {
   Task<> apply_loop();
   Task<> checkpoint_loop();
   Task<> hurry_when_starved();
+  Task<Result<bool>> step();
+  Task<> recover();
+  Result<void> reopen();
   Task<Result<void>> apply_some();
   std::uint64_t through() const;
   UndoLog undo_log() const { return {journal_.id(), journal_.limit_seq()}; }
@@ -85,6 +101,7 @@ class Applier {
   Task<Result<void>> checkpoint();
   std::uint64_t keep_from() const;
   void fail(Error error);
+  void well();
 
   Clock& clock_;
   Journal& journal_;
@@ -93,6 +110,8 @@ class Applier {
   std::function<std::uint64_t()> needed_from_;
   Crew crew_;
   std::unique_ptr<Timer> timer_;
+  std::unique_ptr<Timer> retry_timer_;
+  std::function<Result<void>(const Uuid&, const Disk&)> check_;
   std::uint64_t applied_seq_ = 0;
   std::uint64_t kept_from_ = 0;  // of the last checkpoint
   std::set<Uuid> dropped_;       // volumes whose writes have no copy any more
@@ -100,6 +119,11 @@ class Applier {
   bool undo_full_ = false;  // while past() is undo
   bool told_past_ = false;  // by the operator, of the bracket that is open
   std::optional<Error> failure_;
+  std::optional<Error> broken_;
+  bool recovering_ = false;      // until the copies have been opened anew
+  std::uint64_t failed_at_ = 0;  // applied_seq of the last failure
+  Duration pause_{};             // before the next try
+  unsigned rewinds_ = 0;
   bool stopping_ = false;
 };
 

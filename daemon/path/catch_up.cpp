@@ -18,6 +18,9 @@ constexpr std::uint64_t flying_bytes_max = 8 * 1024 * 1024;
 // How often marks that have gone are written: so much is copied once more after a crash.
 constexpr std::chrono::milliseconds save_interval{1000};
 
+// Before a step that failed is tried again.
+constexpr std::chrono::seconds retry_pause{2};
+
 /// Falls behind when so much of the journal waits for the remote, and gives up so much of it.
 constexpr std::uint64_t full_enough(std::uint64_t bytes) { return bytes / 8 * 7; }
 constexpr std::uint64_t given_up_at_once(std::uint64_t bytes) { return bytes / 8; }
@@ -27,7 +30,7 @@ constexpr std::uint64_t free_enough(std::uint64_t bytes) { return bytes / 2; }
 }  // namespace
 
 CatchUp::CatchUp(const Parts& parts, std::function<std::uint64_t(const Uuid&)> received_of)
-    : p_(parts), received_of_(std::move(received_of)) {
+    : p_(parts), retry_timer_(parts.clock.timer()), received_of_(std::move(received_of)) {
   p_.journal.on_appended([this](std::span<const Record> records) { note_appended(records); });
 }
 
@@ -68,17 +71,21 @@ Task<Result<void>> CatchUp::open() {
 }
 
 Task<> CatchUp::run() {
-  while (!stopping_ && !failure_ && !p_.journal.failure()) {
-    auto done = co_await step();
-    if (!done)
+  while (!stopping_ && !p_.journal.failure()) {
+    const auto done = co_await step();
+    if (!done) {
       failure_ = done.error();
-    else if (!*done && !stopping_)
-      co_await p_.journal.progress().wait();
+      co_await retry_timer_->sleep(retry_pause);
+      continue;
+    }
+    failure_.reset();
+    if (!*done && !stopping_) co_await p_.journal.progress().wait();
   }
 }
 
 void CatchUp::stop() {
   stopping_ = true;
+  retry_timer_->cancel();
   p_.journal.progress().notify();
 }
 
@@ -113,7 +120,7 @@ Task<Result<bool>> CatchUp::step() {
   }
   if (stopping_ || !may_copy()) co_return Done(false);
   if (!piece_) piece_ = next_piece();
-  if (piece_ && p_.applier.applied_seq() >= piece_->through) {
+  if (piece_ && p_.applier.applied_seq() >= piece_->through && !p_.applier.failure()) {
     if (auto copied = co_await copy_piece(); !copied) co_return copied.error();
     co_return Done(true);
   }
@@ -283,9 +290,12 @@ void CatchUp::note_appended(std::span<const Record> records) {
 Task<Result<void>> CatchUp::copy_piece() {
   Disk* copy = p_.applier.copy(piece_->region.volume);
   AlignedBuffer content(piece_->bytes);
+  const unsigned rewinds = p_.applier.rewinds();
   if (copy != nullptr && piece_->bytes > 0)
     if (auto read = co_await copy->read(piece_->begin, content.span()); !read) co_return read;
-  if (stopping_) co_return Result<void>{};
+  // A copy that failed meanwhile may have lost what it had to hold.
+  if (stopping_ || p_.applier.failure() || p_.applier.rewinds() != rewinds)
+    co_return Result<void>{};
   append_piece(content.span());
   co_return Result<void>{};
 }

@@ -50,7 +50,7 @@ class CatchUp {
   /// Once, when the copies are known and before run(): goes on with the bitmap that the journal
   /// names. Errors of the journal's device.
   Task<Result<void>> open();
-  /// Until stop(), or the first failure of journal or copies.
+  /// Until stop(), or the journal's failure. What else fails is tried again.
   Task<> run();
   void stop();
 
@@ -61,7 +61,7 @@ class CatchUp {
   bool behind() const { return map_.has_value(); }
   /// Bytes of the regions that have to be copied, at most.
   std::uint64_t out_of_sync_bytes() const { return map_ ? map_->marked_bytes() : 0; }
-  /// Why it does nothing any more, if it does not.
+  /// Why it does not go on, as long as it does not.
   const std::optional<Error>& failure() const { return failure_; }
   /// Until all of them are; nothing while it is not known.
   std::optional<double> seconds_left();
@@ -108,6 +108,7 @@ class CatchUp {
   Task<Result<void>> end();
 
   Parts p_;
+  std::unique_ptr<Timer> retry_timer_;
   std::function<std::uint64_t(const Uuid&)> received_of_;
   std::optional<DirtyMap> map_;             // while it is behind
   std::uint64_t given_up_ = 0;              // nothing before this is kept for the remote

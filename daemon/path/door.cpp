@@ -10,6 +10,9 @@ namespace {
 
 constexpr std::chrono::seconds hello_time_max{5};
 
+// A machine out of descriptors is asked again after this; whoever wants in waits meanwhile.
+constexpr std::chrono::milliseconds accept_pause{500};
+
 }  // namespace
 
 Door::Door(const Executor& executor, Clock& clock, std::set<std::string> known, HandOver hand_over)
@@ -20,13 +23,25 @@ Door::Door(const Executor& executor, Clock& clock, std::set<std::string> known, 
       crew_(executor) {}
 
 Task<> Door::run(Listener& listener) {
+  const auto pause = clock_.timer();
   for (;;) {
     auto stream = co_await listener.accept();
-    if (!stream) break;
-    strangers_.make_room();
-    crew_.add(introduce(std::move(*stream)));
+    if (stream) {
+      strangers_.make_room();
+      crew_.add(introduce(std::move(*stream)));
+      continue;
+    }
+    if (stream.error().code == Errc::closed) break;
+    trouble_ = stream.error();
+    troubled_until_ = clock_.now() + 2 * accept_pause;
+    co_await pause->sleep(accept_pause);
   }
   co_await crew_.join();
+}
+
+/// Nobody who comes in says that all is well: that nothing has failed for some time does.
+std::optional<Error> Door::trouble() const {
+  return clock_.now() < troubled_until_ ? trouble_ : std::nullopt;
 }
 
 Task<> Door::introduce(std::unique_ptr<Stream> stream) {

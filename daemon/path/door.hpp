@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -24,8 +25,10 @@ class Door {
   /// `known`: addresses of the configured nodes.
   Door(const Executor& executor, Clock& clock, std::set<std::string> known, HandOver hand_over);
 
-  /// Until the listener is closed; then waits for those who are at the door.
+  /// Until the listener is closed; then waits for those who are at the door. What keeps it from
+  /// accepting is tried again, and shown by trouble() meanwhile.
   Task<> run(Listener& listener);
+  std::optional<Error> trouble() const;
 
  private:
   Task<> introduce(std::unique_ptr<Stream> stream);
@@ -35,6 +38,8 @@ class Door {
   Clock& clock_;
   Strangers strangers_;
   HandOver hand_over_;
+  std::optional<Error> trouble_;  // of the last accept() that failed
+  TimePoint troubled_until_{};    // if it does not fail again before
   Crew crew_;
 };
 

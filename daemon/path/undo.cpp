@@ -37,7 +37,7 @@ Task<Result<std::optional<UndoEntry>>> Undo::read_entry(std::uint64_t index, std
   co_return Found(entry);
 }
 
-Task<Result<void>> Undo::open(const UndoLog& log) {
+Task<Result<void>> Undo::open(UndoLog log) {
   log_ = log;
   forget();
   AlignedBuffer buffer(undo_entry_bytes(undo_region_bytes));
@@ -52,7 +52,7 @@ Task<Result<void>> Undo::open(const UndoLog& log) {
   }
 }
 
-Task<Result<void>> Undo::begin(const UndoLog& log) {
+Task<Result<void>> Undo::begin(UndoLog log) {
   if (holds(log)) co_return Result<void>{};
   log_ = log;
   forget();

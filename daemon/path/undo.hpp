@@ -29,10 +29,10 @@ class Undo {
   explicit Undo(Disk& disk) : disk_(disk) {}
 
   /// Goes on with the log of that bracket, if the device has it.
-  Task<Result<void>> open(const UndoLog& log);
+  Task<Result<void>> open(UndoLog log);
   /// Begins the log of that bracket anew, if this is not it; the copies hold no more than its
   /// limit.
-  Task<Result<void>> begin(const UndoLog& log);
+  Task<Result<void>> begin(UndoLog log);
   /// Whether what copies held at the limit of that bracket can be had again.
   bool holds(const UndoLog& log) const { return entries_ > 0 && log_ == log; }
   /// The log is worth nothing from now on.

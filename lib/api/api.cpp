@@ -60,13 +60,16 @@ void tag_invoke(json::value_from_tag, json::value& out, const Journal& v) {
   out = {{"path", v.path},
          {"state", v.state},
          {"reason", v.reason},
+         {"failure", v.failure},
          {"size_bytes", v.size_bytes},
          {"used_bytes", v.used_bytes},
          {"received_seq", v.received_seq},
          {"stored_seq", v.stored_seq},
          {"applied_seq", v.applied_seq},
          {"checkpoint_seq", v.checkpoint_seq},
-         {"consistent", v.consistent}};
+         {"consistent", v.consistent},
+         {"copies_reason", v.copies_reason},
+         {"copies_failure", v.copies_failure}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Bracket::Waiting& v) {
@@ -98,8 +101,13 @@ void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Condition& v) {
-  out = {{"code", v.code},   {"severity", v.severity}, {"subject", v.subject},
-         {"since", v.since}, {"reason", v.reason},     {"action", v.action}};
+  out = {{"code", v.code},     {"severity", v.severity}, {"subject", v.subject}, {"since", v.since},
+         {"reason", v.reason}, {"action", v.action},     {"impact", v.impact}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Listener& v) {
+  out = {
+      {"address", v.address}, {"state", v.state}, {"reason", v.reason}, {"loopback", v.loopback}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
@@ -208,10 +216,12 @@ Volume read_volume(const Fields& f) {
 Journal read_journal(const Fields& f) {
   Journal v;
   f.get("path", v.path).get("state", v.state).get("reason", v.reason);
+  f.get("failure", v.failure);
   f.get("size_bytes", v.size_bytes).get("used_bytes", v.used_bytes);
   f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
   f.get("applied_seq", v.applied_seq).get("checkpoint_seq", v.checkpoint_seq);
-  f.get("consistent", v.consistent);
+  f.get("consistent", v.consistent).get("copies_reason", v.copies_reason);
+  f.get("copies_failure", v.copies_failure);
   return v;
 }
 
@@ -244,6 +254,14 @@ Condition read_condition(const Fields& f) {
   Condition v;
   f.get("code", v.code).get("severity", v.severity).get("subject", v.subject);
   f.get("since", v.since).get("reason", v.reason).get("action", v.action);
+  f.get("impact", v.impact);
+  return v;
+}
+
+Listener read_listener(const Fields& f) {
+  Listener v;
+  f.get("address", v.address).get("state", v.state).get("reason", v.reason);
+  f.get("loopback", v.loopback);
   return v;
 }
 
@@ -293,6 +311,8 @@ StatusReport read_status(const json::object& object) {
       .get("version", v.version)
       .get("time", v.time)
       .get("node", v.node)
+      .maybe("listener", v.listener, read_listener)
+      .each("conditions", v.conditions, read_condition)
       .each("groups", v.groups, read_group);
   return v;
 }
@@ -310,6 +330,8 @@ std::string to_json(const StatusReport& report) {
                            {"version", report.version},
                            {"time", report.time},
                            {"node", report.node},
+                           {"listener", or_null(report.listener)},
+                           {"conditions", json::value_from(report.conditions)},
                            {"groups", json::value_from(report.groups)}};
   return json::serialize(out);
 }

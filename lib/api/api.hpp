@@ -87,6 +87,7 @@ struct Journal {
   std::string path;
   std::string state;  // "ok" | "failed"
   std::string reason;
+  std::string failure{};  // of which kind, a word of word(Errc); empty: none
   std::uint64_t size_bytes = 0;
   std::uint64_t used_bytes = 0;
   std::uint64_t received_seq = 0;    // last group_seq in memory
@@ -94,6 +95,9 @@ struct Journal {
   std::uint64_t applied_seq = 0;     // in the copies (not necessarily flushed)
   std::uint64_t checkpoint_seq = 0;  // in the copies, flushed, and in the superblock
   bool consistent = false;  // the copies are an image of one moment, not on the way to the next one
+  std::string
+      copies_reason{};  // why the copies of this node stand still, one line; empty: they don't
+  std::string copies_failure{};  // of which kind, as `failure`
 };
 
 /// An open bracket: the copies stand still, at hub and remote, until every volume is here again.
@@ -135,10 +139,11 @@ struct RemoteLag {
 struct Condition {
   std::string code;      // stable: JOURNAL_FULL, ...; daemon/conditions.cpp has all of them
   std::string severity;  // "error" (replication stands) | "warning" (it is endangered) | "info"
-  std::string subject;   // a volume, a peer, "journal"; empty: the group
+  std::string subject;   // a volume, a peer, "journal", "listener"; empty: the group
   std::string since;     // RFC 3339 UTC: when this daemon saw it first
   std::string reason;    // one line
   std::string action;    // what to do; empty: nothing, it passes by itself
+  std::string impact{};  // what it means for the data and for those who write; one line
 };
 
 struct Group {
@@ -154,10 +159,20 @@ struct Group {
   std::vector<Condition> conditions;  // the worst first
 };
 
+/// Where other nodes come in; on a node that is hub or remote of a group.
+struct Listener {
+  std::string address;    // as configured
+  std::string state;      // "listening" | "down"
+  std::string reason;     // why it is down, or can't take anybody in now; one line
+  bool loopback = false;  // it is reached from this machine only, and others have to reach it
+};
+
 struct StatusReport {
   std::string version;  // of the daemon
   std::string time;     // RFC 3339 UTC, milliseconds
   std::string node;
+  std::optional<Listener> listener;
+  std::vector<Condition> conditions;  // of the node; those of a group are there
   std::vector<Group> groups;
 };
 

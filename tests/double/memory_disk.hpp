@@ -35,12 +35,22 @@ class MemoryDisk : public Disk {
     holding_ = hold;
     moved_.notify();
   }
+  /// The same for flushes.
+  void hold_flushes(bool hold) {
+    holding_flushes_ = hold;
+    moved_.notify();
+  }
   /// Takes back every write that was not flushed.
   void cut_power() {
     for (auto undo = undo_.rbegin(); undo != undo_.rend(); ++undo)
       std::memcpy(image_.data() + undo->offset, undo->data.data(), undo->data.size());
     undo_.clear();
   }
+
+  /// With so many writes that go well when it is opened anew.
+  void fail_after_reopening(std::uint64_t n) { writes_of_reopened_ = n; }
+  /// How often that was.
+  unsigned times_reopened() const { return times_reopened_; }
 
   /// A write takes so many turns of the loop.
   void slow_down(unsigned turns) { write_turns_ = turns; }
@@ -83,8 +93,17 @@ class MemoryDisk : public Disk {
 
   Task<Result<void>> flush() override {
     co_await asio::post(executor_, use_task);
+    while (holding_flushes_) co_await moved_.wait();
     undo_.clear();
     co_return Result<void>{};
+  }
+
+  /// A device that went away has lost what was not flushed.
+  Result<void> reopen() override {
+    cut_power();
+    writes_left_ = writes_of_reopened_;
+    times_reopened_ += 1;
+    return {};
   }
 
  private:
@@ -116,9 +135,12 @@ class MemoryDisk : public Disk {
   std::vector<Undo> undo_;
   Signal moved_;
   std::uint64_t writes_left_ = never;
+  std::uint64_t writes_of_reopened_ = never;
+  unsigned times_reopened_ = 0;
   std::uint32_t block_ = 512;
   unsigned write_turns_ = 1;
   bool holding_ = false;
+  bool holding_flushes_ = false;
 };
 
 }  // namespace cascade::test

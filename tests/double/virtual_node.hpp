@@ -5,8 +5,8 @@
 // kill -9 or a loss of power would, while the others go on.
 #pragma once
 
-#include "daemon/group.hpp"
 #include "daemon/io/loop.hpp"
+#include "daemon/keeper.hpp"
 #include "daemon/path/door.hpp"
 #include "tests/double/memory_disk.hpp"
 #include "tests/double/memory_stream.hpp"
@@ -61,10 +61,18 @@ class VirtualListener final : public Listener {
   Task<Result<std::unique_ptr<Stream>>> accept() override {
     while (waiting_.empty() && !closed_) co_await came_.wait();
     if (closed_) co_return Error{Errc::closed, "the listener is closed"};
+    if (failures > 0) {
+      failures -= 1;
+      co_return Error{Errc::io, "accept: Too many open files"};
+    }
     auto stream = std::move(waiting_.front());
     waiting_.pop_front();
     co_return stream;
   }
+  /// So many times accept() fails before it takes whoever waits.
+  unsigned failures = 0;
+
+  bool is_loopback() const override { return false; }
   void close() override {
     closed_ = true;
     auto& listeners = wires_.listeners;
@@ -97,8 +105,8 @@ class VirtualNet final : public Net {
   VirtualNet(const Executor& executor, Wires& wires, std::string host)
       : executor_(executor), wires_(wires), host_(std::move(host)) {}
 
-  Result<std::unique_ptr<Listener>> listen(const Address&) override {
-    return std::unique_ptr<Listener>(std::make_unique<VirtualListener>(executor_, wires_, host_));
+  Task<Result<std::unique_ptr<Listener>>> listen(const Address&) override {
+    co_return std::make_unique<VirtualListener>(executor_, wires_, host_);
   }
   Task<Result<std::unique_ptr<Stream>>> connect(const Address& address,
                                                 std::chrono::milliseconds) override {
@@ -122,8 +130,8 @@ class VirtualDisks final : public DiskHost {
  public:
   using Images = std::map<std::string, std::vector<std::byte>>;
 
-  /// `writes_max`: of each disk; all later ones fail.
-  VirtualDisks(const Executor& executor, Images& images, std::uint64_t writes_max)
+  /// `writes_max`: of each disk, each time that it is opened; all later ones fail.
+  VirtualDisks(const Executor& executor, Images& images, const std::uint64_t& writes_max)
       : executor_(executor), images_(images), writes_max_(writes_max) {}
 
   /// From now on a disk that goes loses what was not flushed.
@@ -142,6 +150,10 @@ class VirtualDisks final : public DiskHost {
       fail_after(host.writes_max_);
       slow_down(8);  // than a connection: what is received is not stored at once
     }
+    Result<void> reopen() override {
+      fail_after_reopening(host.writes_max_);
+      return MemoryDisk::reopen();
+    }
     ~Held() override {
       if (host.power_cut_) cut_power();
       home = std::move(image());
@@ -152,7 +164,7 @@ class VirtualDisks final : public DiskHost {
 
   Executor executor_;
   Images& images_;
-  std::uint64_t writes_max_;
+  const std::uint64_t& writes_max_;
   bool power_cut_ = false;
 };
 
@@ -160,7 +172,7 @@ class VirtualDisks final : public DiskHost {
 /// what was written up to some moment, and what may differ from the hub is known by its marks.
 class VirtualVolume {
  public:
-  static constexpr std::uint64_t sectors = 2816;  // some regions of a hub's bitmap
+  static constexpr std::uint64_t sectors = 2816;       // some regions of a hub's bitmap
   static constexpr std::uint64_t region_sectors = 16;  // of one mark: smaller than the module's
 
   explicit VirtualVolume(const Uuid& uuid) : disk(sectors * 512), uuid_(uuid) {
@@ -414,8 +426,11 @@ class VirtualNode {
   /// For the next start(): so many writes of each of its disks go well.
   std::uint64_t writes_max = MemoryDisk::never;
 
+  /// Those that are opened from now on fail no more.
+  void heal_disks() { writes_max = MemoryDisk::never; }
+
   bool runs() const { return daemon_ != nullptr; }
-  GroupNode& group() { return daemon_->group; }
+  GroupKeeper& group() { return daemon_->group; }
   std::uint64_t realtime_ns() const { return VirtualClock::realtime_ns(now_); }
 
   void start() { daemon_ = std::make_unique<Daemon>(*this); }
@@ -466,19 +481,19 @@ class VirtualNode {
                  group.accept(std::move(stream), std::move(hello));
                  return {};
                }),
-          listener(*net.listen({})),
+          listener(loop.get_executor(), n.wires_, n.name_),
           crew(loop.get_executor()) {
       crew.add(group.run());
-      crew.add(door.run(*listener));
+      crew.add(door.run(listener));
     }
     Loop& loop;
     VirtualClock clock;
     VirtualNet net;
     VirtualDisks disks;
     VirtualRings rings;
-    GroupNode group;
+    GroupKeeper group;
     Door door;
-    std::unique_ptr<Listener> listener;
+    VirtualListener listener;
     Crew crew;
   };
 

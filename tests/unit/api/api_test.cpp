@@ -13,7 +13,11 @@ namespace {
 using testing::HasSubstr;
 
 StatusReport a_report() {
-  StatusReport report{"0.1.0", "2026-11-23T08:30:00.123Z", "h", {}};
+  StatusReport report;
+  report.version = "0.1.0";
+  report.time = "2026-11-23T08:30:00.123Z";
+  report.node = "h";
+  report.listener = Listener{"10.1.0.11:7420", "listening", "", false};
   Group group;
   group.name = "shop";
   group.uuid = "6b6f0c1e-7d7a-4f3e-9a55-0a4f6ea0b001";
@@ -48,14 +52,18 @@ StatusReport a_report() {
   primary.alone_since = "2026-11-23T08:28:00.000Z";
   primary.lease_seconds = 2.5;
   group.volumes = {hub, primary};
-  group.journal = Journal{"/dev/j", "ok", "", 1 << 24, 4096, 7, 6, 5, 4, true};
+  group.journal =
+      Journal{"/dev/j", "ok", "", "", 1 << 24, 4096, 7, 6, 5, 4, true, "a copy failed", "io"};
   group.bracket =
       Bracket{5,     2,       {{"ledger", "resend", "2026-11-23T08:29:00.000Z", "write 9"}},
               true,  "undo",  "/dev/u",
               69632, 1 << 20, true};
-  group.conditions = {{"BRACKET_OPEN", "warning", "ledger", "2026-11-23T08:29:01.000Z", "r", "a"}};
+  group.conditions = {
+      {"BRACKET_OPEN", "warning", "ledger", "2026-11-23T08:29:01.000Z", "r", "a", "i"}};
   group.remote = RemoteLag{
       5, 4, 2, 8192, 1.5, "2026-11-23T08:27:00.000Z", 262144, 3.5, "a copy can't be read"};
+  report.conditions = {
+      {"NOT_LISTENING", "error", "listener", "2026-11-23T08:29:02.000Z", "r", "a", "i"}};
   report.groups = {group};
   return report;
 }

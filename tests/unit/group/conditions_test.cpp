@@ -4,6 +4,9 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
+#include <iterator>
+
 namespace cascade {
 namespace {
 
@@ -122,6 +125,39 @@ TEST(Conditions, SayThatAVolumeIsAloneOrMayBeSoon) {
   group.volumes[0].out_of_sync_bytes = 4096;
   EXPECT_THAT(codes(group), ElementsAre("ALONE orders"));
   EXPECT_THAT(find_conditions(group)[0].reason, HasSubstr("4096 bytes"));
+}
+
+TEST(Conditions, NameWhatKeepsAGroupFromRunning) {
+  api::Group group = healthy();
+  group.journal->state = "failed";
+  for (const auto& [kind, code] : {std::pair{Errc::not_found, "DEVICE_MISSING journal"},
+                                   {Errc::io, "DEVICE_FAILED journal"},
+                                   {Errc::corrupt, "JOURNAL_DAMAGED journal"},
+                                   {Errc::refused, "GROUP_FAILED journal"}}) {
+    group.journal->failure = api::word(kind);
+    EXPECT_THAT(codes(group), ElementsAre(code));
+  }
+  EXPECT_THAT(find_conditions(group)[0].action, HasSubstr("tried again by itself"));
+}
+
+TEST(Conditions, SayThatNobodyCanComeIn) {
+  api::StatusReport node;
+  EXPECT_THAT(find_conditions(node), IsEmpty());
+  node.listener = api::Listener{"127.0.1.1:7420", "down", "Cannot assign requested address", false};
+  EXPECT_EQ(find_conditions(node).at(0).code, "NOT_LISTENING");
+  node.listener->state = "listening";
+  EXPECT_EQ(find_conditions(node).at(0).code, "ACCEPT_FAILED");
+  node.listener->reason.clear();
+  EXPECT_THAT(find_conditions(node), IsEmpty());
+  node.listener->loopback = true;
+  EXPECT_EQ(find_conditions(node).at(0).code, "LISTENS_ON_LOOPBACK");
+}
+
+TEST(Conditions, AreInTheManualPage) {
+  std::ifstream file(MANUAL);
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  ASSERT_FALSE(page.empty());
+  for (const std::string& code : condition_codes()) EXPECT_THAT(page, HasSubstr("\\fB" + code));
 }
 
 TEST(Conditions, KeepTheTimeWhenTheyBegan) {

@@ -210,14 +210,19 @@ class Cascade {
     for (auto& [name, node] : nodes_) node.pause(false);
     for (int i = 0; i < 4000; ++i) {
       if (i % 10 == 0 && drained()) return true;
-      bool any = false;
+      run_for(milliseconds(20));
+    }
+    return false;
+  }
+  /// All nodes do what they have to do, for so long.
+  void run_for(milliseconds time) {
+    for (milliseconds passed{}; passed < time; passed += milliseconds(20)) {
       for (int n = 0; n < 50; ++n) {
-        for (auto& [name, node] : nodes_) any = node.step() || any;
+        for (auto& [name, node] : nodes_) node.step();
         for (Volume& volume : volumes_) volume.kernel->step();
       }
       pass(milliseconds(20));
     }
-    return false;
   }
 
   /// Empty, or which copy is not what was written.

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -23,19 +24,56 @@ TEST(AioDisks, AFileHasOneOwner) {
   std::filesystem::resize_file(path, 1 << 20);
   asio::io_context io{1};
   auto aio = AioContext::create(io);
-  ASSERT_TRUE(aio) << aio.error().text;
   {
-    const auto first = (*aio)->open(path, true);
+    const auto first = aio->open(path, true);
     ASSERT_TRUE(first) << first.error().text;
     EXPECT_GE((*first)->block(), 512u);
-    const auto second = (*aio)->open(path, true);
+    const auto second = aio->open(path, true);
     ASSERT_FALSE(second);
     EXPECT_THAT(second.error().text, testing::HasSubstr("is in use"));
   }
-  EXPECT_TRUE((*aio)->open(path, true));
+  EXPECT_TRUE(aio->open(path, true));
   std::filesystem::remove(path);
-  (*aio)->close();
+  aio->close();
   io.run();
+}
+
+// W9: what the kernel does not take at once waits; it is no error.
+TEST(AioDisks, TakeMoreThanMayBeUnderWay) {
+  const std::string path =
+      std::filesystem::current_path() / ("burst-test-" + std::to_string(::getpid()));
+  std::ofstream(path).close();
+  std::filesystem::resize_file(path, 8 << 20);
+  constexpr std::size_t block = 4096, writes = 1000;
+  const std::unique_ptr<std::byte, decltype(&std::free)> memory(
+      static_cast<std::byte*>(std::aligned_alloc(block, 2 * writes * block)), &std::free);
+  const std::span<std::byte> wrote(memory.get(), writes * block),
+      read(memory.get() + writes * block, writes * block);
+  for (std::size_t i = 0; i < wrote.size(); ++i) wrote[i] = std::byte(i / block + i % 7);
+  asio::io_context io{1};
+  auto aio = AioContext::create(io);
+  auto disk = aio->open(path, true);
+  ASSERT_TRUE(disk) << disk.error().text;
+  const auto write_some = [&](std::size_t from, std::size_t to) -> Task<> {
+    std::vector<DiskWrite> list;
+    for (std::size_t i = from; i < to; ++i)
+      list.push_back({i * block, wrote.subspan(i * block, block)});
+    const auto written = co_await (*disk)->write(list);
+    EXPECT_TRUE(written) << written.error().text;
+  };
+  Crew crew(io.get_executor());
+  for (std::size_t part = 0; part < 4; ++part)
+    crew.add(write_some(part * writes / 4, (part + 1) * writes / 4));
+  while (crew.running() > 0) io.run_one();
+  const auto read_back = [&]() -> Task<> {
+    const auto got = co_await (*disk)->read(0, read);
+    EXPECT_TRUE(got) << got.error().text;
+    aio->close();
+  };
+  crew.add(read_back());
+  io.run();
+  EXPECT_TRUE(std::equal(wrote.begin(), wrote.end(), read.begin()));
+  std::filesystem::remove(path);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // Real sockets on loopback: handing a connection from one thread's net to another's.
 #include "daemon/os/net.hpp"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <array>
 #include <optional>
@@ -15,9 +15,10 @@ namespace {
 class Connections : public testing::Test {
  protected:
   void SetUp() override {
-    auto made = net.listen(address);
-    ASSERT_TRUE(made) << made.error().text;
-    listener = std::move(*made);
+    crew.add(listen());
+    io.run();
+    io.restart();
+    ASSERT_TRUE(listener) << why;
     crew.add(accept_one());
     crew.add(connect_one());
     io.run();
@@ -25,6 +26,13 @@ class Connections : public testing::Test {
     ASSERT_TRUE(accepted && connected);
   }
 
+  Task<> listen() {
+    auto made = co_await net.listen(address);
+    if (made)
+      listener = std::move(*made);
+    else
+      why = made.error().text;
+  }
   Task<> accept_one() {
     auto stream = co_await listener->accept();
     if (stream) accepted = std::move(*stream);
@@ -46,6 +54,7 @@ class Connections : public testing::Test {
   Crew crew{io.get_executor()};
   TcpNet net{io.get_executor()}, others_net{other.get_executor()};
   Address address{"127.0.0.1", static_cast<std::uint16_t>(20000 + ::getpid() % 10000)};
+  std::string why;
   std::unique_ptr<Listener> listener;
   std::unique_ptr<Stream> accepted, connected;
 };
@@ -65,6 +74,18 @@ TEST_F(Connections, AreHandedOnWhole) {
     other.poll();
     other.restart();
   }
+}
+
+TEST_F(Connections, SayWhatIsWrongWithAnAddress) {
+  EXPECT_TRUE(listener->is_loopback());
+  crew.add(listen());
+  io.run();
+  io.restart();
+  EXPECT_THAT(why, testing::HasSubstr("Address already in use; is another daemon running?"));
+  address.host = "192.0.2.1";  // of documentation: nobody has it
+  crew.add(listen());
+  io.run();
+  EXPECT_THAT(why, testing::HasSubstr("it is not an address of this machine (yet)"));
 }
 
 // H5: its time ran out while its hello arrived; this threw, and ended every group.

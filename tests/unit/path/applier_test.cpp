@@ -112,10 +112,11 @@ TEST_F(ApplierTest, PassesMarksOfVolumesAndOfTheGroup) {
   EXPECT_FALSE(run->journal.dropped(group)) << "it is no volume";
 }
 
-TEST_F(ApplierTest, StopsAtTheFirstFailureOfACopy) {
+TEST_F(ApplierTest, StandsWhileACopyFails) {
   write(0, 4096, 1);
   world.settle();
   copies_[volume_a]->fail_after(0);
+  copies_[volume_a]->fail_after_reopening(0);
   write(8, 4096, 2);
   write(8, 4096, 3, volume_b);
   world.settle();
@@ -126,6 +127,63 @@ TEST_F(ApplierTest, StopsAtTheFirstFailureOfACopy) {
   pass_a_second();
   EXPECT_FALSE(holds(0, 4096, 4, volume_b)) << "nothing goes on without the failed write";
   EXPECT_EQ(run->journal.checkpoint_seq(), 0u) << "and nothing is called flushed";
+}
+
+// W5: one EIO was final until a restart.
+TEST_F(ApplierTest, GoesOnFromTheCheckpointOnceACopyIsThereAgain) {
+  write(0, 4096, 1);
+  world.settle();
+  pass_a_second();
+  ASSERT_EQ(run->journal.checkpoint_seq(), 1u);
+  write(8, 4096, 2);  // applied, and lost with the device
+  world.settle();
+  copies_[volume_a]->fail_after(0);
+  copies_[volume_a]->fail_after_reopening(0);
+  write(16, 4096, 3);
+  world.settle();
+  ASSERT_TRUE(applier->failure());
+  for (int i = 0; i < 60; ++i) pass_a_second();
+  EXPECT_THAT(copies_[volume_a]->times_reopened(), testing::AllOf(testing::Ge(4u), testing::Le(9u)))
+      << "with pauses that grow to 15 s";
+  copies_[volume_a]->fail_after_reopening(MemoryDisk::never);
+  for (int i = 0; i < 16; ++i) pass_a_second();
+  EXPECT_FALSE(applier->failure());
+  EXPECT_TRUE(holds(0, 4096, 1) && holds(8, 4096, 2) && holds(16, 4096, 3));
+  EXPECT_EQ(run->journal.checkpoint_seq(), 3u);
+}
+
+TEST_F(ApplierTest, LeavesACopyAloneThatIsAnotherOneNow) {
+  Result<void> same;
+  applier->check_with([&](const Uuid&, const Disk&) { return same; });
+  same = Error{Errc::refused, "another device"};
+  copies_[volume_a]->fail_after(0);
+  write(0, 4096, 1);
+  world.settle();
+  for (int i = 0; i < 30; ++i) pass_a_second();
+  EXPECT_EQ(applier->failure()->text, "another device");
+  EXPECT_EQ(applier->applied_seq(), 0u);
+  same = {};
+  for (int i = 0; i < 16; ++i) pass_a_second();
+  EXPECT_EQ(applier->applied_seq(), 1u);
+}
+
+/// A flush that is under way while a copy fails says nothing of what was applied before.
+TEST_F(ApplierTest, CallsNothingFlushedThatAFailedCopyMayHaveLost) {
+  write(0, 4096, 1);
+  world.settle();
+  copies_[volume_a]->hold_flushes(true);
+  pass_a_second();  // the checkpoint waits for it
+  copies_[volume_a]->fail_after(0);
+  write(8, 4096, 2);
+  world.settle();
+  pass_a_second();  // opened anew, and what it held is lost
+  copies_[volume_a]->hold_flushes(false);
+  copies_[volume_a]->hold_writes(true);
+  world.settle();
+  EXPECT_EQ(run->journal.checkpoint_seq(), 0u);
+  copies_[volume_a]->hold_writes(false);
+  world.settle();
+  EXPECT_TRUE(holds(0, 4096, 1) && holds(8, 4096, 2));
 }
 
 TEST_F(ApplierTest, RefusesAWriteThatDoesNotFit) {

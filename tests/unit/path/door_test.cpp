@@ -91,6 +91,23 @@ TEST_F(DoorTest, SaysWhyItTurnsAway) {
   EXPECT_TRUE(two->closed());
 }
 
+// W3: one EMFILE ended the listener for ever, silently.
+TEST_F(DoorTest, TriesAgainWhatItCantAcceptNow) {
+  listener.failures = 3;
+  auto one = come();
+  say(*one, hello());
+  EXPECT_TRUE(taken.empty());
+  ASSERT_TRUE(door.trouble());
+  EXPECT_THAT(door.trouble()->text, HasSubstr("Too many open files"));
+  for (int i = 0; i < 3; ++i) {
+    world.clock.advance(seconds(1));
+    world.settle();
+  }
+  EXPECT_EQ(taken.size(), 1u);
+  world.clock.advance(seconds(1));
+  EXPECT_FALSE(door.trouble());
+}
+
 TEST_F(DoorTest, GoesWithTheListenerAndThoseWhoWait) {
   auto one = come();
   listener.close();

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What went away and comes back is taken up again by itself. W4, W9.
+#include "tests/unit/group/virtual_cascade.hpp"
+
+#include <gmock/gmock.h>
+
+namespace cascade::test {
+namespace {
+
+using testing::Contains;
+using testing::Field;
+using testing::HasSubstr;
+
+class KeeperTest : public testing::Test {
+ protected:
+  api::Group status(const std::string& name) { return cascade.node(name).group().status(); }
+  bool has(const std::string& name, const std::string& code) {
+    const auto conditions = status(name).conditions;
+    return std::any_of(conditions.begin(), conditions.end(),
+                       [&](const api::Condition& c) { return c.code == code; });
+  }
+  /// A condition of some node, or empty.
+  std::string wrong() {
+    for (const char* name : {"p1", "p2", "h", "r"})
+      for (const auto& c : status(name).conditions) return name + (": " + c.code) + ": " + c.reason;
+    return {};
+  }
+  /// Within a minute nothing is wrong any more, and all copies have everything.
+  void expect_well() {
+    for (int tenths = 0; tenths < 600 && !wrong().empty(); ++tenths)
+      cascade.run_for(std::chrono::milliseconds(100));
+    EXPECT_EQ(wrong(), "");
+    EXPECT_TRUE(cascade.drain()) << cascade.figures();
+    EXPECT_EQ(cascade.difference(), "");
+  }
+  void go_on(int rounds = 2000) {
+    for (int i = 0; i < rounds; ++i) cascade.go_on();
+  }
+
+  Cascade cascade{7, AckWhen::sync};
+};
+
+/// A device of the hub or remote that is not there when its daemon starts.
+class LateDevice : public KeeperTest,
+                   public testing::WithParamInterface<std::pair<const char*, const char*>> {};
+
+TEST_P(LateDevice, IsWaitedFor) {
+  const auto [name, disk] = GetParam();
+  go_on();
+  cascade.node(name).kill(false);
+  auto image = std::exchange(cascade.node(name).images[disk], {});
+  cascade.node(name).images.erase(disk);
+  cascade.node(name).start();
+  go_on();
+  EXPECT_TRUE(has(name, "DEVICE_MISSING"));
+  EXPECT_THAT(status(name).journal->reason, HasSubstr(disk));
+  // Others are told what it is.
+  const auto links = status(name == std::string("h") ? "p1" : "h").links;
+  EXPECT_THAT(links, Contains(Field(&api::Link::reason, HasSubstr(disk))));
+  cascade.node(name).images[disk] = std::move(image);
+  expect_well();
+}
+
+INSTANTIATE_TEST_SUITE_P(All, LateDevice,
+                         testing::Values(std::pair("h", "journal"), std::pair("h", "orders"),
+                                         std::pair("r", "journal"), std::pair("r", "ledger")));
+
+/// A disk that fails all writes after some, and is well again when it is opened anew.
+class FailingJournal : public KeeperTest,
+                       public testing::WithParamInterface<std::pair<const char*, std::uint64_t>> {};
+
+TEST_P(FailingJournal, IsOpenedAnew) {
+  const auto [name, writes] = GetParam();
+  VirtualNode& node = cascade.node(name);
+  go_on(50);
+  node.kill(false);
+  node.writes_max = writes;
+  node.start();
+  bool failed = false;
+  for (int i = 0; i < 3000; ++i) {
+    cascade.go_on();
+    if (i % 3 == 0) failed = failed || has(name, "DEVICE_FAILED");
+  }
+  EXPECT_TRUE(failed) << "with so few writes";
+  node.heal_disks();
+  expect_well();
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FailingJournal,
+                         testing::Values(std::pair("h", 12), std::pair("r", 6)));
+
+}  // namespace
+}  // namespace cascade::test
