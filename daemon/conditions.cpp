@@ -34,6 +34,7 @@ constexpr Kind kinds[] = {
     {"JOURNAL_DAMAGED", "writes to the group wait at a hub; a remote becomes older"},
     {"JOURNAL_FULL", "at a hub writes wait; a remote becomes older"},
     {"JOURNAL_NEARLY_FULL", "none yet"},
+    {"LARGE_PACKETS_LOST", "nothing but heartbeats gets through"},
     {"LEASE_LOST", "by the volume's fence level: writes wait, fail, or it goes on alone"},
     {"LINK_DOWN",
      "downstream: what is written waits, or is here only; upstream: nothing new comes"},
@@ -200,6 +201,11 @@ void of_volume(const api::Volume& volume, Conditions& out) {
 }
 
 void of_link(const api::Link& link, Conditions& out) {
+  if (!link.loss.empty())
+    raise(
+        out, "LARGE_PACKETS_LOST", "error", link.peer, link.loss,
+        "look at the MTU of every hop (ping -M do -s SIZE), and let ICMP through; or set a smaller "
+        "one here: ip link set DEV mtu SIZE");
   if (link.state == "connected") return;
   raise(out, "LINK_DOWN", link.direction == "downstream" ? "error" : "warning", link.peer,
         link.reason, "look at the other node and at the network between");

@@ -311,11 +311,13 @@ Task<> GroupNode::serve(std::unique_ptr<Stream> stream, Hello hello) {
                     std::move(stream), std::move(intake), status);
   const auto place = receivers_.insert(receivers_.end(), &receiver);
   const std::string peer = hello.node;
-  report::log(Level::notice, group_.name, fmt::format("session of {} begins", peer));
+  const auto say = [&](const std::string& text) {
+    report::log(status.lines, seams_.clock.now(), Level::notice, group_.name, text);
+  };
+  say(fmt::format("session of {} begins", peer));
   co_await receiver.run(std::move(hello));
   receivers_.erase(place);
-  report::log(Level::notice, group_.name,
-              fmt::format("session of {} ended: {}", peer, receiver.reason()));
+  say(fmt::format("session of {} ended: {}", peer, receiver.reason()));
 }
 
 Task<> GroupNode::refuse(std::unique_ptr<Stream> stream, Error error) {

@@ -60,6 +60,7 @@ api::Link link_status(const LinkStatus& link) {
   out.sent_bytes = link.sent_bytes;
   out.received_bytes = link.received_bytes;
   out.sessions = link.sessions;
+  out.loss = link.loss;
   return out;
 }
 

@@ -44,7 +44,7 @@ std::set<std::string> literal_hosts(const Config& config) {
 struct Site::Shard {
   Shard(const Config& config, const GroupConfig& group, const std::string& node)
       : clock(io.get_executor()),
-        net(io.get_executor()),
+        net(io.get_executor(), config.daemon.session_timeout),
         rings(io.get_executor()),
         aio(os::AioContext::create(io)),
         keeper({io.get_executor(), clock, net, *aio, rings}, config, group, node),
@@ -114,7 +114,7 @@ Site::Site(asio::io_context& io, const Config& config, std::string node)
       config_(config),
       node_(std::move(node)),
       clock_(io.get_executor()),
-      net_(io.get_executor()),
+      net_(io.get_executor(), config.daemon.session_timeout),
       listen_timer_(clock_.timer()),
       condition_timer_(clock_.timer()),
       door_(io.get_executor(), clock_, literal_hosts(config),

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -27,6 +28,13 @@ class Stream {
   /// All of the buffers, gathered.
   virtual Task<Result<void>> write(std::span<const asio::const_buffer> buffers) = 0;
   virtual void close() = 0;
+  /// What becomes of what was written; nothing where that is not known.
+  struct Transit {
+    unsigned resent = 0;     // how often the oldest packet that has not arrived was sent again
+    unsigned packet = 0;     // bytes of a full packet
+    bool under_way = false;  // something has not arrived yet
+  };
+  virtual std::optional<Transit> transit() const = 0;
   /// "10.1.0.11:40312", for messages.
   virtual const std::string& peer() const = 0;
   /// "10.1.0.11": who it is as far as limits go. Empty if not known.

@@ -21,10 +21,6 @@ using Resolver = asio::ip::basic_resolver<Tcp, Executor>;
 using Deadline = asio::basic_waitable_timer<std::chrono::steady_clock,
                                             asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
-// A peer that vanished without a word is noticed by the kernel within about a session time-out
-// even when we only send; the session's own heartbeats notice the rest.
-constexpr int unacknowledged_ms_max = 15'000;
-
 std::string text(const Address& address) {
   return fmt::format("{}:{}", address.host, address.port);
 }
@@ -35,10 +31,8 @@ std::string text(const Tcp::endpoint& endpoint) {
 
 Error closed(const boost::system::error_code& ec) { return Error{Errc::closed, ec.message()}; }
 
-void tune(Socket& socket) {
-  boost::system::error_code ignored;
-  socket.set_option(Tcp::no_delay(true), ignored);
-  const int timeout = unacknowledged_ms_max;
+void limit_silence(Socket& socket, std::chrono::milliseconds time) {
+  const int timeout = static_cast<int>(time.count());
   ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
 }
 
@@ -46,7 +40,8 @@ class TcpStream final : public Stream {
  public:
   TcpStream(Socket socket, std::string peer, std::string host)
       : socket_(std::move(socket)), peer_(std::move(peer)), host_(std::move(host)) {
-    tune(socket_);
+    boost::system::error_code ignored;
+    socket_.set_option(Tcp::no_delay(true), ignored);
   }
 
   Task<Result<std::size_t>> read_some(std::span<std::byte> out) override {
@@ -68,6 +63,14 @@ class TcpStream final : public Stream {
     socket_.close(ignored);
   }
 
+  std::optional<Transit> transit() const override {
+    tcp_info info{};
+    socklen_t bytes = sizeof info;
+    const int fd = const_cast<Socket&>(socket_).native_handle();
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) < 0) return std::nullopt;
+    return Transit{info.tcpi_retransmits, info.tcpi_snd_mss, info.tcpi_unacked > 0};
+  }
+
   const std::string& peer() const override { return peer_; }
   const std::string& peer_host() const override { return host_; }
   Socket& socket() { return socket_; }
@@ -80,12 +83,14 @@ class TcpStream final : public Stream {
 
 class TcpListener final : public Listener {
  public:
-  explicit TcpListener(Acceptor acceptor) : acceptor_(std::move(acceptor)) {}
+  TcpListener(Acceptor acceptor, std::chrono::milliseconds silence_max)
+      : acceptor_(std::move(acceptor)), silence_max_(silence_max) {}
 
   Task<Result<std::unique_ptr<Stream>>> accept() override {
     auto [ec, socket] = co_await acceptor_.async_accept(use_tuple);
     if (!acceptor_.is_open()) co_return Error{Errc::closed, "the listener is closed"};
     if (ec) co_return Error{Errc::io, fmt::format("accept: {}", ec.message())};
+    limit_silence(socket, silence_max_);
     boost::system::error_code gone;
     const auto remote = socket.remote_endpoint(gone);
     if (gone) co_return std::make_unique<TcpStream>(std::move(socket), "?", "");
@@ -106,6 +111,7 @@ class TcpListener final : public Listener {
 
  private:
   Acceptor acceptor_;
+  std::chrono::milliseconds silence_max_;
 };
 
 Error cannot_listen(const Address& address, const boost::system::error_code& ec) {
@@ -132,7 +138,7 @@ Task<Result<std::unique_ptr<Listener>>> TcpNet::listen(const Address& address) {
   if (!ec) acceptor.bind(endpoint, ec);
   if (!ec) acceptor.listen(Acceptor::max_listen_connections, ec);
   if (ec) co_return cannot_listen(address, ec);
-  co_return std::make_unique<TcpListener>(std::move(acceptor));
+  co_return std::make_unique<TcpListener>(std::move(acceptor), silence_max_);
 }
 
 Task<Result<std::unique_ptr<Stream>>> TcpNet::connect(const Address& address,

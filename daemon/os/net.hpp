@@ -8,7 +8,10 @@ namespace cascade::os {
 
 class TcpNet final : public Net {
  public:
-  explicit TcpNet(const Executor& executor) : executor_(executor) {}
+  /// `silence_max`: how long what is sent on a connection that came in may find no answer. Their
+  /// peers always read, unlike ours on those that we make, whose window may be closed for long.
+  TcpNet(const Executor& executor, std::chrono::milliseconds silence_max)
+      : executor_(executor), silence_max_(silence_max) {}
   Task<Result<std::unique_ptr<Listener>>> listen(const Address& address) override;
   Task<Result<std::unique_ptr<Stream>>> connect(const Address& address,
                                                 std::chrono::milliseconds time_max) override;
@@ -16,6 +19,7 @@ class TcpNet final : public Net {
 
  private:
   Executor executor_;
+  std::chrono::milliseconds silence_max_;
 };
 
 }  // namespace cascade::os

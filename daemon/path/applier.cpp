@@ -120,9 +120,9 @@ void Applier::fail(Error error) {
   journal_.progress().notify();
 }
 
-/// What failed has been done by now.
+/// What failed has been done by now, if nothing else has failed meanwhile.
 void Applier::well() {
-  if (!failure_) return;
+  if (!failure_ || recovering_) return;
   report::log(report::Level::notice, subject_, "the copies go on");
   failure_.reset();
   failed_at_ = 0;

@@ -12,7 +12,8 @@ constexpr std::size_t buffer_bytes = 64 * 1024;
 
 }  // namespace
 
-FrameReader::FrameReader(Stream& stream) : stream_(stream), buffer_(buffer_bytes) {}
+FrameReader::FrameReader(Stream& stream, SilenceWatch* watch)
+    : stream_(stream), watch_(watch), buffer_(buffer_bytes) {}
 
 std::size_t FrameReader::take_buffered(std::span<std::byte> out) {
   const std::size_t n = std::min(out.size(), end_ - begin_);
@@ -27,7 +28,7 @@ Task<Result<void>> FrameReader::body(std::span<std::byte> out) {
     const bool direct = out.size() >= buffer_.size();
     auto n = co_await stream_.read_some(direct ? out : std::span(buffer_));
     if (!n) co_return n.error();
-    bytes_ += *n;
+    if (watch_ != nullptr) watch_->heard();
     if (direct) {
       out = out.subspan(*n);
       continue;

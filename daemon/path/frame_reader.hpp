@@ -3,7 +3,7 @@
 // Frames out of a stream: small ones from one buffer, a big body straight to its place.
 #pragma once
 
-#include "daemon/io/net.hpp"
+#include "daemon/path/session.hpp"
 #include "lib/format/frame.hpp"
 
 #include <cstddef>
@@ -15,23 +15,22 @@ namespace cascade {
 
 class FrameReader {
  public:
-  explicit FrameReader(Stream& stream);
+  /// `watch` hears every byte: on a slow link a frame may take longer than a peer may be silent.
+  explicit FrameReader(Stream& stream, SilenceWatch* watch = nullptr);
 
   /// The next frame's header, checked, in host order.
   Task<Result<FrameHeader>> header();
   /// Exactly `out.size()` bytes of its body.
   Task<Result<void>> body(std::span<std::byte> out);
 
-  std::uint64_t bytes() const { return bytes_; }
-
  private:
   std::size_t take_buffered(std::span<std::byte> out);
 
   Stream& stream_;
+  SilenceWatch* watch_;
   std::vector<std::byte> buffer_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
-  std::uint64_t bytes_ = 0;
 };
 
 }  // namespace cascade

@@ -18,6 +18,10 @@ namespace {
 // Shorter than TCP's own patience, so that a healed link is found soon.
 constexpr std::chrono::milliseconds connect_time_max{2000};
 
+// So often a packet is sent again by TCP in vain, in a second or two, before it is called lost for
+// its size: one that the network merely dropped gets through before.
+constexpr unsigned resent_max = 3;
+
 }  // namespace
 
 Link::Link(const Executor& executor, Clock& clock, Net& net, const SessionTimes& times,
@@ -48,7 +52,7 @@ Task<> Link::run() {
     }
     status_.connecting = true;
     feed_.link_state(LinkState::connecting);
-    const std::uint64_t sessions = status_.sessions;
+    const TimePoint began = clock_.now();
     at_once_ = false;
     const Error why = co_await connect_and_serve();
     feed_.end();
@@ -57,7 +61,8 @@ Task<> Link::run() {
     if (stopping_) break;
     // A session that ends to begin anew with other streams is no news.
     if (!at_once_) report(why);
-    if (status_.sessions != sessions) backoff = times_.reconnect_min;
+    // One that a peer ends as soon as it is welcome does not make the next one come sooner.
+    if (clock_.now() - began >= times_.reconnect_max) backoff = times_.reconnect_min;
     if (at_once_) continue;
     co_await backoff_timer_->sleep(backoff);
     backoff = std::min(backoff * 2, times_.reconnect_max);
@@ -75,8 +80,21 @@ void Link::stop() {
 void Link::report(const Error& why) {
   if (why.text == status_.reason) return;
   status_.reason = why.text;
-  report::log(Level::warning, subject_,
+  report::log(status_.lines, clock_.now(), Level::warning, subject_,
               fmt::format("no session with {}: {}", peer_.name, why.text));
+}
+
+/// Small packets arrive, or there would be no connection; what fills a packet does not.
+void Link::look_at_loss(const Session& s) {
+  const auto transit = s.stream->transit();
+  if (!transit) return;
+  if (transit->resent >= resent_max)
+    status_.loss = fmt::format(
+        "what is sent to {} does not arrive, though it answers: packets of {} bytes were sent {} "
+        "times in vain; the path takes only smaller ones",
+        peer_.name, transit->packet, transit->resent + 1);
+  else if (s.sent_data && !transit->under_way)
+    status_.loss.clear();
 }
 
 Task<Error> Link::connect_and_serve() {
@@ -91,10 +109,10 @@ Task<Error> Link::connect_and_serve() {
   } else {
     status_.connected = true;
     status_.connecting = false;
-    status_.reason.clear();
     status_.sessions += 1;
     feed_.link_state(LinkState::up);
-    report::log(Level::notice, subject_, fmt::format("session with {} established", peer_.name));
+    report::log(status_.lines, clock_.now(), Level::notice, subject_,
+                fmt::format("session with {} established", peer_.name));
     s.crew.add(send_frames(s));
     s.crew.add(read_frames(s));
     s.crew.add(beat(s));
@@ -109,6 +127,7 @@ Task<Error> Link::connect_and_serve() {
 void Link::end(Session& s, Error why) {
   if (s.ended) return;
   s.ended = true;
+  if (s.watch.quiet() < 2 * times_.heartbeat) look_at_loss(s);
   s.why = s.watch.expired()
               ? Error{Errc::closed, fmt::format("{} was silent for too long", peer_.name)}
               : std::move(why);
@@ -142,7 +161,6 @@ Task<Result<Welcome>> Link::read_welcome(Session& s) {
   if (!header) co_return header.error();
   s.body.resize(header->length);
   if (auto got = co_await s.reader.body(s.body); !got) co_return got.error();
-  s.watch.heard();
   const auto type = static_cast<FrameType>(header->type);
   if (type == FrameType::refuse) co_return decode_refusal(*header, s.body);
   if (type != FrameType::welcome)
@@ -193,6 +211,7 @@ Task<Result<void>> Link::send_data(Session& s, const Outgoing& out) {
   auto sent = co_await s.stream->write(buffers);
   status_.sent_bytes += sizeof header + records.size() + out.payload.size();
   s.beat_due = false;
+  s.sent_data = true;
   co_return sent;
 }
 
@@ -208,6 +227,10 @@ Task<Result<void>> Link::send_heartbeat(Session& s) {
 Task<> Link::beat(Session& s) {
   while (!s.ended) {
     co_await s.beat_timer->sleep(times_.heartbeat);
+    if (s.ended) co_return;
+    if (s.watch.quiet() < 2 * times_.heartbeat) look_at_loss(s);
+    // A session that lasts is well, whatever ended the one before.
+    if (clock_.now() - s.began >= times_.silence_max) status_.reason.clear();
     s.beat_due = true;
     feed_.wake();
   }
@@ -227,7 +250,6 @@ Task<Result<void>> Link::read_frame(Session& s) {
   if (!header) co_return header.error();
   s.body.resize(header->length);
   if (auto got = co_await s.reader.body(s.body); !got) co_return got.error();
-  s.watch.heard();
   status_.received_bytes += sizeof(FrameHeader) + header->length;
   if (auto ok = feed_.told(header->tally); !ok) co_return ok;
   switch (static_cast<FrameType>(header->type)) {

@@ -30,19 +30,22 @@ class Link {
   struct Session {
     Session(const Executor& executor, Clock& clock, std::unique_ptr<Stream> s, Duration silence)
         : stream(std::move(s)),
-          reader(*stream),
           watch(clock, *stream, silence),
+          reader(*stream, &watch),
           beat_timer(clock.timer()),
-          crew(executor) {}
+          crew(executor),
+          began(clock.now()) {}
     std::unique_ptr<Stream> stream;
-    FrameReader reader;
     SilenceWatch watch;
+    FrameReader reader;
     std::unique_ptr<Timer> beat_timer;
     Crew crew;
     std::vector<Ack> acks;
     Bytes body;
     std::uint64_t tally_told = 0;
     bool beat_due = false;
+    TimePoint began;
+    bool sent_data = false;
     bool ended = false;
     bool at_once = false;  // reconnect without back-off
     Error why{Errc::closed, {}};
@@ -59,6 +62,7 @@ class Link {
   Task<Result<void>> read_frame(Session& s);
   Task<> beat(Session& s);
   void end(Session& s, Error why);
+  void look_at_loss(const Session& s);
   void report(const Error& why);
 
   Executor executor_;

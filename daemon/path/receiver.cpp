@@ -18,8 +18,8 @@ Receiver::Receiver(const Executor& executor, Clock& clock, const SessionTimes& t
       stream_(std::move(stream)),
       intake_(std::move(intake)),
       status_(status),
-      reader_(*stream_),
       watch_(clock, *stream_, times.silence_max),
+      reader_(*stream_, &watch_),
       beat_timer_(clock.timer()),
       pause_timer_(clock.timer()),
       crew_(executor) {}
@@ -91,7 +91,6 @@ Task<> Receiver::read_frames() {
 Task<Result<void>> Receiver::read_frame() {
   auto header = co_await reader_.header();
   if (!header) co_return header.error();
-  watch_.heard();
   status_.received_bytes += sizeof(FrameHeader) + header->length;
   if (header->tally > 0) intake_->told(header->tally);
   switch (static_cast<FrameType>(header->type)) {
@@ -129,7 +128,6 @@ Task<Result<void>> Receiver::read_data(const FrameHeader& header) {
   incoming.body_bytes = header.length;
   const std::span body(incoming.body.get(), header.length);
   if (auto got = co_await reader_.body(body); !got) co_return got.error();
-  watch_.heard();
   auto data = decode_data(header, body);
   if (!data) co_return data.error();
   incoming.records = {reinterpret_cast<Record*>(body.data()), data->records.size()};

@@ -45,8 +45,8 @@ class Receiver {
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Intake> intake_;
   LinkStatus& status_;
-  FrameReader reader_;
   SilenceWatch watch_;
+  FrameReader reader_;
   std::unique_ptr<Timer> beat_timer_;
   std::unique_ptr<Timer> pause_timer_;
   Crew crew_;

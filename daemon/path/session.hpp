@@ -6,6 +6,7 @@
 
 #include "daemon/io/clock.hpp"
 #include "daemon/io/net.hpp"
+#include "daemon/report/log.hpp"
 #include "lib/config/config.hpp"
 
 #include <cstdint>
@@ -31,6 +32,8 @@ struct LinkStatus {
   bool connected = false;
   bool connecting = false;
   std::string reason;  // why not connected
+  std::string loss;    // what the network does to what we send, as long as it does; one line
+  report::Budget lines;
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_bytes = 0;
   std::uint64_t sessions = 0;
@@ -51,17 +54,17 @@ class SilenceWatch {
         heard_(clock.now()) {}
 
   void heard() { heard_ = clock_.now(); }
+  Duration quiet() const { return clock_.now() - heard_; }
   bool expired() const { return expired_; }
 
   Task<> run() {
     while (!stopped_) {
-      const Duration quiet = clock_.now() - heard_;
-      if (quiet >= silence_max_) {
+      if (quiet() >= silence_max_) {
         expired_ = true;
         stream_.close();
         co_return;
       }
-      co_await timer_->sleep(silence_max_ - quiet);
+      co_await timer_->sleep(silence_max_ - quiet());
     }
   }
 

@@ -4,6 +4,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 
@@ -45,6 +46,31 @@ void log(Level level, std::string_view subject, std::string_view text) {
   if (::poll(&ready, 1, 0) != 1) return;
   // A partial or failed write loses the line; there is nobody left to tell.
   if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return;
+}
+
+bool Budget::spend(std::chrono::steady_clock::time_point now) {
+  constexpr std::chrono::seconds interval{30};
+  const auto due = (now - refilled_) / interval;
+  if (due > 0) {
+    lines_ = static_cast<int>(std::min<std::int64_t>(lines_ + due, lines_at_once));
+    refilled_ = now;
+  }
+  if (lines_ == 0) {
+    left_out_ += 1;
+    return false;
+  }
+  lines_ -= 1;
+  return true;
+}
+
+void log(Budget& budget, std::chrono::steady_clock::time_point now, Level level,
+         std::string_view subject, std::string_view text) {
+  const std::uint64_t before = budget.left_out();
+  if (!budget.spend(now)) return;
+  log(level, subject,
+      before == 0 ? std::string(text)
+                  : fmt::format("{} ({} lines like it were left out)", text, before));
+  budget.forget();
 }
 
 }  // namespace cascade::report

@@ -20,10 +20,14 @@ json::value or_null(const std::optional<T>& value) {
 }  // namespace
 
 void tag_invoke(json::value_from_tag, json::value& out, const Link& v) {
-  out = {
-      {"peer", v.peer},        {"direction", v.direction},   {"state", v.state},
-      {"reason", v.reason},    {"sent_bytes", v.sent_bytes}, {"received_bytes", v.received_bytes},
-      {"sessions", v.sessions}};
+  out = {{"peer", v.peer},
+         {"direction", v.direction},
+         {"state", v.state},
+         {"reason", v.reason},
+         {"sent_bytes", v.sent_bytes},
+         {"received_bytes", v.received_bytes},
+         {"sessions", v.sessions},
+         {"loss", v.loss}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Ring& v) {
@@ -188,7 +192,7 @@ Link read_link(const Fields& f) {
   Link v;
   f.get("peer", v.peer).get("direction", v.direction).get("state", v.state).get("reason", v.reason);
   f.get("sent_bytes", v.sent_bytes).get("received_bytes", v.received_bytes);
-  f.get("sessions", v.sessions);
+  f.get("sessions", v.sessions).get("loss", v.loss);
   return v;
 }
 

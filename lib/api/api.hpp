@@ -41,7 +41,9 @@ struct Link {
   std::string reason;     // why it is not connected, one line; empty when connected
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_bytes = 0;
-  std::uint64_t sessions = 0;  // sessions that were established since the daemon began
+  std::uint64_t sessions = 0;  // sessions that were established since the group was started
+  std::string
+      loss{};  // downstream: what the network does to what we send, one line; empty: nothing
 };
 
 /// The ring of a volume; on its primary only.

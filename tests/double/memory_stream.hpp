@@ -100,6 +100,9 @@ class MemoryStream final : public Stream {
 
   void close() override { shut(); }
 
+  std::optional<Transit> transit() const override { return transit_now; }
+  Transit transit_now;
+
   const std::string& peer() const override { return peer_; }
   const std::string& peer_host() const override { return host_; }
 

@@ -69,6 +69,8 @@ class VirtualListener final : public Listener {
     waiting_.pop_front();
     co_return stream;
   }
+  /// The caller's end of the last connection.
+  MemoryStream* last_caller = nullptr;
   /// So many times accept() fails before it takes whoever waits.
   unsigned failures = 0;
 
@@ -86,6 +88,7 @@ class VirtualListener final : public Listener {
     auto [theirs, ours] = MemoryStream::pair(executor, executor_, host, host_);
     wires_.lay(*ours, host, host_);
     wires_.lay(*theirs, host_, host);
+    last_caller = theirs.get();
     waiting_.push_back(std::move(ours));
     came_.notify();
     return std::move(theirs);

@@ -26,7 +26,7 @@ StatusReport a_report() {
   group.hub_ack = group.remote_ack = "sync";
   group.ship = "stored";
   group.on_journal_full = "suspend";
-  group.links = {{"p1", "upstream", "connected", "", 10, 20, 1}};
+  group.links = {{"p1", "upstream", "connected", "", 10, 20, 1, "large ones"}};
   Volume hub{"orders",
              "0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002",
              "p1",

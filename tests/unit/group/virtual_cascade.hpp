@@ -29,7 +29,7 @@ inline Config make_config(AckWhen hub_ack, FenceLevel fence) {
   g.remote = "r";
   g.hub_ack = hub_ack;
   g.fence_level = fence;
-  g.lease = milliseconds(400);
+  g.lease = milliseconds(fence == FenceLevel::never ? 400 : 4000);
   g.journal = {{"h", "journal"}, {"r", "journal"}};
   g.journal_cache_bytes = 1 << 20;
   g.on_journal_full = OnJournalFull::suspend;

@@ -52,7 +52,8 @@ class Connections : public testing::Test {
 
   asio::io_context io{1}, other{1};
   Crew crew{io.get_executor()};
-  TcpNet net{io.get_executor()}, others_net{other.get_executor()};
+  TcpNet net{io.get_executor(), std::chrono::seconds(10)},
+      others_net{other.get_executor(), std::chrono::seconds(10)};
   Address address{"127.0.0.1", static_cast<std::uint16_t>(20000 + ::getpid() % 10000)};
   std::string why;
   std::unique_ptr<Listener> listener;

@@ -136,7 +136,9 @@ class OneStream final : public Feed {
   Task<Result<void>> begin(const Welcome&) override { co_return Result<void>{}; }
   void end() override {}
   Task<Result<std::optional<Outgoing>>> next() override {
-    co_return Result<std::optional<Outgoing>>(std::nullopt);
+    using Answer = Result<std::optional<Outgoing>>;
+    if (std::exchange(has_data, false)) co_return Answer(Outgoing{});
+    co_return Answer(std::nullopt);
   }
   Task<> wait() override { co_await work_.wait(); }
   void wake() override { work_.notify(); }
@@ -148,6 +150,7 @@ class OneStream final : public Feed {
   std::uint64_t tally() const override { return 0; }
   void link_state(LinkState s) override { states.push_back(s); }
 
+  bool has_data = false;
   std::vector<Ack> last;
   std::vector<LinkState> states;
 
@@ -239,6 +242,60 @@ TEST_F(LinkTest, GivesUpAHubThatIsSilentAndComesAgain) {
   EXPECT_EQ(first_heard(), FrameType::hello);
   say(welcome_of("h"));
   EXPECT_EQ(link->status().sessions, 2u);
+}
+
+// W7: a refusal right behind the welcome gave ten sessions and twenty lines a second.
+TEST_F(LinkTest, ComesLessOftenToAHubThatEndsEachSessionAtOnce) {
+  for (int tenths = 0; tenths < 600; ++tenths) {
+    if (peer && !peer->closed()) {
+      say(welcome_of("h"));
+      say(encode_refusal(Errc::corrupt, "a batch is damaged"));
+      connect();
+    }
+    world.clock.advance(milliseconds(100));
+    world.settle();
+  }
+  EXPECT_LE(link->status().sessions, 64u) << "in a minute, with reconnect-max 1s";
+  EXPECT_GE(link->status().sessions, 50u);
+  EXPECT_THAT(link->status().reason, HasSubstr("a batch is damaged"));
+}
+
+// W2: a window that the hub has closed, and a silence of ours, are no death: its heartbeats are
+// life.
+TEST_F(LinkTest, WaitsForAHubThatDoesNotReadAsLongAsItIsHeard) {
+  peer->in().room = 1;
+  say(welcome_of("h"));
+  for (int i = 0; i < 40; ++i) {
+    world.clock.advance(seconds(1));
+    Bytes beat;
+    encode_acks({}, 0, beat);
+    say(beat);
+  }
+  EXPECT_TRUE(link->status().connected);
+  EXPECT_EQ(link->status().sessions, 1u);
+}
+
+TEST_F(LinkTest, NamesAPathThatLosesLargePackets) {
+  say(welcome_of("h"));
+  const auto beat = [&] {
+    world.clock.advance(seconds(1));
+    say(encode_heartbeat(0));
+  };
+  // Its end of the connection is in the link's hands; what its kernel knows is told here.
+  auto& ours = *listener.last_caller;
+  ours.transit_now = {2, 1448, true};
+  beat();
+  EXPECT_EQ(link->status().loss, "");
+  ours.transit_now.resent = 3;
+  beat();
+  EXPECT_THAT(link->status().loss, HasSubstr("packets of 1448 bytes were sent 4 times in vain"));
+  EXPECT_TRUE(link->status().connected);
+  feed.has_data = true;
+  feed.wake();
+  ours.transit_now = {0, 960, false};
+  beat();
+  beat();
+  EXPECT_EQ(link->status().loss, "");
 }
 
 TEST_F(LinkTest, EndsWhereverTheStreamEnds) {

@@ -158,6 +158,19 @@ TEST_F(ReceiverSession, EndsWhereverTheStreamEnds) {
   EXPECT_EQ(run->journal.received_seq(), 0u);
 }
 
+// W1: a frame that took longer than session-timeout was begun anew for ever.
+TEST_F(ReceiverSession, HearsEachByteOfAFrameThatComesSlowly) {
+  const Bytes frame = data_frame(1);
+  for (std::size_t at = 0; at < frame.size(); at += 100) {
+    const auto from = frame.begin() + static_cast<std::ptrdiff_t>(at);
+    send(Bytes(from, std::min(from + 100, frame.end())));
+    world.clock.advance(seconds(2));
+    world.settle();
+  }
+  EXPECT_EQ(run->journal.stored_seq(), 1u) << "after 80 s";
+  EXPECT_FALSE(peer->closed());
+}
+
 TEST_F(ReceiverSession, EndsWhenThePeerIsSilent) {
   for (int i = 0; i < 12; ++i) {
     world.clock.advance(seconds(1));
