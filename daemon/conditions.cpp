@@ -42,6 +42,8 @@ constexpr Kind kinds[] = {
     {"NOT_LISTENING", "no session of another node begins"},
     {"OUT_OF_SYNC", "the hub lacks what is marked until it is copied"},
     {"REMOTE_BEHIND", "writes go on; the remote stays as old as it is until it has caught up"},
+    {"REMOTE_COPIES_FAILED", "its journal goes on receiving until it is full; its copies grow old"},
+    {"REMOTE_JOURNAL_FULL", "the remote takes nothing more; it grows old, and this journal fills"},
     {"REMOTE_LAGGING", "if primaries and hub are lost, so much is"},
     {"RESYNCING", "hub and remote show the volume's newest writes once it is through"},
     {"UNDO_FULL", "the copies stand still; the journal fills"},
@@ -119,12 +121,24 @@ void of_remote(const api::Group& group, const WarningLimits& limits, Conditions&
   if (!remote.reason.empty())
     raise(out, "CATCH_UP_FAILED", "error", peer, remote.reason,
           "mend what it names; it is tried again by itself");
+  if (!remote.copies_reason.empty())
+    raise(out, "REMOTE_COPIES_FAILED", "error", peer, remote.copies_reason,
+          fmt::format("mend what it names on {}; it is tried again by itself", peer));
+  if (remote.journal_full)
+    raise(out, "REMOTE_JOURNAL_FULL", "error", peer,
+          remote.bracket ? "its journal can't hold the bracket that is open there"
+                         : "its journal has no room for what comes next",
+          remote.bracket
+              ? fmt::format("give {} an undo device, or 'dmcascade bracket apply {}' there", peer,
+                            group.name)
+              : fmt::format("look at the copies of {}", peer));
   if (!remote.behind_since.empty())
     raise(out, "REMOTE_BEHIND", "warning", peer,
           fmt::format("it lacks writes since {}, more than the journal holds; {} bytes have to be "
                       "copied",
                       remote.behind_since, remote.out_of_sync_bytes),
-          "bring it or the link to it back; the rest happens by itself");
+          remote.journal_full ? "mend REMOTE_JOURNAL_FULL"
+                              : "bring it or the link to it back; the rest happens by itself");
   else if (remote.lag_seconds >= limits.lag_seconds)
     raise(out, "REMOTE_LAGGING", "warning", peer,
           fmt::format("it is {:.0f} s behind, {} bytes", remote.lag_seconds, remote.backlog_bytes),

@@ -154,7 +154,7 @@ Task<Result<void>> GroupNode::start_storage() {
                                 std::move(volumes), group_.journal_cache_bytes);
   Journal& journal = *storage->journal;
   if (is_hub() && !group_.remote.empty())
-    journal_feed_ = std::make_unique<JournalFeed>(group_, journal);
+    journal_feed_ = std::make_unique<JournalFeed>(group_, seams_.clock, journal);
   const std::function<void(const BatchInfo&)> note = [this](const BatchInfo& batch) {
     if (journal_feed_) journal_feed_->recovered(batch);
   };
@@ -241,6 +241,14 @@ void GroupNode::start_remote() {
   for (const VolumeConfig& volume : group_.volumes)
     copies[volume.uuid] = storage_->applier->copy_shape(volume.uuid);
   ship_.reset(new ShipState{group_, *storage_->journal, std::move(copies)});
+  ship_->report = [this] {
+    const Journal& journal = *storage_->journal;
+    Report report{storage_->applier->applied_seq(), journal.size_bytes(), journal.used_bytes()};
+    report.failure = storage_->applier->failure();
+    report.full = journal.starved();
+    report.bracket = journal.limit_seq() != no_limit;
+    return report;
+  };
 }
 
 void GroupNode::start_primary() {

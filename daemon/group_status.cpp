@@ -221,9 +221,17 @@ std::optional<api::Journal> GroupNode::journal_status() const {
 
 std::optional<api::RemoteLag> GroupNode::remote_status() {
   if (!journal_feed_ || storage_ == nullptr) return std::nullopt;
-  const auto behind = journal_feed_->behind(seams_.clock.realtime_ns());
+  const auto behind = journal_feed_->behind();
   api::RemoteLag out{journal_feed_->remote_received(), journal_feed_->remote_stored(),
                      behind.writes, behind.bytes, behind.age_seconds};
+  if (const auto& report = journal_feed_->report()) {
+    out.applied_seq = report->applied;
+    out.journal_used_bytes = report->journal_used;
+    out.journal_size_bytes = report->journal_bytes;
+    out.bracket = report->bracket;
+    out.journal_full = report->full;
+    if (report->failure) out.copies_reason = report->failure->text;
+  }
   if (catch_up_ && catch_up_->failure()) out.reason = catch_up_->failure()->text;
   if (!catch_up_ || !catch_up_->behind()) return out;
   out.behind_since = report::rfc3339(storage_->journal->behind().since_ns);

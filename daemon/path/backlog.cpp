@@ -11,10 +11,10 @@ constexpr std::size_t pieces_max = 65536;
 
 }  // namespace
 
-void Backlog::add(const BatchInfo& batch) {
+void Backlog::add(const BatchInfo& batch, Duration now, Duration age) {
   if (batch.records == 0) return;
-  pieces_.push_back({batch.first_seq, batch.first_seq + batch.records - 1, batch.payload_bytes,
-                     batch.append_time_ns});
+  pieces_.push_back(
+      {batch.first_seq, batch.first_seq + batch.records - 1, batch.payload_bytes, now - age});
   bytes_ += batch.payload_bytes;
   if (pieces_.size() > pieces_max) merge();
 }
@@ -39,14 +39,13 @@ void Backlog::arrived(std::uint64_t seq) {
   }
 }
 
-Backlog::Figures Backlog::figures(std::uint64_t now_ns) const {
+Backlog::Figures Backlog::figures(Duration now) const {
   if (pieces_.empty()) return {};
   const Piece& oldest = pieces_.front();
   Figures f;
   f.writes = pieces_.back().last_seq - std::max(arrived_, oldest.first_seq - 1);
   f.bytes = bytes_;
-  // The wall clock may step back; an age below zero says nothing to anyone.
-  f.age_seconds = now_ns > oldest.time_ns ? static_cast<double>(now_ns - oldest.time_ns) / 1e9 : 0;
+  f.age_seconds = std::chrono::duration<double>(now - oldest.time).count();
   return f;
 }
 

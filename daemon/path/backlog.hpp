@@ -5,6 +5,7 @@
 // become coarser, never wrong by more than a merged piece.
 #pragma once
 
+#include "daemon/io/clock.hpp"
 #include "daemon/path/batch.hpp"
 
 #include <cstdint>
@@ -20,16 +21,17 @@ class Backlog {
     double age_seconds = 0;
   };
 
-  void add(const BatchInfo& batch);
+  /// `now` is of a clock that nobody sets; `age`: how old the batch is already.
+  void add(const BatchInfo& batch, Duration now, Duration age = {});
   /// Everything through `seq` has arrived.
   void arrived(std::uint64_t seq);
-  Figures figures(std::uint64_t now_ns) const;
+  Figures figures(Duration now) const;
 
  private:
   struct Piece {
     std::uint64_t first_seq, last_seq;
     std::uint64_t bytes;
-    std::uint64_t time_ns;  // when its first write entered this node's journal
+    Duration time;  // when its first write entered this node's journal
   };
   void merge();
 

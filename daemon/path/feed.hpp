@@ -45,6 +45,8 @@ class Feed {
   virtual Task<> wait() = 0;
   virtual void wake() = 0;
   virtual Result<void> acked(std::span<const Ack> acks) = 0;
+  /// How the peer is.
+  virtual void reported(const Report&) {}
   /// The peer's FrameHeader.tally, of each frame that is not a welcome.
   virtual Result<void> told(std::uint64_t tally) = 0;
 

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,8 @@ class Intake {
 
   /// Where each stream is now; overwrites `out`.
   virtual void acks(std::vector<Ack>& out) const = 0;
+  /// How this node is, for a sender that wants to know; nothing: it is not told.
+  virtual std::optional<Report> report() const { return std::nullopt; }
   /// Whether an acknowledgement of receipt alone is worth a frame.
   virtual bool acks_receipt() const = 0;
 };

@@ -7,9 +7,16 @@
 
 namespace cascade {
 
-JournalFeed::JournalFeed(const GroupConfig& group, Journal& journal)
-    : group_(group), journal_(journal) {
-  journal_.on_sealed([this](const BatchInfo& batch) { backlog_.add(batch); });
+JournalFeed::JournalFeed(const GroupConfig& group, Clock& clock, Journal& journal)
+    : group_(group), clock_(clock), journal_(journal) {
+  journal_.on_sealed([this](const BatchInfo& batch) { backlog_.add(batch, clock_.boottime()); });
+}
+
+/// Only the wall clock says how old it is; from now on no clock that somebody sets counts.
+void JournalFeed::recovered(const BatchInfo& batch) {
+  const std::uint64_t now = clock_.realtime_ns();
+  const std::chrono::nanoseconds age(now > batch.append_time_ns ? now - batch.append_time_ns : 0);
+  backlog_.add(batch, clock_.boottime(), age);
 }
 
 /// Last group_seq that may be shipped now.
@@ -188,11 +195,12 @@ void JournalFeed::note_arrived() {
 }
 
 /// This daemon may not have been there when the remote fell behind.
-Backlog::Figures JournalFeed::behind(std::uint64_t now_ns) const {
-  Backlog::Figures figures = backlog_.figures(now_ns);
+Backlog::Figures JournalFeed::behind() const {
+  Backlog::Figures figures = backlog_.figures(clock_.boottime());
   const RemoteBehind& known = journal_.behind();
   if (known.map == 0) return figures;
   figures.writes = std::max(figures.writes, journal_.received_seq() - known.seq);
+  const std::uint64_t now_ns = clock_.realtime_ns();
   if (now_ns > known.since_ns)
     figures.age_seconds =
         std::max(figures.age_seconds, static_cast<double>(now_ns - known.since_ns) / 1e9);

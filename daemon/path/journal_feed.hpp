@@ -9,15 +9,16 @@
 #include "lib/config/config.hpp"
 
 #include <functional>
+#include <optional>
 
 namespace cascade {
 
 class JournalFeed final : public Feed {
  public:
-  JournalFeed(const GroupConfig& group, Journal& journal);
+  JournalFeed(const GroupConfig& group, Clock& clock, Journal& journal);
 
   /// Batches found at opening; those sealed later are noticed by themselves.
-  void recovered(const BatchInfo& batch) { backlog_.add(batch); }
+  void recovered(const BatchInfo& batch);
 
   /// Gives what a hello says of the group's volumes; asked for each session.
   void describe_with(std::function<std::vector<Hello::Stream>()> describe) {
@@ -37,7 +38,9 @@ class JournalFeed final : public Feed {
   void caught_up();
   /// By the acknowledgement that `remote-ack` asks for; what a remote was not sent has not arrived
   /// before it has caught up.
-  Backlog::Figures behind(std::uint64_t now_ns) const;
+  Backlog::Figures behind() const;
+  /// How the remote was when it last said so; nothing: it has not, since this daemon began.
+  const std::optional<Report>& report() const { return report_; }
   void stop();
 
   SessionKind kind() const override { return SessionKind::ship; }
@@ -50,6 +53,7 @@ class JournalFeed final : public Feed {
   Task<> wait() override;
   void wake() override;
   Result<void> acked(std::span<const Ack> acks) override;
+  void reported(const Report& report) override { report_ = report; }
   Result<void> told(std::uint64_t) override { return {}; }
   std::uint64_t tally() const override;
   void link_state(LinkState) override {}
@@ -63,6 +67,7 @@ class JournalFeed final : public Feed {
   Outgoing slice(const BatchPtr& batch);
 
   const GroupConfig& group_;
+  Clock& clock_;
   Journal& journal_;
   Backlog backlog_;
   BatchPtr current_;
@@ -76,6 +81,7 @@ class JournalFeed final : public Feed {
   bool lacks_ = false;
   std::uint64_t remote_received_ = 0;
   std::uint64_t remote_stored_ = 0;
+  std::optional<Report> report_;
 };
 
 }  // namespace cascade

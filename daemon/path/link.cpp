@@ -140,7 +140,8 @@ void Link::end(Session& s, Error why) {
 // ---- hello
 
 Task<Result<void>> Link::shake_hands(Session& s) {
-  const Hello hello{group_, node_, feed_.kind(), feed_.streams(), feed_.journal()};
+  Hello hello{group_, node_, feed_.kind(), feed_.streams(), feed_.journal()};
+  hello.takes_reports = true;
   const Bytes frame = encode_hello(hello, feed_.tally());
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   if (auto sent = co_await s.stream->write(buffers); !sent) co_return sent.error();
@@ -258,6 +259,12 @@ Task<Result<void>> Link::read_frame(Session& s) {
       co_return feed_.acked(s.acks);
     case FrameType::heartbeat:
       co_return Result<void>{};
+    case FrameType::report: {
+      const auto report = decode_report(*header, s.body);
+      if (!report) co_return report.error();
+      feed_.reported(*report);
+      co_return Result<void>{};
+    }
     case FrameType::refuse:
       co_return decode_refusal(*header, s.body);
     default:

@@ -25,6 +25,7 @@ Receiver::Receiver(const Executor& executor, Clock& clock, const SessionTimes& t
       crew_(executor) {}
 
 Task<> Receiver::run(Hello hello) {
+  takes_reports_ = hello.takes_reports;
   if (auto welcomed = co_await welcome(hello); !welcomed) {
     end(welcomed.error().text);
     co_await send_refusal(*stream_, welcomed.error());
@@ -163,15 +164,24 @@ Task<> Receiver::write_acks() {
       continue;
     }
     acks_sent_ = acks_;
-    encode_acks(acks_, intake_->tally(std::exchange(beat_due_, false)), ack_frame_);
-    const std::array buffers{asio::const_buffer(ack_frame_.data(), ack_frame_.size())};
-    const auto written = co_await stream_->write(buffers);
-    if (!written) {
-      end(written.error().text);
-      co_return;
+    const bool beat = std::exchange(beat_due_, false);
+    encode_acks(acks_, intake_->tally(beat), ack_frame_);
+    auto written = co_await write(ack_frame_);
+    const auto report = beat && takes_reports_ ? intake_->report() : std::nullopt;
+    if (written && report) {
+      const Bytes frame = encode_report(*report);
+      written = co_await write(frame);
     }
-    status_.sent_bytes += ack_frame_.size();
+    if (written) continue;
+    end(written.error().text);
+    co_return;
   }
+}
+
+Task<Result<void>> Receiver::write(const Bytes& frame) {
+  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
+  status_.sent_bytes += frame.size();
+  co_return co_await stream_->write(buffers);
 }
 
 Task<> Receiver::beat() {

@@ -34,6 +34,7 @@ class Receiver {
   Task<Result<void>> read_refusal(const FrameHeader& header);
   Task<Result<void>> read_data(const FrameHeader& header);
   Task<> write_acks();
+  Task<Result<void>> write(const Bytes& frame);
   Task<> beat();
   bool acks_changed();
   void end(std::string reason);
@@ -54,6 +55,7 @@ class Receiver {
   std::vector<Ack> acks_sent_;
   Bytes ack_frame_;
   std::optional<Error> refusal_;  // to be sent, and then the session ends
+  bool takes_reports_ = false;
   bool beat_due_ = false;
   bool ended_ = false;
 };

@@ -20,9 +20,10 @@ namespace cascade {
 struct ShipState {
   const GroupConfig& group;
   Journal& journal;
-  std::map<Uuid, CopyShape> copies;  // of this node, by volume
-  std::set<Uuid> leaving = {};       // volumes without a copy whose last writes the hub may send
-  std::optional<Jump> gap = {};      // what this session lets the journal jump over
+  std::map<Uuid, CopyShape> copies;     // of this node, by volume
+  std::set<Uuid> leaving = {};          // volumes without a copy whose last writes the hub may send
+  std::optional<Jump> gap = {};         // what this session lets the journal jump over
+  std::function<Report()> report = {};  // how this node is
   std::uint64_t upstream_stored = 0;
   std::deque<Incoming> held = {};  // received, not yet stable at the hub
   std::size_t held_bytes = 0;
@@ -46,6 +47,9 @@ class ShipIntake final : public Intake {
   std::uint64_t tally(bool) override { return 0; }
   void acks(std::vector<Ack>& out) const override;
   bool acks_receipt() const override;
+  std::optional<Report> report() const override {
+    return state_.report ? std::optional(state_.report()) : std::nullopt;
+  }
 
  private:
   Result<void> fits(const Hello::Stream& volume) const;

@@ -101,7 +101,13 @@ void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
          {"behind_since", v.behind_since},
          {"out_of_sync_bytes", v.out_of_sync_bytes},
          {"seconds_left", or_null(v.seconds_left)},
-         {"reason", v.reason}};
+         {"reason", v.reason},
+         {"applied_seq", or_null(v.applied_seq)},
+         {"journal_used_bytes", or_null(v.journal_used_bytes)},
+         {"journal_size_bytes", or_null(v.journal_size_bytes)},
+         {"bracket", v.bracket},
+         {"journal_full", v.journal_full},
+         {"copies_reason", v.copies_reason}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Condition& v) {
@@ -250,7 +256,10 @@ RemoteLag read_lag(const Fields& f) {
   f.get("backlog_writes", v.backlog_writes).get("backlog_bytes", v.backlog_bytes);
   f.get("lag_seconds", v.lag_seconds).get("behind_since", v.behind_since);
   f.get("out_of_sync_bytes", v.out_of_sync_bytes).get("seconds_left", v.seconds_left);
-  f.get("reason", v.reason);
+  f.get("reason", v.reason).get("applied_seq", v.applied_seq).get("bracket", v.bracket);
+  f.get("journal_used_bytes", v.journal_used_bytes);
+  f.get("journal_size_bytes", v.journal_size_bytes).get("journal_full", v.journal_full);
+  f.get("copies_reason", v.copies_reason);
   return v;
 }
 

@@ -135,6 +135,13 @@ struct RemoteLag {
   std::uint64_t out_of_sync_bytes = 0;   // of the hub's copies, still to be copied, at most
   std::optional<double> seconds_left{};  // until that is done; null: not known
   std::string reason{};  // why it can neither fall behind nor catch up; empty: it can
+  // As the remote last said; null: it has not, since this daemon began.
+  std::optional<std::uint64_t> applied_seq{};  // group_seq through which its copies hold everything
+  std::optional<std::uint64_t> journal_used_bytes{};
+  std::optional<std::uint64_t> journal_size_bytes{};
+  bool bracket = false;         // one is open there
+  bool journal_full = false;    // it has no room for what comes next
+  std::string copies_reason{};  // why its copies stand still, one line; empty: they don't
 };
 
 /// Something that is wrong or unusual, for as long as it is.

@@ -185,6 +185,22 @@ std::string plain(std::string text) {
   return text;
 }
 
+/// Of an entry with a code, zero for none, and a reason.
+template <class Entry>
+std::optional<Error> get_error(const Entry& entry) {
+  if (entry.code == 0) return std::nullopt;
+  return Error{static_cast<Errc>(le32toh(entry.code)),
+               plain({entry.reason, ::strnlen(entry.reason, sizeof entry.reason)})};
+}
+
+template <class Entry>
+void put_error(Entry& entry, const std::optional<Error>& error) {
+  if (!error) return;
+  entry.code = htole32(static_cast<std::uint32_t>(error->code));
+  std::memcpy(entry.reason, error->text.data(),
+              std::min(error->text.size(), sizeof entry.reason - 1));
+}
+
 Result<Answer> get_answer(std::span<const std::byte>& in, std::size_t bytes) {
   const auto entry = take_known<AnswerEntry>(in, bytes);
   Answer answer;
@@ -193,9 +209,7 @@ Result<Answer> get_answer(std::span<const std::byte>& in, std::size_t bytes) {
   if (auto ok = check_ack(answer.ack); !ok) return ok.error();
   answer.detached = (le32toh(entry.flags) & answer_detached) != 0;
   answer.gap = (le32toh(entry.flags) & answer_gap) != 0;
-  if (const std::uint32_t code = le32toh(entry.code); code != 0)
-    answer.refusal = Error{static_cast<Errc>(code),
-                           plain({entry.reason, ::strnlen(entry.reason, sizeof entry.reason)})};
+  answer.refusal = get_error(entry);
   return answer;
 }
 
@@ -206,11 +220,7 @@ AnswerEntry answer_entry(const Answer& answer) {
   entry.stored = htole64(answer.ack.stored);
   entry.history = htole64(answer.history);
   entry.flags = htole32((answer.detached ? answer_detached : 0) | (answer.gap ? answer_gap : 0));
-  if (answer.refusal) {
-    const std::string& text = answer.refusal->text;
-    entry.code = htole32(static_cast<std::uint32_t>(answer.refusal->code));
-    std::memcpy(entry.reason, text.data(), std::min(text.size(), sizeof entry.reason - 1));
-  }
+  put_error(entry, answer.refusal);
   return entry;
 }
 
@@ -230,6 +240,8 @@ std::size_t body_bytes_max(FrameType type) {
       return 0;
     case FrameType::refuse:
       return sizeof(RefuseBody) + limits::refusal_text_max;
+    case FrameType::report:
+      return sizeof(ReportBody) + added_max;
   }
   return 0;
 }
@@ -253,7 +265,7 @@ namespace {
 
 Result<void> check_sizes(const FrameHeader& h) {
   const auto type = static_cast<FrameType>(h.type);
-  if (h.type < 1 || h.type > static_cast<std::uint16_t>(FrameType::refuse))
+  if (h.type < 1 || h.type > static_cast<std::uint16_t>(FrameType::report))
     return corrupt(fmt::format("type {} is not known", h.type));
   if (h.length > body_bytes_max(type))
     return corrupt(fmt::format("type {} claims a body of {} bytes, at most {} are allowed", h.type,
@@ -316,6 +328,7 @@ Bytes encode_hello(const Hello& hello, std::uint64_t tally) {
   head.head_bytes = htole16(sizeof head);
   head.entry_bytes = htole16(sizeof(HelloEntry));
   head.required = htole64(required_of(hello));
+  head.optional = htole64(hello.takes_reports ? optional_reports : 0);
   put_uuid(head.journal, hello.journal);
   append(body, head);
   for (const auto& stream : hello.streams) append(body, hello_entry(stream));
@@ -337,6 +350,18 @@ Bytes encode_welcome(const Welcome& welcome) {
 }
 
 Bytes encode_heartbeat(std::uint64_t tally) { return frame_of(FrameType::heartbeat, {}, tally); }
+
+Bytes encode_report(const Report& report) {
+  ReportBody entry{};
+  entry.applied = htole64(report.applied);
+  entry.journal_bytes = htole64(report.journal_bytes);
+  entry.journal_used = htole64(report.journal_used);
+  entry.flags = htole32((report.full ? report_full : 0) | (report.bracket ? report_bracket : 0));
+  put_error(entry, report.failure);
+  Bytes body;
+  append(body, entry);
+  return frame_of(FrameType::report, body, 0);
+}
 
 Bytes encode_refusal(Errc code, std::string_view text) {
   Bytes body;
@@ -378,6 +403,7 @@ Result<Hello> decode_hello(const FrameHeader& header, std::span<const std::byte>
     return corrupt(fmt::format("a hello is of kind {}, wanted 1 or 2", kind));
   Hello hello{
       get_uuid(head.group), *node, static_cast<SessionKind>(kind), {}, get_uuid(head.journal)};
+  hello.takes_reports = (le64toh(head.optional) & optional_reports) != 0;
   body = body.subspan(le16toh(head.head_bytes));
   while (!body.empty()) {
     auto stream = get_stream(body, entry_bytes);
@@ -409,6 +435,17 @@ Result<Welcome> decode_welcome(const FrameHeader& header, std::span<const std::b
     welcome.streams.push_back(std::move(*answer));
   }
   return welcome;
+}
+
+Result<Report> decode_report(const FrameHeader& header, std::span<const std::byte> body) {
+  if (auto ok = check_body(header, body); !ok) return ok.error();
+  if (body.size() < sizeof(ReportBody)) return corrupt("a report is too short");
+  const auto entry = take<ReportBody>(body);
+  Report report{le64toh(entry.applied), le64toh(entry.journal_bytes), le64toh(entry.journal_used)};
+  report.full = (le32toh(entry.flags) & report_full) != 0;
+  report.bracket = (le32toh(entry.flags) & report_bracket) != 0;
+  report.failure = get_error(entry);
+  return report;
 }
 
 Result<void> decode_acks(const FrameHeader& header, std::span<const std::byte> body,

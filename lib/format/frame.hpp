@@ -3,6 +3,7 @@
 // The hop envelope: what a TCP session between two nodes carries around the records.
 //
 //   session := HELLO -> , <- WELCOME | REFUSE , then DATA* HEARTBEAT* ->  and  <- ACK* HEARTBEAT*
+//              REPORT*
 //   frame   := FrameHeader (32 bytes) body (FrameHeader.length bytes)
 //
 //   HELLO   body := HelloBody HelloEntry*      "this is what I can send, from where on"
@@ -10,6 +11,7 @@
 //   DATA    body := Record* payload*           payloads in the order of their records, no gaps
 //   ACK     body := AckEntry*                  cumulative
 //   HEARTBEAT    := empty
+//   REPORT  body := ReportBody                 how the receiver is, for whoever asks the sender
 //   REFUSE  body := RefuseBody text            from either side; then the sender closes
 //
 // All little endian. A length is checked against limits.hpp before a byte of the body is read.
@@ -46,6 +48,8 @@ inline constexpr std::uint64_t capability_marks = 1;
 /// Gaps: what lies before the first number offered comes as copies of regions.
 inline constexpr std::uint64_t capability_gaps = 2;
 inline constexpr std::uint64_t required_known = capability_marks | capability_gaps;
+/// Optional ones, likewise. Reports: the sender of the hello takes REPORT frames.
+inline constexpr std::uint64_t optional_reports = 1;
 
 enum class FrameType : std::uint16_t {
   hello = 1,
@@ -54,6 +58,7 @@ enum class FrameType : std::uint16_t {
   ack = 4,
   heartbeat = 5,
   refuse = 6,
+  report = 7,
 };
 
 /// Opens every frame. 32 bytes.
@@ -181,6 +186,25 @@ struct AckEntry {
 };
 static_assert(sizeof(AckEntry) == 32);
 
+/// ship, from the remote: how it is with what it has stored. Only to one whose hello knows of it
+/// (optional_reports), and no more often than a heartbeat. 256 bytes; a longer one is cut by
+/// readers.
+struct ReportBody {
+  std::uint64_t applied;        // group_seq through which its copies hold everything
+  std::uint64_t journal_bytes;  // size of its journal's circle
+  std::uint64_t journal_used;   // bytes of it that are used
+  std::uint32_t code;         // 0: its copies go on; else Errc: they stand still, as `reason` says
+  std::uint32_t flags;        // report_full, report_bracket; unknown ones are ignored
+  char reason[192];           // one line, NUL padded
+  std::uint8_t reserved[32];  // zero; ignored by readers of this minor version
+};
+static_assert(sizeof(ReportBody) == 256 && offsetof(ReportBody, reason) == 32);
+
+/// Its journal has no room for what comes next.
+inline constexpr std::uint32_t report_full = 1;
+/// A bracket is open there.
+inline constexpr std::uint32_t report_bracket = 2;
+
 /// Why the session ends. 8 bytes, then length - 8 bytes of text, at most refusal_text_max.
 struct RefuseBody {
   std::uint32_t code;      // Errc of the refusing side
@@ -218,6 +242,16 @@ struct Hello {
   };
   std::vector<Stream> streams;
   Uuid journal{};
+  bool takes_reports = false;
+};
+
+struct Report {
+  std::uint64_t applied = 0;
+  std::uint64_t journal_bytes = 0;
+  std::uint64_t journal_used = 0;
+  std::optional<Error> failure = {};
+  bool full = false;
+  bool bracket = false;
 };
 
 struct Ack {
@@ -259,6 +293,7 @@ Bytes encode_hello(const Hello& hello, std::uint64_t tally);
 Bytes encode_welcome(const Welcome& welcome);
 Bytes encode_heartbeat(std::uint64_t tally);
 Bytes encode_refusal(Errc code, std::string_view text);
+Bytes encode_report(const Report& report);
 /// Into a caller's buffer, reused, so that acknowledging allocates nothing once it has grown.
 void encode_acks(std::span<const Ack> acks, std::uint64_t tally, Bytes& out);
 
@@ -268,6 +303,7 @@ Result<Welcome> decode_welcome(const FrameHeader& header, std::span<const std::b
 /// `out` is overwritten; reused, so that it allocates nothing once it has grown.
 Result<void> decode_acks(const FrameHeader& header, std::span<const std::byte> body,
                          std::vector<Ack>& out);
+Result<Report> decode_report(const FrameHeader& header, std::span<const std::byte> body);
 /// What the peer says, or what is wrong with how it says it: either way why the session ends.
 Error decode_refusal(const FrameHeader& header, std::span<const std::byte> body);
 

@@ -27,7 +27,11 @@ class VirtualClock final : public Clock {
 
   TimePoint now() const override { return now_; }
   Duration boottime() const override { return now_.time_since_epoch(); }
-  std::uint64_t realtime_ns() const override { return realtime_ns(now_); }
+  std::uint64_t realtime_ns() const override {
+    return realtime_ns(now_) + static_cast<std::uint64_t>(stepped_.count());
+  }
+  /// Somebody sets the date.
+  void step_realtime(std::chrono::nanoseconds by) { stepped_ += by; }
   static std::uint64_t realtime_ns(TimePoint now) {
     return realtime_base_ns +
            static_cast<std::uint64_t>(now.time_since_epoch() / std::chrono::nanoseconds(1));
@@ -68,6 +72,7 @@ class VirtualClock final : public Clock {
 
   Executor executor_;
   TimePoint now_;
+  std::chrono::nanoseconds stepped_{};
   std::list<Sleeper*> sleepers_;
 };
 

@@ -137,6 +137,16 @@ class VirtualDisks final : public DiskHost {
   VirtualDisks(const Executor& executor, Images& images, const std::uint64_t& writes_max)
       : executor_(executor), images_(images), writes_max_(writes_max) {}
 
+  /// Whether writes to the disk fail, from now on.
+  void fail(const std::string& path, bool fails) {
+    if (fails)
+      failing_.insert(path);
+    else
+      failing_.erase(path);
+    if (const auto disk = open_.find(path); disk != open_.end())
+      disk->second->fail_after(writes_left(path));
+  }
+
   /// From now on a disk that goes loses what was not flushed.
   void cut_power() { power_cut_ = true; }
 
@@ -147,17 +157,23 @@ class VirtualDisks final : public DiskHost {
   }
 
  private:
+  std::uint64_t writes_left(const std::string& path) const {
+    return failing_.contains(path) ? 0 : writes_max_;
+  }
+
   struct Held final : MemoryDisk {
     Held(VirtualDisks& host, std::vector<std::byte>& home, const std::string& path)
         : MemoryDisk(host.executor_, path, std::move(home)), host(host), home(home) {
-      fail_after(host.writes_max_);
+      fail_after(host.writes_left(path));
+      host.open_[path] = this;
       slow_down(8);  // than a connection: what is received is not stored at once
     }
     Result<void> reopen() override {
-      fail_after_reopening(host.writes_max_);
+      fail_after_reopening(host.writes_left(path()));
       return MemoryDisk::reopen();
     }
     ~Held() override {
+      host.open_.erase(path());
       if (host.power_cut_) cut_power();
       home = std::move(image());
     }
@@ -168,6 +184,8 @@ class VirtualDisks final : public DiskHost {
   Executor executor_;
   Images& images_;
   const std::uint64_t& writes_max_;
+  std::set<std::string> failing_;
+  std::map<std::string, MemoryDisk*> open_;
   bool power_cut_ = false;
 };
 
@@ -431,6 +449,8 @@ class VirtualNode {
 
   /// Those that are opened from now on fail no more.
   void heal_disks() { writes_max = MemoryDisk::never; }
+
+  void fail_disk(const std::string& path, bool fails) { daemon_->disks.fail(path, fails); }
 
   bool runs() const { return daemon_ != nullptr; }
   GroupKeeper& group() { return daemon_->group; }

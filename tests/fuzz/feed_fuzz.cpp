@@ -8,7 +8,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace cascade;
   fuzz::Input in(data, size);
   fuzz::Rig rig;
-  JournalFeed feed(rig.group, rig.journal());
+  JournalFeed feed(rig.group, rig.world.clock, rig.journal());
   for (std::uint64_t i = 1; i <= 4; ++i)
     rig.journal().append(test::one_write(i, 512, rig.journal().next_seq()));
   rig.world.settle();

@@ -89,6 +89,11 @@ std::string journal_lines(const api::Group& group) {
   if (const auto& r = group.remote) {
     out += fmt::format("  remote: {:.1f} s behind, {} writes, {}\n", r->lag_seconds,
                        r->backlog_writes, human_bytes(r->backlog_bytes));
+    if (r->applied_seq)
+      out += fmt::format("    its copies are at write {}, its journal has {} of {} in use{}\n",
+                         *r->applied_seq, human_bytes(r->journal_used_bytes.value_or(0)),
+                         human_bytes(r->journal_size_bytes.value_or(0)),
+                         r->bracket ? ", a bracket is open there" : "");
     if (!r->behind_since.empty())
       out += fmt::format("    more than the journal holds, since {}: {} to be copied; {}\n",
                          r->behind_since, human_bytes(r->out_of_sync_bytes),

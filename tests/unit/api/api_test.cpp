@@ -60,8 +60,11 @@ StatusReport a_report() {
               69632, 1 << 20, true};
   group.conditions = {
       {"BRACKET_OPEN", "warning", "ledger", "2026-11-23T08:29:01.000Z", "r", "a", "i"}};
-  group.remote = RemoteLag{
-      5, 4, 2, 8192, 1.5, "2026-11-23T08:27:00.000Z", 262144, 3.5, "a copy can't be read"};
+  group.remote = RemoteLag{5,      4,    2,
+                           8192,   1.5,  "2026-11-23T08:27:00.000Z",
+                           262144, 3.5,  "a copy can't be read",
+                           3,      512,  1024,
+                           true,   true, "a copy failed"};
   report.conditions = {
       {"NOT_LISTENING", "error", "listener", "2026-11-23T08:29:02.000Z", "r", "a", "i"}};
   report.groups = {group};

@@ -150,6 +150,36 @@ TEST(Frame, HelloWhoseSizesMakeNoSenseIsRefused) {
   EXPECT_FALSE(of_later_version(0, [](HelloBody& h) { h.kind = htole32(3); }));
 }
 
+TEST(Frame, ReportComesBack) {
+  const Bytes frame = encode_report({7, 1000, 999, Error{Errc::io, "EIO\n"}, true, false});
+  const auto header = check_header(head_of(frame));
+  ASSERT_TRUE(header);
+  const auto report = decode_report(*header, body_of(frame));
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->applied, 7u);
+  EXPECT_EQ(report->journal_bytes, 1000u);
+  EXPECT_EQ(report->journal_used, 999u);
+  EXPECT_TRUE(report->full);
+  EXPECT_FALSE(report->bracket);
+  ASSERT_TRUE(report->failure);
+  EXPECT_EQ(report->failure->code, Errc::io);
+  EXPECT_EQ(report->failure->text, "EIO?");
+  const Bytes well = encode_report({});
+  EXPECT_FALSE(decode_report(*check_header(head_of(well)), body_of(well))->failure);
+  EXPECT_FALSE(decode_report(*header, body_of(frame).first(255))) << "short";
+}
+
+TEST(Frame, HelloSaysThatItTakesReports) {
+  Hello hello{group, "h", SessionKind::ship, {{group, 1, 5}}};
+  for (const bool takes : {false, true}) {
+    hello.takes_reports = takes;
+    const Bytes frame = encode_hello(hello, 0);
+    const auto back = decode_hello(*check_header(head_of(frame)), body_of(frame));
+    ASSERT_TRUE(back);
+    EXPECT_EQ(back->takes_reports, takes);
+  }
+}
+
 TEST(Frame, WelcomeAcksAndRefusalComeBack) {
   const Error no{Errc::refused, "too\tsmall"};
   const Bytes welcome = encode_welcome(
@@ -204,7 +234,7 @@ TEST(Frame, WrongHeadersAreNamed) {
       {"header checksum", flipped},
       {"version is 3.1, this program speaks 2.1", changed([](FrameHeader& h) { h.major = 3; })},
       {"type 0 is not known", changed([](FrameHeader& h) { h.type = 0; })},
-      {"type 7 is not known", changed([](FrameHeader& h) { h.type = htole16(7); })},
+      {"type 8 is not known", changed([](FrameHeader& h) { h.type = htole16(8); })},
       {"claims a body of 4294967295", changed([](FrameHeader& h) { h.length = ~0u; })},
       {"claims 1 records", changed([](FrameHeader& h) { h.records = htole32(1); })},
       {"claims 0 records", make_header(FrameType::data, 64, 0, 0, 0)},

@@ -86,6 +86,33 @@ TEST_P(FailingJournal, IsOpenedAnew) {
   expect_well();
 }
 
+/// One copy of a node; what it was told is kept, and its hub knows.
+class FailingCopy : public KeeperTest, public testing::WithParamInterface<const char*> {};
+
+TEST_P(FailingCopy, IsTakenUpAgain) {
+  const std::string name = GetParam();
+  go_on(50);
+  cascade.node(name).fail_disk("ledger", true);
+  for (int i = 0; i < 200; ++i) {
+    cascade.go_on();
+    cascade.run_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_TRUE(has(name, "COPY_FAILED"));
+  EXPECT_EQ(status(name).journal->state, "ok") << "it goes on receiving";
+  if (name == "r") {
+    EXPECT_TRUE(has("h", "REMOTE_COPIES_FAILED"));
+    const auto hub = status("h");
+    EXPECT_LT(hub.remote->applied_seq.value(), hub.remote->stored_seq);
+    EXPECT_EQ(hub.remote->applied_seq, status("r").journal->applied_seq);
+  } else {
+    EXPECT_EQ(status("r").journal->received_seq, status("h").journal->received_seq)
+        << "it goes on shipping";
+  }
+  cascade.node(name).fail_disk("ledger", false);
+  expect_well();
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FailingCopy, testing::Values("h", "r"));
 INSTANTIATE_TEST_SUITE_P(All, FailingJournal,
                          testing::Values(std::pair("h", 12), std::pair("r", 6)));
 

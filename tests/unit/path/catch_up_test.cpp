@@ -40,7 +40,7 @@ class HubCatchUp : public testing::Test {
     }
     applier.emplace(world.executor, world.clock, run->journal, std::move(copies), "shop",
                     [this] { return catch_up->needed_from(); });
-    feed.emplace(config, run->journal);
+    feed.emplace(config, world.clock, run->journal);
     bracket.emplace(run->journal, world.clock);
     catch_up.emplace(
         CatchUp::Parts{config, world.clock, run->journal, disk, *applier, *feed, *bracket},

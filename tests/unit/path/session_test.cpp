@@ -37,6 +37,8 @@ class AnyIntake final : public Intake {
     out.assign(1, {volume_a, journal_.received_seq(), journal_.stored_seq()});
   }
   bool acks_receipt() const override { return true; }
+  std::optional<Report> report() const override { return now_is; }
+  std::optional<Report> now_is;
 
  private:
   Journal& journal_;
@@ -61,16 +63,26 @@ class ReceiverSession : public testing::Test {
   void SetUp() override {
     format(disk);
     run.emplace(world, disk);
+    begin(false);
+  }
+  /// A session, after the one before.
+  void begin(bool takes_reports) {
+    if (receiver) receiver->stop("another one begins");
+    world.settle();
+    const auto report = intake != nullptr ? intake->now_is : std::nullopt;
     auto [ours, theirs] = MemoryStream::pair(world.executor);
     peer = std::move(theirs);
     link.peer = "p1";
     auto any = std::make_unique<AnyIntake>(run->journal);
     intake = any.get();
+    intake->now_is = report;
     receiver.emplace(world.executor, world.clock,
                      SessionTimes{seconds(1), seconds(10), seconds(1), seconds(1)}, "h",
                      run->journal, std::move(ours), std::move(any), link);
     crew.emplace(world.executor);
-    crew->add(receiver->run(Hello{group, "p1", SessionKind::mirror, {}}));
+    Hello hello{group, "p1", SessionKind::mirror, {}};
+    hello.takes_reports = takes_reports;
+    crew->add(receiver->run(std::move(hello)));
     world.settle();
   }
   void TearDown() override {
@@ -171,6 +183,28 @@ TEST_F(ReceiverSession, HearsEachByteOfAFrameThatComesSlowly) {
   EXPECT_FALSE(peer->closed());
 }
 
+// The hub of a remote whose copies had failed said "connected, 0.0 s behind".
+TEST_F(ReceiverSession, ReportsToWhoTakesReportsWithItsHeartbeats) {
+  intake->now_is = Report{7, 1000, 10, Error{Errc::io, "a copy failed"}, true, true};
+  const auto reports = [&] {
+    const auto all = answers();
+    return std::count(all.begin(), all.end(), FrameType::report);
+  };
+  const auto beat = [&] {
+    send(encode_heartbeat(0));
+    world.clock.advance(seconds(1));
+    world.settle();
+  };
+  beat();
+  EXPECT_EQ(reports(), 0) << "an older peer does not know the frame";
+  begin(true);
+  send(data_frame(1));
+  EXPECT_EQ(reports(), 0);
+  beat();
+  beat();
+  EXPECT_EQ(reports(), 2);
+}
+
 TEST_F(ReceiverSession, EndsWhenThePeerIsSilent) {
   for (int i = 0; i < 12; ++i) {
     world.clock.advance(seconds(1));
@@ -186,7 +220,7 @@ class ShipFeed : public testing::Test {
     format(disk);
     config.uuid = group;
     run.emplace(world, disk);
-    feed.emplace(config, run->journal);
+    feed.emplace(config, world.clock, run->journal);
     for (std::uint64_t i = 1; i <= 5; ++i) run->put(i);
     ASSERT_TRUE(begin({group, 0, 0}, history_begin(group)));
   }
@@ -221,6 +255,16 @@ TEST_F(ShipFeed, RefusesToGoOnWhereItsJournalHasNothing) {
   EXPECT_FALSE(world.get(feed->begin(Welcome{"r", {}})));
 }
 
+// "0.0 s behind", with a backlog, after somebody had set the clock an hour back.
+TEST_F(ShipFeed, CountsLagByAClockThatNobodySets) {
+  ASSERT_TRUE(world.get(feed->next()));
+  ASSERT_EQ(answer({group, 1, 1}), "believed");
+  world.clock.advance(seconds(7));
+  world.clock.step_realtime(-std::chrono::hours(1));
+  EXPECT_EQ(feed->behind().writes, 4u);
+  EXPECT_DOUBLE_EQ(feed->behind().age_seconds, 7);
+}
+
 // P7: a hub that was restored, or whose journal was made anew, meets a remote that has followed
 // another history to a number that fits.
 TEST_F(ShipFeed, GoesOnOnlyFromTheSameHistory) {
@@ -249,7 +293,7 @@ struct BehindShipFeed : ShipFeed {
     format(disk);
     config.uuid = group;
     run.emplace(world, disk);
-    feed.emplace(config, run->journal);
+    feed.emplace(config, world.clock, run->journal);
     for (std::uint64_t i = 1; i <= 5; ++i) run->put(i, 256 * 1024);
     at_two = *world.get(run->journal.history_at(2));
     run->journal.set_follower(volume_b);
@@ -288,7 +332,7 @@ TEST_F(ShipFeed, TakesAnyJournalBeforeTheFirstWrite) {
   MemoryDisk empty_disk(world.executor, "journal", journal_disk_bytes);
   format(empty_disk);
   RunningJournal empty(world, empty_disk);
-  JournalFeed first(config, empty.journal);
+  JournalFeed first(config, world.clock, empty.journal);
   for (const Uuid& journal : {volume_a, volume_b})
     EXPECT_TRUE(world.get(
         first.begin(Welcome{"r", {Answer{{group, 0, 0}, history_begin(group), {}}}, journal})));
