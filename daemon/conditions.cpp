@@ -264,7 +264,7 @@ Conditions find_conditions(const api::StatusReport& node) {
   Conditions out;
   if (!node.listener) return out;
   const api::Listener& listener = *node.listener;
-  if (listener.state != "listening")
+  if (listener.state == "down")
     raise(out, "NOT_LISTENING", "error", "listener", listener.reason,
           "correct the address of this node, or wait for it; it is tried again by itself");
   else if (!listener.reason.empty())

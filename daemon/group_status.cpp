@@ -55,8 +55,9 @@ api::Link link_status(const LinkStatus& link) {
   api::Link out;
   out.peer = link.peer;
   out.direction = link.downstream ? "downstream" : "upstream";
-  out.state = link.connected ? "connected" : link.downstream ? "connecting" : "down";
-  out.reason = link.connected ? "" : link.reason;
+  const bool there = link.connected || link.renewing;
+  out.state = there ? "connected" : link.downstream ? "connecting" : "down";
+  out.reason = there ? "" : link.reason;
   out.sent_bytes = link.sent_bytes;
   out.received_bytes = link.received_bytes;
   out.sessions = link.sessions;
@@ -130,7 +131,7 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
     out.resync_seconds_left = volume.resync_seconds;
     out.ring =
         api::Ring{"attached", volume.published, volume.received, volume.stored, volume.released};
-    const bool connected = link_->status().connected;
+    const bool connected = link_->status().connected || link_->status().renewing;
     out.fence_level = fence_word(volume.fence);
     out.lease_seconds = seconds(volume.lease_left);
     if (volume.alone_ns != 0) out.alone_since = report::rfc3339(volume.alone_ns);

@@ -299,7 +299,7 @@ std::optional<api::Listener> Site::listener_status() const {
   const Address& address = config_.node(node_)->address;
   api::Listener out;
   out.address = fmt::format("{}:{}", address.host, address.port);
-  out.state = listener_ ? "listening" : "down";
+  out.state = listener_ ? "listening" : not_listening_ ? "down" : "starting";
   if (not_listening_) out.reason = not_listening_->text;
   if (const auto trouble = door_.trouble(); trouble && listener_) out.reason = trouble->text;
   out.loopback = listener_ && listener_->is_loopback() && others_are_elsewhere();

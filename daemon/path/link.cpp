@@ -57,6 +57,7 @@ Task<> Link::run() {
     const Error why = co_await connect_and_serve();
     feed_.end();
     status_.connected = status_.connecting = false;
+    status_.renewing = at_once_;
     feed_.link_state(LinkState::down);
     if (stopping_) break;
     // A session that ends to begin anew with other streams is no news.
@@ -108,7 +109,7 @@ Task<Error> Link::connect_and_serve() {
     end(s, ready.error());
   } else {
     status_.connected = true;
-    status_.connecting = false;
+    status_.connecting = status_.renewing = false;
     status_.sessions += 1;
     feed_.link_state(LinkState::up);
     report::log(status_.lines, clock_.now(), Level::notice, subject_,

@@ -31,8 +31,9 @@ struct LinkStatus {
   bool downstream = false;  // we send
   bool connected = false;
   bool connecting = false;
-  std::string reason;  // why not connected
-  std::string loss;    // what the network does to what we send, as long as it does; one line
+  bool renewing = false;  // a session ended to begin anew at once, with other streams: no news
+  std::string reason;     // why not connected, or why not before this session
+  std::string loss;       // what the network does to what we send, as long as it does; one line
   report::Budget lines;
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_bytes = 0;

@@ -171,7 +171,7 @@ struct Group {
 /// Where other nodes come in; on a node that is hub or remote of a group.
 struct Listener {
   std::string address;    // as configured
-  std::string state;      // "listening" | "down"
+  std::string state;      // "listening" | "starting" | "down"
   std::string reason;     // why it is down, or can't take anybody in now; one line
   bool loopback = false;  // it is reached from this machine only, and others have to reach it
 };

@@ -70,9 +70,9 @@ def test_a_hub_restored_from_a_snapshot_is_not_taken_for_itself(cascade):
     restore(cascade, "H", disks, snapshot)
     cascade.start_daemon("H")
     for name, (primary, _) in VOLUMES.items():
-        wait_until(lambda: volume(cascade, primary, name)["state"] == "refused", 60,
-                   f"{name} is refused")
-        assert "its journal was restored or made anew" in volume(cascade, primary, name)["reason"]
+        wait_until(lambda: "its journal was restored or made anew" in
+                   volume(cascade, primary, name)["reason"], 60, f"{name} is refused")
+        assert volume(cascade, primary, name)["state"] == "refused", "also while it asks again"
     wait_refused_link(cascade, "it is not the journal that this remote has followed")
 
     # A new ring does not help: the disks know that they were further.

@@ -143,6 +143,8 @@ TEST(Conditions, NameWhatKeepsAGroupFromRunning) {
 TEST(Conditions, SayThatNobodyCanComeIn) {
   api::StatusReport node;
   EXPECT_THAT(find_conditions(node), IsEmpty());
+  node.listener = api::Listener{"127.0.1.1:7420", "starting", "", false};
+  EXPECT_THAT(find_conditions(node), IsEmpty());
   node.listener = api::Listener{"127.0.1.1:7420", "down", "Cannot assign requested address", false};
   EXPECT_EQ(find_conditions(node).at(0).code, "NOT_LISTENING");
   node.listener->state = "listening";

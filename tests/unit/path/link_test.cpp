@@ -137,6 +137,7 @@ class OneStream final : public Feed {
   void end() override {}
   Task<Result<std::optional<Outgoing>>> next() override {
     using Answer = Result<std::optional<Outgoing>>;
+    if (std::exchange(changed, false)) co_return Error{Errc::closed, "other streams"};
     if (std::exchange(has_data, false)) co_return Answer(Outgoing{});
     co_return Answer(std::nullopt);
   }
@@ -151,6 +152,7 @@ class OneStream final : public Feed {
   void link_state(LinkState s) override { states.push_back(s); }
 
   bool has_data = false;
+  bool changed = false;
   std::vector<Ack> last;
   std::vector<LinkState> states;
 
@@ -242,6 +244,22 @@ TEST_F(LinkTest, GivesUpAHubThatIsSilentAndComesAgain) {
   EXPECT_EQ(first_heard(), FrameType::hello);
   say(welcome_of("h"));
   EXPECT_EQ(link->status().sessions, 2u);
+}
+
+/// A session that begins anew with other streams is no interruption to whoever looks.
+TEST_F(LinkTest, IsThereWhileItBeginsAnew) {
+  say(welcome_of("h"));
+  feed.changed = true;
+  feed.wake();
+  connect();
+  EXPECT_FALSE(link->status().connected);
+  EXPECT_TRUE(link->status().renewing);
+  say(welcome_of("h"));
+  EXPECT_TRUE(link->status().connected);
+  EXPECT_FALSE(link->status().renewing);
+  peer->close();
+  world.settle();
+  EXPECT_FALSE(link->status().connected || link->status().renewing);
 }
 
 // W7: a refusal right behind the welcome gave ten sessions and twenty lines a second.
