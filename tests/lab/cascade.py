@@ -137,13 +137,15 @@ class Cascade:
 
     # ---- state
 
+    def report(self, node):
+        """What the node's daemon says of everything; None if it does not answer."""
+        report = json.loads(self.tool(node, "--json status", check=False).out)
+        return report if report["schema"].startswith("dmcascade.status/") else None
+
     def status(self, node):
-        result = self.tool(node, "--json status", check=False)
-        report = json.loads(result.out)
-        if not report["schema"].startswith("dmcascade.status/"):
-            return None
+        report = self.report(node)
         # A node may have no part in the group yet.
-        return next(iter(report["groups"]), {"links": [], "volumes": [], "journal": None})
+        return report and next(iter(report["groups"]), {"links": [], "volumes": [], "journal": None})
 
     def connected(self):
         return all(link["state"] == "connected"

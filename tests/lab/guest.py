@@ -132,7 +132,7 @@ class Guest:
                 raise GuestGone(f"{self.name} did not come up:\n{self.console()[-2000:]}")
             if time.monotonic() > deadline:
                 raise TimedOut(f"{self.name} did not come up:\n{self.console()[-2000:]}")
-        self._configure_network()
+        self.configure_network()
 
     def _connect(self, name):
         s = socket.socket(socket.AF_UNIX)
@@ -162,7 +162,7 @@ class Guest:
             for waiter in self.pending.values():
                 waiter.set()
 
-    def _configure_network(self):
+    def configure_network(self):
         lines = []
         for i, (_, _, own, peer) in enumerate(self.nics):
             lines += [f"ip addr add {own} peer {peer} dev eth{i}", f"ip link set eth{i} up"]
