@@ -323,9 +323,15 @@ Task<> GroupNode::serve(std::unique_ptr<Stream> stream, Hello hello) {
     report::log(status.lines, seams_.clock.now(), Level::notice, group_.name, text);
   };
   say(fmt::format("session of {} begins", peer));
+  const std::string before = status.reason;
   co_await receiver.run(std::move(hello));
   receivers_.erase(place);
-  say(fmt::format("session of {} ended: {}", peer, receiver.reason()));
+  const std::string ended = fmt::format("session of {} ended: {}", peer, receiver.reason());
+  // What is new is said in any case.
+  if (receiver.reason() != before)
+    report::log(Level::notice, group_.name, ended);
+  else
+    say(ended);
 }
 
 Task<> GroupNode::refuse(std::unique_ptr<Stream> stream, Error error) {

@@ -10,6 +10,7 @@
 #include <malloc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #ifndef PR_SET_IO_FLUSHER
@@ -34,11 +35,20 @@ void keep_memory() {
   mallopt(M_TRIM_THRESHOLD, 256 * 1024 * 1024);
 }
 
+/// As many as the machine lets us have: sessions, devices and event loops take one each.
+bool raise_descriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return false;
+  limit.rlim_cur = limit.rlim_max;
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 }  // namespace
 
 std::vector<std::string> harden_process() {
   std::vector<std::string> not_done;
   keep_memory();
+  if (!raise_descriptors()) not_done.push_back(failure("RLIMIT_NOFILE"));
   if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
     not_done.push_back(failure("mlockall"));
   if (::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0) not_done.push_back(failure("PR_SET_IO_FLUSHER"));

@@ -81,7 +81,7 @@ void Link::stop() {
 void Link::report(const Error& why) {
   if (why.text == status_.reason) return;
   status_.reason = why.text;
-  report::log(status_.lines, clock_.now(), Level::warning, subject_,
+  report::log(Level::warning, subject_,
               fmt::format("no session with {}: {}", peer_.name, why.text));
 }
 

@@ -37,7 +37,6 @@ Task<> Receiver::run(Hello hello) {
     co_return;
   }
   status_.connected = true;
-  status_.reason.clear();
   status_.sessions += 1;
   crew_.add(read_frames());
   crew_.add(write_acks());
