@@ -6,6 +6,7 @@
 
 #include "lib/api/api.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -26,6 +27,9 @@ std::vector<api::Condition> find_conditions(const api::Group& group,
 
 /// Of the node itself, likewise.
 std::vector<api::Condition> find_conditions(const api::StatusReport& node);
+
+/// How often those who have them look: shorter ones come and go unlogged.
+inline constexpr std::chrono::seconds condition_interval{2};
 
 /// All that there are.
 std::vector<std::string> condition_codes();

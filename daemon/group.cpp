@@ -307,7 +307,7 @@ void GroupNode::accept(std::unique_ptr<Stream> stream, Hello hello) {
       fmt::format("{} is not the {} of group {}; compare the configuration files", node_,
                   hello.kind == SessionKind::mirror ? "hub" : "remote", group_.name)};
   if (config_.node(hello.node) == nullptr || !make_intake(hello, stream->peer_host()))
-    sessions_.add(refuse(std::move(stream), role));
+    sessions_.add(turn_away(std::move(stream), role));
   else
     sessions_.add(serve(std::move(stream), std::move(hello)));
 }
@@ -332,11 +332,6 @@ Task<> GroupNode::serve(std::unique_ptr<Stream> stream, Hello hello) {
     report::log(Level::notice, group_.name, ended);
   else
     say(ended);
-}
-
-Task<> GroupNode::refuse(std::unique_ptr<Stream> stream, Error error) {
-  co_await send_refusal(*stream, error);
-  stream->close();
 }
 
 }  // namespace cascade

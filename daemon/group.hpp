@@ -97,7 +97,6 @@ class GroupNode {
   void start_primary();
   Task<> run_storage();
   Task<> serve(std::unique_ptr<Stream> stream, Hello hello);
-  Task<> refuse(std::unique_ptr<Stream> stream, Error error);
   std::unique_ptr<Intake> make_intake(const Hello& hello, const std::string& host);
   LinkStatus& upstream_status(const std::string& peer);
   void fail(const Error& error);

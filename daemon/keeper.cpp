@@ -13,14 +13,6 @@ using report::Level;
 
 namespace {
 
-// Shorter ones come and go unlogged.
-constexpr std::chrono::milliseconds condition_interval{2000};
-
-// Between two tries to start a group: at first what is only late is waited for, later nobody is
-// disturbed by what is gone for good.
-constexpr std::chrono::milliseconds pause_min{500};
-constexpr std::chrono::seconds pause_max{15};
-
 // A try may read a whole journal: it takes no more than this part of the time.
 constexpr int pause_per_try = 4;
 
@@ -45,9 +37,9 @@ Task<> GroupKeeper::run() {
     co_await node_->run();
     if (stopping_) break;
     note_failure();
-    pause_ = next_pause(node_->ready(), seams_.clock.now() - began);
+    const Duration pause = next_pause(node_->ready(), seams_.clock.now() - began);
     node_.reset();  // whoever mends its devices needs them
-    co_await retry_timer_->sleep(pause_);
+    co_await retry_timer_->sleep(pause);
   }
   co_await crew_.join();
 }
@@ -69,9 +61,9 @@ void GroupKeeper::note_failure() {
 }
 
 Duration GroupKeeper::next_pause(bool was_ready, Duration took) {
-  if (was_ready) return pause_min;
-  const Duration longer = std::clamp<Duration>(pause_ * 2, pause_min, pause_max);
-  return std::max(longer, took * pause_per_try);
+  if (!was_ready) return std::max(backoff_.next(), took * pause_per_try);
+  backoff_.reset();
+  return backoff_.next();
 }
 
 Result<GroupNode*> GroupKeeper::node() {
@@ -86,12 +78,7 @@ void GroupKeeper::accept(std::unique_ptr<Stream> stream, Hello hello) {
   if (running)
     (*running)->accept(std::move(stream), std::move(hello));
   else
-    crew_.add(refuse(std::move(stream), running.error()));
-}
-
-Task<> GroupKeeper::refuse(std::unique_ptr<Stream> stream, Error error) {
-  co_await send_refusal(*stream, error);
-  stream->close();
+    crew_.add(turn_away(std::move(stream), running.error()));
 }
 
 // ---- how it is

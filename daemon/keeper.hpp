@@ -7,6 +7,7 @@
 
 #include "daemon/conditions.hpp"
 #include "daemon/group.hpp"
+#include "daemon/path/backoff.hpp"
 
 #include <memory>
 #include <optional>
@@ -36,7 +37,6 @@ class GroupKeeper {
 
  private:
   Task<> watch_conditions();
-  Task<> refuse(std::unique_ptr<Stream> stream, Error error);
   void note_failure();
   Duration next_pause(bool was_ready, Duration took);
 
@@ -51,7 +51,7 @@ class GroupKeeper {
   std::unique_ptr<GroupNode> node_;  // null between two tries
   std::optional<Error> failure_;     // of the last try
   api::Group last_;                  // as it was then
-  Duration pause_{};
+  Backoff backoff_ = Backoff::for_devices();
   bool stopping_ = false;
 };
 

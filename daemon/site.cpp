@@ -25,8 +25,6 @@ using report::Level;
 constexpr std::chrono::seconds listen_pause{2};
 constexpr std::chrono::seconds rebirth_pause{10};
 
-constexpr std::chrono::seconds condition_interval{2};
-
 // How long a group's thread may take to answer: for status, and for what somebody asks it to do.
 constexpr std::chrono::seconds status_time_max{2};
 constexpr std::chrono::seconds command_time_max{8};
@@ -69,8 +67,8 @@ struct Site::Shard {
 
 /// A group of the configuration, and what runs of it.
 struct Site::Slot {
-  Slot(const GroupConfig& g, const Executor& executor, Clock& clock)
-      : group(g), ended(executor), timer(clock.timer()) {}
+  Slot(const GroupConfig& g, const Executor& executor, Clock& c)
+      : group(g), clock(c), conditions(g.name), ended(executor), timer(c.timer()) {}
   ~Slot() { join(); }
 
   void join() {
@@ -88,7 +86,7 @@ struct Site::Slot {
     return {};
   }
 
-  api::Group status_of_failed(const std::string& why) const {
+  api::Group status_of_failed(const std::string& why) {
     api::Group out = last;
     out.name = group.name;
     out.uuid = to_text(group.uuid);
@@ -96,10 +94,14 @@ struct Site::Slot {
     out.journal->state = "failed";
     out.journal->reason = why;
     out.journal->failure = api::word(Errc::refused);
+    out.conditions = find_conditions(out);
+    conditions.update(out.conditions, clock.realtime_ns());
     return out;
   }
 
   const GroupConfig& group;
+  Clock& clock;
+  ConditionLog conditions;  // of a group that can't say so itself
   std::unique_ptr<Shard> shard;
   std::thread thread;
   bool over = false;             // the thread has nothing more to do
@@ -153,25 +155,30 @@ Task<> Site::stop() {
 
 // ---- groups
 
+/// What its thread can't have, descriptors or memory, comes as an exception.
+void Site::begin(Slot& slot) {
+  const auto end = [&slot](const std::string& why) {
+    if (!why.empty()) slot.failure = Error{Errc::io, why};
+    slot.over = true;
+    slot.ended.notify();
+  };
+  slot.failure.reset();
+  slot.over = false;
+  try {
+    slot.shard = std::make_unique<Shard>(config_, slot.group, node_);
+    slot.thread = std::thread([this, &slot, end] {
+      const std::string why = Slot::serve(*slot.shard);
+      asio::post(io_, [end, why] { end(why); });
+    });
+  } catch (const std::exception& error) {
+    end(error.what());
+  }
+}
+
 /// For ever: what an error inside this daemon has ended begins anew, from its disks.
 Task<> Site::keep(Slot& slot) {
   while (!stopping_) {
-    try {
-      slot.shard = std::make_unique<Shard>(config_, slot.group, node_);
-      slot.over = false;
-      slot.thread = std::thread([this, &slot] {
-        std::string why = Slot::serve(*slot.shard);
-        asio::post(io_, [&slot, why = std::move(why)] {
-          if (!why.empty()) slot.failure = Error{Errc::io, why};
-          slot.over = true;
-          slot.ended.notify();
-        });
-      });
-      slot.failure.reset();
-    } catch (const std::exception& error) {
-      slot.failure = Error{Errc::io, error.what()};
-      slot.over = true;
-    }
+    begin(slot);
     while (!slot.over) co_await slot.ended.wait();
     slot.join();
     slot.shard.reset();  // its sessions end at once: no peer has to find out by silence
@@ -202,6 +209,8 @@ Task<api::Group> Site::status_of(Slot& slot) {
         fmt::format("its thread has not answered for {} s: a device of it hangs, or a file system "
                     "is frozen; what follows is as it was before",
                     status_time_max.count()));
+  std::vector<api::Condition> none;
+  slot.conditions.update(none, clock_.realtime_ns());
   slot.last = *answer;
   co_return std::move(*answer);
 }
@@ -271,10 +280,7 @@ Task<api::StatusReport> Site::status() {
   report.node = node_;
   look_at_conditions(report);
   for (auto& slot : slots_) {
-    api::Group group = co_await status_of(*slot);
-    if (group.conditions.empty() && group.journal && group.journal->state == "failed")
-      group.conditions = find_conditions(group);
-    report.groups.push_back(std::move(group));
+    report.groups.push_back(co_await status_of(*slot));
   }
   co_return report;
 }

@@ -45,6 +45,7 @@ class Site {
   bool listens() const;
   bool others_are_elsewhere() const;
   Task<> listen();
+  void begin(Slot& slot);
   Task<> keep(Slot& slot);
   Task<> watch_conditions();
   Result<void> hand_over(std::unique_ptr<Stream>& stream, Hello& hello);

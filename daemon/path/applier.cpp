@@ -18,10 +18,6 @@ constexpr std::size_t burst_bytes_max = 8 * 1024 * 1024;
 // How much may have to be applied again after a crash, in time.
 constexpr std::chrono::milliseconds checkpoint_interval{1000};
 
-// Between tries after a failure.
-constexpr std::chrono::milliseconds pause_min{500};
-constexpr std::chrono::seconds pause_max{15};
-
 /// So much of a journal may wait for an open bracket; the rest takes what comes meanwhile.
 constexpr std::uint64_t held_max(std::uint64_t bytes) { return bytes / 4 * 3; }
 
@@ -126,13 +122,12 @@ void Applier::well() {
   report::log(report::Level::notice, subject_, "the copies go on");
   failure_.reset();
   failed_at_ = 0;
-  pause_ = {};
+  backoff_.reset();
 }
 
 Task<> Applier::recover() {
   while (!stopping_ && recovering_) {
-    pause_ = std::clamp<Duration>(pause_ * 2, pause_min, pause_max);
-    co_await retry_timer_->sleep(pause_);
+    co_await retry_timer_->sleep(backoff_.next());
     if (stopping_) co_return;
     if (auto again = reopen(); !again) {
       fail(again.error());

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "daemon/io/clock.hpp"
+#include "daemon/path/backoff.hpp"
 #include "daemon/path/intake.hpp"
 #include "daemon/path/journal.hpp"
 #include "daemon/path/undo.hpp"
@@ -122,7 +123,7 @@ class Applier {
   std::optional<Error> broken_;
   bool recovering_ = false;      // until the copies have been opened anew
   std::uint64_t failed_at_ = 0;  // applied_seq of the last failure
-  Duration pause_{};             // before the next try
+  Backoff backoff_ = Backoff::for_devices();
   unsigned rewinds_ = 0;
   bool stopping_ = false;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/path/link.hpp"
 
+#include "daemon/path/backoff.hpp"
 #include "daemon/report/log.hpp"
 #include "lib/base/checksum.hpp"
 
@@ -42,7 +43,7 @@ Link::Link(const Executor& executor, Clock& clock, Net& net, const SessionTimes&
 }
 
 Task<> Link::run() {
-  Duration backoff = times_.reconnect_min;
+  Backoff backoff(times_.reconnect_min, times_.reconnect_max);
   while (!stopping_) {
     if (feed_.streams().empty()) {
       feed_.end();
@@ -63,10 +64,9 @@ Task<> Link::run() {
     // A session that ends to begin anew with other streams is no news.
     if (!at_once_) report(why);
     // One that a peer ends as soon as it is welcome does not make the next one come sooner.
-    if (clock_.now() - began >= times_.reconnect_max) backoff = times_.reconnect_min;
+    if (clock_.now() - began >= times_.reconnect_max) backoff.reset();
     if (at_once_) continue;
-    co_await backoff_timer_->sleep(backoff);
-    backoff = std::min(backoff * 2, times_.reconnect_max);
+    co_await backoff_timer_->sleep(backoff.next());
   }
 }
 

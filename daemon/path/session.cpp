@@ -13,4 +13,9 @@ Task<> send_refusal(Stream& stream, const Error& error) {
   (void)co_await stream.write(buffers);
 }
 
+Task<> turn_away(std::unique_ptr<Stream> stream, Error error) {
+  co_await send_refusal(*stream, error);
+  stream->close();
+}
+
 }  // namespace cascade

@@ -10,6 +10,7 @@
 #include "lib/config/config.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace cascade {
@@ -43,6 +44,9 @@ struct LinkStatus {
 /// Says why a session ends, as well as the peer still listens. Nobody else may write to the stream.
 /// `error` must live until it returns.
 Task<> send_refusal(Stream& stream, const Error& error);
+
+/// The same of one that nobody serves, and closes it.
+Task<> turn_away(std::unique_ptr<Stream> stream, Error error);
 
 /// Closes a stream on which nothing has been heard for too long.
 class SilenceWatch {

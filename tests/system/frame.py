@@ -171,12 +171,18 @@ class Runner:
     def run_jobs(self, jobs, lanes):
         """@lanes: so many labs side by side."""
         queue = Queue(jobs)
+        before = self.passed + self.failed + self.skipped
         threads = [threading.Thread(target=self.lane, args=(queue,), daemon=True)
                    for _ in range(min(lanes, len(jobs)))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        # Each job is counted once, unless its lane has died.
+        lost = len(jobs) - (self.passed + self.failed + self.skipped - before)
+        if lost:
+            self.count("FAIL")
+            say("FAIL", f"{lost} tests did not come to an end")
 
     def lane(self, queue):
         fixtures = Fixtures(self.keep)

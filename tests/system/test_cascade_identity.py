@@ -311,7 +311,7 @@ def test_a_new_volume_is_rolled_out_in_any_order(cascade):
     cascade.configure(daemon=QUICK)
     full = cascade.g["H"].run(f"cat {CONFIG}").out
     before = full[:full.index("\n[group.shop.volume.ledger]")] + full[full.index("\n[daemon]"):]
-    # Three of the six orders on each kernel, so that all are tried.
+    # Three of the six orders on each kernel; --all tries all of them.
     half = cascade.g["P1"].kernel.startswith("6.1.")
     for order in list(itertools.permutations(("P2", "H", "R")))[half::2]:
         for guest in cascade.g.values():

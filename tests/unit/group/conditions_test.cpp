@@ -16,7 +16,10 @@ using testing::IsEmpty;
 
 std::vector<std::string> codes(const api::Group& group) {
   std::vector<std::string> out;
-  for (const auto& c : find_conditions(group)) out.push_back(c.code + " " + c.subject);
+  for (const auto& c : find_conditions(group)) {
+    EXPECT_FALSE(c.impact.empty()) << c.code << " is not in the table";
+    out.push_back(c.code + " " + c.subject);
+  }
   return out;
 }
 
