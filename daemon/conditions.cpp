@@ -39,6 +39,7 @@ constexpr Kind kinds[] = {
     {"LINK_DOWN",
      "downstream: what is written waits, or is here only; upstream: nothing new comes"},
     {"LISTENS_ON_LOOPBACK", "no session of another node begins"},
+    {"LOCAL_WRITE_ERRORS", "applications were told of each; regions that failed are out of sync"},
     {"NOT_LISTENING", "no session of another node begins"},
     {"OUT_OF_SYNC", "the hub lacks what is marked until it is copied"},
     {"REMOTE_BEHIND", "writes go on; the remote stays as old as it is until it has caught up"},
@@ -191,6 +192,10 @@ void of_volume(const api::Volume& volume, Conditions& out) {
   if (volume.state == "not-created")
     raise(out, "VOLUME_NOT_CREATED", "info", volume.name, volume.reason,
           fmt::format("dmcascade create {}", volume.name));
+  if (volume.local_write_failed)
+    raise(out, "LOCAL_WRITE_ERRORS", "warning", volume.name,
+          fmt::format("its own disk failed to take writes, {} so far", volume.local_errors),
+          "look at the disk (dmesg); what failed is copied again once it can be read");
   if (!volume.alone_since.empty())
     return raise(
         out, "ALONE", "error", volume.name,

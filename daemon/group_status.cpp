@@ -125,6 +125,7 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
   if (volume.shape.generation != Uuid{}) out.generation = to_text(volume.shape.generation);
   out.differs = meta::differs_text(volume.differs);
   out.local_errors = volume.local_errors;
+  out.local_write_failed = (volume.differs & CASCADE_DIFFERS_LOCAL) != 0;
   if (volume.attached) {
     out.out_of_sync_bytes = volume.out_of_sync * CASCADE_SECTOR_BYTES;
     out.resynced_bytes = volume.resynced;

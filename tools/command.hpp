@@ -40,12 +40,20 @@ using Action = std::function<int()>;
 /// Says what is wrong, as a line or as JSON, and returns the exit code for it.
 int complain(const Options& options, const Error& error, std::optional<int> code = {});
 
+/// Of this machine.
+std::string host_name();
+
 /// Configuration and this node's name; complains and gives the exit code otherwise.
 struct Loaded {
   Config config;
   std::string node;
 };
 std::optional<Loaded> load(const Options& options, int& code);
+
+/// Where the daemon of this node answers; complains and gives the exit code otherwise. Checks that
+/// these groups are configured, unless the socket was given by hand.
+std::optional<std::string> find_socket(const Options& options,
+                                       const std::vector<std::string>& groups, int& code);
 
 /// A volume and its group, by the volume's name; Errc::not_found.
 using GroupVolume = std::pair<const GroupConfig*, const VolumeConfig*>;
@@ -54,6 +62,7 @@ Result<GroupVolume> find_volume(const Config& config, const std::string& name);
 Result<GroupVolume> find_own_volume(const Loaded& loaded, const std::string& name);
 
 void add_status(CLI::App& app, const Options& options, Action& action);
+void add_health(CLI::App& app, const Options& options, Action& action);
 void add_create(CLI::App& app, const Options& options, Action& action);
 void add_alone(CLI::App& app, const Options& options, Action& action);
 void add_apply(CLI::App& app, const Options& options, Action& action);

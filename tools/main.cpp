@@ -28,13 +28,13 @@ int code_for(Errc code) {
   }
 }
 
+}  // namespace
+
 std::string host_name() {
   char name[256] = {};
   ::gethostname(name, sizeof name - 1);
   return name;
 }
-
-}  // namespace
 
 int complain(const Options& options, const Error& error, std::optional<int> code) {
   if (options.json)
@@ -56,6 +56,22 @@ std::optional<Loaded> load(const Options& options, int& code) {
     return std::nullopt;
   }
   return Loaded{std::move(*config), std::move(*node)};
+}
+
+std::optional<std::string> find_socket(const Options& options,
+                                       const std::vector<std::string>& groups, int& code) {
+  if (options.socket) return options.socket;
+  auto config = load_config(options.config);
+  if (!config) {
+    code = complain(options, config.error(), exit_config);
+    return std::nullopt;
+  }
+  for (const std::string& name : groups)
+    if (config->group(name) == nullptr) {
+      code = complain(options, Error{Errc::not_found, fmt::format("{}: no such group", name)});
+      return std::nullopt;
+    }
+  return config->daemon.socket;
 }
 
 Result<GroupVolume> find_volume(const Config& config, const std::string& name) {
@@ -86,6 +102,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   add_status(app, options, action);
+  add_health(app, options, action);
   add_create(app, options, action);
   add_alone(app, options, action);
   add_apply(app, options, action);

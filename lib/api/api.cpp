@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <boost/json.hpp>
 
+#include <algorithm>
+
 namespace cascade::api {
 namespace {
 
@@ -52,6 +54,7 @@ void tag_invoke(json::value_from_tag, json::value& out, const Volume& v) {
          {"generation", v.generation},
          {"differs", v.differs},
          {"local_errors", v.local_errors},
+         {"local_write_failed", v.local_write_failed},
          {"out_of_sync_bytes", or_null(v.out_of_sync_bytes)},
          {"resynced_bytes", or_null(v.resynced_bytes)},
          {"resync_seconds_left", or_null(v.resync_seconds_left)},
@@ -216,7 +219,8 @@ Volume read_volume(const Fields& f) {
   f.maybe("ring", v.ring, read_ring);
   f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
   f.get("generation", v.generation).get("differs", v.differs);
-  f.get("local_errors", v.local_errors).get("out_of_sync_bytes", v.out_of_sync_bytes);
+  f.get("local_errors", v.local_errors).get("local_write_failed", v.local_write_failed);
+  f.get("out_of_sync_bytes", v.out_of_sync_bytes);
   f.get("resynced_bytes", v.resynced_bytes).get("fence_level", v.fence_level);
   f.get("resync_seconds_left", v.resync_seconds_left);
   f.get("alone_since", v.alone_since).get("lease_seconds", v.lease_seconds);
@@ -347,6 +351,46 @@ std::string to_json(const StatusReport& report) {
                            {"conditions", json::value_from(report.conditions)},
                            {"groups", json::value_from(report.groups)}};
   return json::serialize(out);
+}
+
+namespace {
+
+/// "error" before "warning" before "info".
+int weight(const Health::Finding& finding) {
+  const std::string& severity = finding.condition.severity;
+  return severity == "error" ? 0 : severity == "warning" ? 1 : 2;
+}
+
+}  // namespace
+
+Health health_of(const StatusReport& report, const std::vector<std::string>& groups) {
+  Health out{report.node, report.time, "ok", {}};
+  for (const Condition& condition : report.conditions) out.findings.push_back({{}, condition});
+  for (const Group& group : report.groups) {
+    if (!groups.empty() && std::find(groups.begin(), groups.end(), group.name) == groups.end())
+      continue;
+    for (const Condition& condition : group.conditions)
+      out.findings.push_back({group.name, condition});
+  }
+  std::stable_sort(out.findings.begin(), out.findings.end(),
+                   [](const auto& a, const auto& b) { return weight(a) < weight(b); });
+  if (!out.findings.empty() && weight(out.findings.front()) < 2)
+    out.state = out.findings.front().condition.severity;
+  return out;
+}
+
+std::string to_json(const Health& health) {
+  json::array conditions;
+  for (const auto& [group, condition] : health.findings) {
+    json::object one = json::value_from(condition).as_object();
+    one["group"] = group;
+    conditions.push_back(std::move(one));
+  }
+  return json::serialize(json::value{{"schema", health_schema},
+                                     {"node", health.node},
+                                     {"time", health.time},
+                                     {"state", health.state},
+                                     {"conditions", std::move(conditions)}});
 }
 
 namespace {

@@ -26,6 +26,7 @@
 namespace cascade::api {
 
 inline constexpr std::string_view status_schema = "dmcascade.status/1";
+inline constexpr std::string_view health_schema = "dmcascade.health/1";
 inline constexpr std::string_view error_schema = "dmcascade.error/1";
 inline constexpr std::string_view done_schema = "dmcascade.done/1";
 
@@ -72,6 +73,7 @@ struct Volume {
   std::string generation;  // which history of the volume, as a UUID; empty: not known here
   std::string differs;  // why the primary and the hub's copy may differ, in words; empty otherwise
   std::uint64_t local_errors = 0;  // primary: local writes that failed, since the area was made
+  bool local_write_failed = false;  // primary: and what one of them left is not mended yet
   // Primary: what has to be copied to the hub, in whole regions. Null on others, and without a
   // ring.
   std::optional<std::uint64_t> out_of_sync_bytes = {};
@@ -187,6 +189,22 @@ struct StatusReport {
 
 std::string to_json(const StatusReport& report);
 Result<StatusReport> parse_status(std::string_view json);
+
+/// What is wrong with a node and its groups, in one word and one list.
+struct Health {
+  struct Finding {
+    std::string group;  // empty: the node itself
+    Condition condition;
+  };
+  std::string node;
+  std::string time;               // RFC 3339 UTC, milliseconds
+  std::string state;              // "ok" (or nothing above "info") | "warning" | "error"
+  std::vector<Finding> findings;  // the worst first
+};
+
+/// Of the node and of `groups`; empty: of all.
+Health health_of(const StatusReport& report, const std::vector<std::string>& groups = {});
+std::string to_json(const Health& health);
 
 std::string error_json(const Error& error);
 

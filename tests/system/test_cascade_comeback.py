@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What went away and comes back is taken up again by itself; nobody restarts a daemon."""
-from tests.lab.cascade import CONFIG
+from tests.lab.cascade import CONFIG, MiB
 from tests.lab.lab import wait_until
 from tests.system.test_cascade_basics import fio
 from tests.system.test_cascade_faults import QUICK
@@ -20,38 +20,90 @@ def wait_well(cascade):
     wait_until(lambda: not any(codes(cascade, node) for node in cascade.g), 90, "nothing is wrong")
 
 
+class WeakDisk:
+    """A device-mapper device below a volume's disk or copy, that can be made to fail."""
+
+    def __init__(self, cascade, node, volume):
+        self.guest, self.below = cascade.g[node], f"/dev/lab/{volume}"
+        self.sectors = int(self.guest.run(f"blockdev --getsz {self.below}").out)
+        self.guest.run(f"modprobe dm-mod; dmsetup create weak --table '{self._linear(0, self.sectors)}'"
+                       " && dmsetup mknodes")
+        name = node.lower()
+        self.guest.run(f"sed -i '/^disk.*{volume}/s#{name} = \"{self.below}\""
+                       f"#{name} = \"/dev/mapper/weak\"#' {CONFIG}")
+
+    def _linear(self, start, sectors):
+        return f"{start} {sectors} linear {self.below} {start}"
+
+    def _becomes(self, *lines):
+        table = "\\n".join(lines)
+        self.guest.run(f"dmsetup suspend --noflush --nolockfs weak && printf '{table}' | "
+                       "dmsetup reload weak && dmsetup resume weak")
+
+    def fails(self, at=0, bytes=None):
+        first, count = at // 512, (bytes // 512 if bytes else self.sectors)
+        lines = [f"{first} {count} error"]
+        if first:
+            lines.insert(0, self._linear(0, first))
+        if first + count < self.sectors:
+            lines.append(self._linear(first + count, self.sectors - first - count))
+        self._becomes(*lines)
+
+    def works(self):
+        self._becomes(self._linear(0, self.sectors))
+
+    def remove(self):
+        self.guest.run("dmsetup remove weak")
+
+
 def test_a_copy_that_fails_is_taken_up_again(cascade):
     """W5: EIO for some time at the hub and then at the remote; the other node knows of the remote."""
     cascade.configure(daemon=QUICK)
     cascade.format_journals()
-    for node in ("H", "R"):
-        guest = cascade.g[node]
-        size = guest.run("blockdev --getsz /dev/lab/ledger").out.strip()
-        guest.run(f"modprobe dm-mod; dmsetup create weak --table '0 {size} linear /dev/lab/ledger 0'"
-                  " && dmsetup mknodes")
-        guest.run(f"sed -i '/^disk.*ledger/s#{node.lower()} = \"/dev/lab/ledger\""
-                  f"#{node.lower()} = \"/dev/mapper/weak\"#' {CONFIG}")
+    weak = {node: WeakDisk(cascade, node, "ledger") for node in ("H", "R")}
     cascade.start_daemons()
     cascade.create(new=True)
     cascade.wait_connected()
-
-    def becomes(node, line):
-        cascade.g[node].run(f"dmsetup suspend --noflush --nolockfs weak && "
-                            f"dmsetup reload weak --table '0 {size} {line}' && dmsetup resume weak")
-
     for node in ("H", "R"):
-        becomes(node, "error")
+        weak[node].fails()
         assert fio(cascade, "ledger", io="512k").wait(120) == 0, "writers don't wait for a copy"
         wait_for_code(cascade, node, "COPY_FAILED")
+        health = cascade.tool(node, "health", check=False)
+        assert health.rc == 2 and health.out.startswith("error: node"), health
         if node == "R":
             wait_for_code(cascade, "H", "REMOTE_COPIES_FAILED")
-        becomes(node, "linear /dev/lab/ledger 0")
+        weak[node].works()
         wait_well(cascade)
     cascade.wait_drained()
     cascade.compare()
     cascade.down()
-    for node in ("H", "R"):
-        cascade.g[node].run("dmsetup remove weak")
+    for disk in weak.values():
+        disk.remove()
+
+
+def test_a_primarys_disk_that_fails_is_mended(cascade):
+    """P10: the application is told, the hub does not get what the disk has not, status says so; and
+    what failed is copied from the disk once it works again."""
+    cascade.configure(daemon=QUICK, send_order="local-first")
+    cascade.format_journals()
+    disk = WeakDisk(cascade, "P1", "orders")
+    cascade.start_daemons()
+    cascade.create(new=True)
+    cascade.wait_connected()
+    assert fio(cascade, "orders", io="512k").wait(120) == 0
+    disk.fails(at=8 * MiB, bytes=MiB)
+    write = "dd if=/dev/urandom of=/dev/mapper/orders bs=64k seek={} count=1 oflag=direct"
+    assert cascade.g["P1"].run(write.format(8 * 16), check=False).rc != 0, "the application is told"
+    cascade.g["P1"].run(write.format(16))
+    wait_for_code(cascade, "P1", "LOCAL_WRITE_ERRORS")
+    assert cascade.tool("P1", "health", check=False).rc in (1, 2)
+    disk.works()
+    wait_well(cascade)
+    assert cascade.tool("P1", "health").out.startswith("ok: node p1")
+    cascade.wait_drained()
+    cascade.compare()
+    cascade.down()
+    disk.remove()
 
 
 def test_what_is_not_there_yet_is_waited_for(cascade):

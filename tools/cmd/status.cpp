@@ -122,9 +122,9 @@ std::string bracket_lines(const api::Group& group) {
 }
 
 /// What is wrong comes first, the worst of it before the rest.
-std::string condition_lines(const api::Group& group) {
+std::string condition_lines(const std::vector<api::Condition>& conditions) {
   std::string out;
-  for (const auto& c : group.conditions) {
+  for (const auto& c : conditions) {
     out += fmt::format("  {} {}{}{} since {}: {}\n", c.severity, c.code,
                        c.subject.empty() ? "" : " ", c.subject, c.since, c.reason);
     if (!c.action.empty()) out += fmt::format("    to do: {}\n", c.action);
@@ -135,6 +135,7 @@ std::string condition_lines(const api::Group& group) {
 std::string render(const api::StatusReport& report, const std::vector<std::string>& groups) {
   std::string out =
       fmt::format("node {}  {}  dm-cascade {}\n", report.node, report.time, report.version);
+  out += condition_lines(report.conditions);
   for (const auto& group : report.groups) {
     if (!groups.empty() && std::find(groups.begin(), groups.end(), group.name) == groups.end())
       continue;
@@ -142,7 +143,7 @@ std::string render(const api::StatusReport& report, const std::vector<std::strin
         "\ngroup {}  this node: {}  send-order {}  hub-ack {}  ship {}  remote-ack {}\n",
         group.name, fmt::join(group.roles, ", "), group.send_order, group.hub_ack, group.ship,
         group.remote_ack);
-    out += condition_lines(group) + volumes_table(group) + differs_lines(group) +
+    out += condition_lines(group.conditions) + volumes_table(group) + differs_lines(group) +
            links_table(group) + journal_lines(group) + bracket_lines(group);
   }
   return out;
@@ -173,20 +174,14 @@ int show(const Options& options, const std::string& socket, const Wanted& wanted
 }
 
 int status(const Options& options, const Wanted& wanted) {
-  std::string socket = options.socket.value_or("");
-  if (socket.empty()) {
-    auto config = load_config(options.config);
-    if (!config) return complain(options, config.error(), exit_config);
-    for (const std::string& name : wanted.groups)
-      if (config->group(name) == nullptr)
-        return complain(options, Error{Errc::not_found, fmt::format("{}: no such group", name)});
-    socket = config->daemon.socket;
-  }
-  if (wanted.watch_seconds <= 0) return show(options, socket, wanted);
+  int code = 0;
+  const auto socket = find_socket(options, wanted.groups, code);
+  if (!socket) return code;
+  if (wanted.watch_seconds <= 0) return show(options, *socket, wanted);
   const auto interval = std::chrono::duration<double>(wanted.watch_seconds);
   for (;;) {
     if (!options.json && ::isatty(STDOUT_FILENO) == 1) fmt::print("\033[H\033[2J");
-    show(options, socket, wanted);
+    show(options, *socket, wanted);
     std::fflush(stdout);
     std::this_thread::sleep_for(interval);
   }

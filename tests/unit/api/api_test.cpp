@@ -45,6 +45,7 @@ StatusReport a_report() {
   primary.ring = Ring{"attached", 9, 8, 7, 6};
   primary.differs = "a local write failed";
   primary.local_errors = 2;
+  primary.local_write_failed = true;
   primary.out_of_sync_bytes = 262144;
   primary.resynced_bytes = 524288;
   primary.resync_seconds_left = 12.5;
@@ -112,6 +113,25 @@ TEST(Request, NamesACommand) {
   EXPECT_EQ(end->volume, "orders");
   for (const char* text : {"", "status", "[]", "{}", "{\"command\": 7}"})
     EXPECT_FALSE(parse_request(text)) << text;
+}
+
+TEST(Health, IsTheWorstOfNodeAndGroups) {
+  StatusReport report = a_report();
+  const Health both = health_of(report);
+  EXPECT_EQ(both.state, "error");
+  ASSERT_EQ(both.findings.size(), 2u);
+  EXPECT_EQ(both.findings[0].condition.code, "NOT_LISTENING");
+  EXPECT_EQ(both.findings[1].group, "shop");
+  EXPECT_THAT(to_json(both), HasSubstr(R"("schema":"dmcascade.health/1","node":"h")"));
+  EXPECT_THAT(to_json(both), HasSubstr(R"("impact":"i","group":"shop")"));
+
+  report.conditions.clear();
+  EXPECT_EQ(health_of(report).state, "warning");
+  EXPECT_EQ(health_of(report, {"shop"}).state, "warning");
+  EXPECT_EQ(health_of(report, {"other"}).state, "ok");
+  report.groups[0].conditions[0].severity = "info";
+  EXPECT_EQ(health_of(report).state, "ok") << "what is merely so is not wrong";
+  EXPECT_EQ(health_of(report).findings.size(), 1u);
 }
 
 }  // namespace

@@ -46,6 +46,15 @@ api::Group healthy() {
 
 TEST(Conditions, AreNoneWhereAllIsWell) { EXPECT_THAT(codes(healthy()), IsEmpty()); }
 
+TEST(Conditions, ADiskThatFailedToTakeWritesIsNamedUntilThatIsMended) {
+  api::Group group = healthy();
+  group.volumes[0].local_errors = 3;
+  EXPECT_THAT(codes(group), IsEmpty()) << "they were long ago, and are mended";
+  group.volumes[0].local_write_failed = true;
+  EXPECT_THAT(codes(group), ElementsAre("LOCAL_WRITE_ERRORS orders"));
+  EXPECT_THAT(find_conditions(group)[0].reason, HasSubstr("3 so far"));
+}
+
 TEST(Conditions, NameTheWorstFirst) {
   api::Group group = healthy();
   group.volumes[0].out_of_sync_bytes = 4096;
