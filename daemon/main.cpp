@@ -8,6 +8,8 @@
 #include "daemon/report/log.hpp"
 #include "daemon/site.hpp"
 
+#include "lib/config/advice.hpp"
+
 #include <fmt/format.h>
 #include <systemd/sd-daemon.h>
 #include <CLI/CLI.hpp>
@@ -70,6 +72,8 @@ int run(const Config& config, const std::string& node) {
   std::signal(SIGPIPE, SIG_IGN);
   for (const std::string& line : os::harden_process())
     report::log(report::Level::warning, "dmcascaded", line);
+  for (const std::string& line : advice_on(config))
+    report::log(report::Level::warning, "configuration", line);
   asio::io_context io{1};
   os::SystemClock clock(io.get_executor());
   report::time_from([&clock] { return clock.realtime_ns(); });

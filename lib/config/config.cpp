@@ -11,8 +11,11 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+
+#include <sys/un.h>
 
 namespace cascade {
 namespace {
@@ -21,6 +24,16 @@ constexpr std::uint64_t MiB = 1024 * 1024;
 constexpr std::uint64_t GiB = 1024 * MiB;
 constexpr std::chrono::milliseconds lease_default{5000};
 constexpr std::chrono::minutes lease_max{10};
+constexpr std::chrono::minutes time_max{60};
+constexpr std::chrono::minutes lag_max{30 * 24 * 60};
+// Below, timers and scheduling of an ordinary machine are not exact enough for it to mean anything.
+constexpr std::chrono::milliseconds heartbeat_min{20};
+constexpr std::chrono::milliseconds reconnect_min{10};
+constexpr std::size_t socket_path_max = sizeof(sockaddr_un::sun_path) - 1;
+
+const std::string& host_name_of(const NodeConfig& node) {
+  return node.host.empty() ? node.name : node.host;
+}
 
 bool valid_name(std::string_view name) {
   return !name.empty() && name.size() <= limits::node_name_max &&
@@ -37,6 +50,10 @@ void check_name(TableReader& reader, const char* what, const std::string& name) 
 
 Address read_address(TableReader& reader, const std::string& text) {
   const auto colon = text.rfind(':');
+  if (!text.starts_with('[') && std::count(text.begin(), text.end(), ':') > 1)
+    reader.fail("address", fmt::format("where the port begins in '{}' is not clear; write an IPv6 "
+                                       "address in brackets, like \"[2001:db8::11]:7420\"",
+                                       text));
   Address address;
   if (colon != std::string::npos) {
     address.host = text.substr(0, colon);
@@ -155,7 +172,7 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   group.fence_level =
       static_cast<FenceLevel>(reader.word("fence-level", {"data", "never", "status"}));
   group.on_fence = static_cast<OnFence>(reader.word("on-fence", {"suspend-io", "io-error"}));
-  group.lease = reader.duration("lease", group.lease);
+  group.lease = reader.duration("lease", group.lease, heartbeat_min, lease_max);
   group.journal = reader.texts("journal");
   std::vector<std::string> needed{group.hub};
   if (!group.remote.empty()) needed.push_back(group.remote);
@@ -165,7 +182,8 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   group.on_journal_full =
       static_cast<OnJournalFull>(reader.word("on-journal-full", {"suspend", "block", "throttle"}));
   group.journal_warning_percent = reader.percent("journal-warning", group.journal_warning_percent);
-  group.lag_warning = reader.duration("lag-warning", group.lag_warning);
+  group.lag_warning =
+      reader.duration("lag-warning", group.lag_warning, std::chrono::seconds(1), lag_max);
   group.journal_cache_bytes =
       reader.size("journal-cache", group.journal_cache_bytes, 16 * MiB, 64 * GiB);
   reader.tables("volume", [&](const std::string& volume, TableReader& table) {
@@ -181,10 +199,17 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
 
 void read_daemon(TableReader& reader, DaemonConfig& daemon) {
   daemon.socket = reader.optional_text("socket").value_or(daemon.socket);
-  daemon.heartbeat = reader.duration("heartbeat", daemon.heartbeat);
-  daemon.session_timeout = reader.duration("session-timeout", daemon.session_timeout);
-  daemon.reconnect_min = reader.duration("reconnect-min", daemon.reconnect_min);
-  daemon.reconnect_max = reader.duration("reconnect-max", daemon.reconnect_max);
+  if (!daemon.socket.starts_with('/') || daemon.socket.size() > socket_path_max)
+    reader.fail("socket", fmt::format("'socket' must be a path that begins with /, of at most {} "
+                                      "characters",
+                                      socket_path_max));
+  daemon.heartbeat = reader.duration("heartbeat", daemon.heartbeat, heartbeat_min, time_max);
+  daemon.session_timeout =
+      reader.duration("session-timeout", daemon.session_timeout, heartbeat_min, time_max);
+  daemon.reconnect_min =
+      reader.duration("reconnect-min", daemon.reconnect_min, reconnect_min, time_max);
+  daemon.reconnect_max =
+      reader.duration("reconnect-max", daemon.reconnect_max, reconnect_min, time_max);
   if (daemon.session_timeout < 2 * daemon.heartbeat)
     reader.fail("session-timeout", "'session-timeout' must be at least twice 'heartbeat'");
   if (daemon.reconnect_max < daemon.reconnect_min)
@@ -205,7 +230,13 @@ void settle_leases(Config& config, TableReader& root) {
   }
 }
 
-/// No UUID, volume name or device may stand twice.
+/// As it is compared: the same file may be written in several ways.
+std::string device_on(const std::string& path, const std::string& node) {
+  return fmt::format("device {} on {}", std::filesystem::path(path).lexically_normal().string(),
+                     node);
+}
+
+/// No machine, address, UUID, volume name or device may stand twice.
 void check_unique(const Config& config, TableReader& root) {
   std::map<std::string, std::string> seen;
   const auto once = [&](const std::string& what, const std::string& where) {
@@ -214,20 +245,23 @@ void check_unique(const Config& config, TableReader& root) {
       root.fail_here(fmt::format("{} and {} have the same {}; each needs its own", first->second,
                                  where, what));
   };
+  for (const NodeConfig& node : config.nodes) {
+    once("host name " + host_name_of(node), "node " + node.name);
+    once(fmt::format("address {} port {}", node.address.host, node.address.port),
+         "node " + node.name);
+  }
   for (const GroupConfig& group : config.groups) {
     once("UUID " + to_text(group.uuid), "group " + group.name);
     for (const auto& [node, path] : group.journal)
-      once(fmt::format("device {} on {}", path, node), "journal of group " + group.name);
+      once(device_on(path, node), "journal of group " + group.name);
     for (const auto& [node, path] : group.undo)
-      once(fmt::format("device {} on {}", path, node), "undo of group " + group.name);
+      once(device_on(path, node), "undo of group " + group.name);
     for (const VolumeConfig& volume : group.volumes) {
       const std::string name = fmt::format("volume {}/{}", group.name, volume.name);
       once("UUID " + to_text(volume.uuid), name);
       once("volume name " + volume.name, name);
-      for (const auto& [node, path] : volume.disk)
-        once(fmt::format("device {} on {}", path, node), name);
-      if (!volume.meta.empty())
-        once(fmt::format("device {} on {}", volume.meta, volume.primary), "metadata of " + name);
+      for (const auto& [node, path] : volume.disk) once(device_on(path, node), name);
+      if (!volume.meta.empty()) once(device_on(volume.meta, volume.primary), "metadata of " + name);
     }
   }
 }
@@ -310,8 +344,7 @@ Result<std::string> find_this_node(const Config& config, const std::optional<std
   std::vector<std::string> names;
   for (const NodeConfig& node : config.nodes) {
     names.push_back(node.name);
-    if (wanted ? node.name == *wanted : (node.host.empty() ? node.name : node.host) == hostname)
-      return node.name;
+    if (wanted ? node.name == *wanted : host_name_of(node) == hostname) return node.name;
   }
   return Error{Errc::not_found,
                wanted ? fmt::format("no node '{}' in the configuration; nodes: {}", *wanted,

@@ -82,6 +82,8 @@ std::optional<std::string> TableReader::optional_text(std::string_view key) {
 Uuid TableReader::uuid(std::string_view key) {
   auto parsed = parse_uuid(text(key));
   if (!parsed) fail(key, parsed.error().text);
+  if (*parsed == Uuid{})
+    fail(key, fmt::format("'{}' is the UUID of nothing; make one with uuidgen", key));
   return *parsed;
 }
 
@@ -115,12 +117,16 @@ std::uint64_t TableReader::size(std::string_view key, std::uint64_t otherwise, s
 }
 
 std::chrono::milliseconds TableReader::duration(std::string_view key,
-                                                std::chrono::milliseconds otherwise) {
+                                                std::chrono::milliseconds otherwise,
+                                                std::chrono::milliseconds min,
+                                                std::chrono::milliseconds max) {
   const auto written = optional_text(key);
   if (!written) return otherwise;
   const auto parsed = parse_duration(*written);
-  if (!parsed || parsed->count() == 0)
-    fail(key, fmt::format("'{}' must be a duration like \"100ms\" or \"5s\"", key));
+  if (!parsed) fail(key, fmt::format("'{}' must be a duration like \"100ms\" or \"5s\"", key));
+  if (*parsed < min || *parsed > max)
+    fail(key,
+         fmt::format("'{}' must be from {} to {}", key, human_duration(min), human_duration(max)));
   return *parsed;
 }
 

@@ -44,7 +44,8 @@ class TableReader {
   Uuid uuid(std::string_view key);
   std::uint64_t size(std::string_view key, std::uint64_t otherwise, std::uint64_t min,
                      std::uint64_t max);
-  std::chrono::milliseconds duration(std::string_view key, std::chrono::milliseconds otherwise);
+  std::chrono::milliseconds duration(std::string_view key, std::chrono::milliseconds otherwise,
+                                     std::chrono::milliseconds min, std::chrono::milliseconds max);
   std::int64_t integer(std::string_view key);
   /// From 1 to 100.
   std::uint64_t percent(std::string_view key, std::uint64_t otherwise);

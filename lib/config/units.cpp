@@ -43,6 +43,14 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
   return std::chrono::milliseconds(*ms);
 }
 
+std::string human_duration(std::chrono::milliseconds duration) {
+  const auto ms = static_cast<std::uint64_t>(duration.count());
+  std::string out;
+  for (const auto& [name, factor] : durations)
+    if (ms % factor == 0) out = fmt::format("{}{}", ms / factor, name);
+  return out;
+}
+
 std::string human_bytes(std::uint64_t bytes) {
   constexpr std::array<const char*, 6> names{"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   double value = static_cast<double>(bytes);

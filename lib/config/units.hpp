@@ -17,6 +17,9 @@ std::optional<std::uint64_t> parse_size(std::string_view text);
 /// "100ms", "5s", "2min"; nothing for anything else.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 
+/// The same back, in the largest unit that it is a whole number of.
+std::string human_duration(std::chrono::milliseconds duration);
+
 /// "8 MiB", "1.5 GiB", "17 B".
 std::string human_bytes(std::uint64_t bytes);
 

@@ -57,7 +57,7 @@ TEST(Config, SaysWhatBecomesOfWritesWithoutTheHub) {
   EXPECT_THAT(refusal(with_keys("fence-level = \"maybe\"")), HasSubstr("data"));
   EXPECT_THAT(refusal(with_keys("on-fence = \"explode\"")), HasSubstr("io-error"));
   EXPECT_THAT(refusal(with_keys("lease = \"500ms\"")), HasSubstr("three times 'heartbeat'"));
-  EXPECT_THAT(refusal(with_keys("lease = \"700s\"")), HasSubstr("at most 600 s"));
+  EXPECT_THAT(refusal(with_keys("lease = \"700s\"")), HasSubstr("to 10min"));
   const auto slow = parse_config(with("\"200ms\"", "\"4s\""), "c.toml");
   ASSERT_TRUE(slow) << slow.error().text;
   EXPECT_EQ(slow->groups.front().lease, std::chrono::milliseconds(12'000)) << "it fits by itself";
@@ -149,6 +149,19 @@ TEST(Config, WhatIsWrongIsNamedWithItsPlace) {
       {"0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002", "6b6f0c1e-7d7a-4f3e-9a55-0a4f6ea0b001",
        "c.toml:", "have the same UUID"},
       {"0b9c6f0e-5c1d", "0b9c6f0e-5c1", "c.toml:16:", "is not a UUID"},
+      {"0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002", "00000000-0000-0000-0000-000000000000",
+       "c.toml:16:", "make one with uuidgen"},
+      {"10.0.0.1:7420", "2001:db8::7420", "c.toml:3:", "like \"[2001:db8::11]:7420\""},
+      {"10.0.0.1:7420", "r.example:7420",
+       "c.toml:", "node p1 and node r have the same address r.example port 7420"},
+      {"host = \"hub\"", "host = \"p1\"",
+       "c.toml:", "node p1 and node h have the same host name p1"},
+      {"h = \"/dev/j\"", "h = \"/dev/../dev//o\"", "c.toml:", "same device /dev/o on h"},
+      {"200ms", "1ms", "c.toml:22:", "'heartbeat' must be from 20ms to"},
+      {"\"200ms\"", "\"100s\"\nsession-timeout = \"9223372036854775807ms\"",
+       "c.toml:23:", "'session-timeout' must be from"},
+      {"\"200ms\"", "\"1s\"\nreconnect-max = \"100min\"", "c.toml:23:", "must be from 10ms to"},
+      {"\"200ms\"", "\"1s\"\nsocket = \"run/sock\"", "c.toml:23:", "begins with /"},
       {"[daemon]", "[deamon]", "c.toml:21:", "did you mean 'daemon'?"},
   };
   for (const Wrong& wrong : table) {
@@ -157,6 +170,14 @@ TEST(Config, WhatIsWrongIsNamedWithItsPlace) {
     EXPECT_THAT(text, HasSubstr(wrong.says)) << wrong.from << " -> " << wrong.to;
     EXPECT_THAT(text, testing::Not(HasSubstr("\n")));
   }
+}
+
+TEST(Config, ASocketPathThatNoSocketCanHaveIsRefused) {
+  const auto with_socket = [](std::size_t length) {
+    return with("[daemon]", "[daemon]\nsocket = \"/" + std::string(length - 1, 's') + "\"");
+  };
+  EXPECT_EQ(refusal(with_socket(107)), "accepted");
+  EXPECT_THAT(refusal(with_socket(108)), HasSubstr("of at most 107 characters"));
 }
 
 TEST(Config, EmptyAndGarbageAreRefused) {
