@@ -57,6 +57,7 @@ void cascade_lease_look(struct cascade_volume *v)
 /* Everything that the hub may lack is out of sync; what waits for the hub is done. */
 static void leave_hub(struct cascade_volume *v, struct list_head *finished)
 {
+	struct cascade_io *flush, *next;
 	u64 seq;
 
 	for (seq = v->released + 1; seq <= v->reserved; seq++) {
@@ -71,9 +72,12 @@ static void leave_hub(struct cascade_volume *v, struct list_head *finished)
 			continue;
 		slot->io = NULL;
 		v->nr_ack_waiting--;
-		list_add_tail(&io->list, finished);
+		cascade_end(v, io, finished);
 	}
-	list_splice_tail_init(&v->flushes, finished);
+	list_for_each_entry_safe(flush, next, &v->flushes, list) {
+		list_del_init(&flush->list);
+		cascade_end(v, flush, finished);
+	}
 	/* Nothing more is published for anybody. */
 	v->received = v->stored;
 	v->published = v->stored;

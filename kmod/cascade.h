@@ -33,6 +33,10 @@
 #define CASCADE_RING_KIB_DEFAULT 8192
 #define CASCADE_ZERO_MAX	(128 * 1024 * 1024)	/* bytes zeroed by one record */
 #define CASCADE_SLOT_BYTES	2048		/* of payload area for each slot */
+/* Looked at with interrupts off, by whoever comes first; the worker goes on. */
+#ifndef CASCADE_SLOTS_AT_ONCE
+#define CASCADE_SLOTS_AT_ONCE	256
+#endif
 
 struct cascade_file;
 struct cascade_target;
@@ -44,6 +48,7 @@ struct cascade_io {
 	u64 subtree_last;
 	struct list_head list;		/* on issue, flushes, or a list of finished ones */
 	struct cascade_target *t;
+	ktime_t came;			/* CLOCK_MONOTONIC */
 	u64 seq;			/* of a write; of a flush: stored must reach it */
 	unsigned int blockers;		/* earlier overlapping local writes not done, +1 while filling */
 	unsigned int fail_round;	/* of the volume when it came */
@@ -151,7 +156,8 @@ struct cascade_volume {
 	struct mutex bitmap_mutex;	/* bitmap I/O, the page below, changes of the bitmap's size */
 	struct cascade_meta_block *meta_block;	/* a page: as it is written next */
 
-	spinlock_t lock;		/* everything below */
+	/* Apart from what filling a slot reads without it. */
+	spinlock_t lock ____cacheline_aligned_in_smp;	/* everything below */
 	/* Whose table is in use; NULL before the first resume. Changed under meta_mutex and lock. */
 	struct cascade_target *live;
 	bool was_clean, was_numbered;	/* as the area said before this ring */
@@ -182,6 +188,8 @@ struct cascade_volume {
 	bool warned;			/* of writes that wait without a daemon */
 	u64 ended;			/* highest volume_seq completed without error */
 	u64 reserved, published, received, stored, released;	/* volume_seq */
+	u64 looked_received, looked_stored;	/* slots through these know of the acknowledgement */
+	u64 none_waits;			/* no slot through this is worth a doorbell */
 	u64 payload_head, payload_tail;	/* free-running bytes */
 	struct rb_root_cached tree;
 	struct list_head issue;		/* unblocked: local write to be issued by the worker */
@@ -202,6 +210,7 @@ struct cascade_volume {
 	enum cascade_daemon_state daemon;
 	enum cascade_link_state link;
 	wait_queue_head_t poll_wait;
+	u32 woken;			/* the daemon's sleep that was ended last */
 
 	unsigned long events;		/* bits of enum cascade_event: to be told by event_work */
 
@@ -347,12 +356,13 @@ void cascade_ring_free(struct cascade_volume *v);
 struct cascade_slot *cascade_ring_take(struct cascade_volume *v, sector_t start, sector_t last,
 				       u32 bytes);	/* without a write's io */
 bool cascade_ring_reserve(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);
-void cascade_ring_publish(struct cascade_volume *v);
+bool cascade_ring_publish(struct cascade_volume *v);	/* true: wake poll_wait, better unlocked */
 void cascade_ring_release(struct cascade_volume *v);
 void cascade_ring_start(struct cascade_volume *v, u64 base);
 void cascade_ring_void(struct cascade_volume *v, u64 seq);	/* not published yet: no write at all */
 void cascade_ring_tell(struct cascade_volume *v);
 bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io);
+void cascade_ring_waits(struct cascade_volume *v, u64 seq);
 void cascade_ring_advance(struct cascade_volume *v, struct list_head *finished);
 /* no lock, the caller owns the reserved slot: */
 void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);
@@ -363,7 +373,9 @@ struct cascade_slot *cascade_slot(struct cascade_volume *v, u64 seq);
 /* write.c: the life of a write */
 int cascade_map(struct dm_target *ti, struct bio *bio);
 void cascade_work(struct work_struct *work);
-void cascade_finish(struct list_head *finished);		/* no lock held */
+/* An io's bio ends with cascade_finish(); volume->lock held for the one, not for the other. */
+void cascade_end(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished);
+void cascade_finish(struct list_head *finished);
 void cascade_look(struct cascade_volume *v);	/* at the daemon's words, for whoever asks; no lock held */
 void cascade_give_up(struct cascade_volume *v, blk_status_t status);		/* may sleep */
 void cascade_marked(struct cascade_volume *v, struct bio_list *bios, blk_status_t status);

@@ -118,6 +118,7 @@ static int take_ownership(struct cascade_volume *v, struct cascade_file *f, stru
 		v->owner = f;
 		v->daemon_words = words;
 		v->daemon = CASCADE_DAEMON_ATTACHED;
+		v->woken = 0;
 		v->failing = false;
 		v->warned = false;
 		a->sectors = v->sectors;

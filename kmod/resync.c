@@ -53,6 +53,12 @@ static bool busy(struct cascade_volume *v)
 	return v->nr_writes != before;
 }
 
+static void publish(struct cascade_volume *v)
+{
+	if (cascade_ring_publish(v))
+		wake_up_interruptible(&v->poll_wait);
+}
+
 /* Everything is the same: says so, once, in the order of the writes. */
 static void publish_end(struct cascade_volume *v)
 {
@@ -65,7 +71,7 @@ static void publish_end(struct cascade_volume *v)
 	cascade_ring_fill_resync(v, v->reserved, CASCADE_OP_NOOP, 0, 0, NULL);
 	slot->ready = true;
 	v->resync.end_published = true;
-	cascade_ring_publish(v);
+	publish(v);
 }
 
 /* Closes the next part of a region, of at most @bytes. False if there is none to copy now. */
@@ -182,7 +188,7 @@ static bool send_part(struct cascade_volume *v)
 				 r->start, bytes, r->buffer);
 	spin_lock_irq(&v->lock);
 	slot->ready = true;
-	cascade_ring_publish(v);
+	publish(v);
 	spin_unlock_irq(&v->lock);
 	return true;
 }

@@ -163,9 +163,9 @@ static void seal(struct cascade_record *r)
 					    sizeof(*r) - sizeof(r->record_crc)));
 }
 
-/* What every record has. */
+/* What every record has. @came: when its write came. */
 static struct cascade_record *begin_record(struct cascade_volume *v, u64 seq, u8 op, u8 flags,
-					   sector_t start, u32 bytes)
+					   sector_t start, u32 bytes, ktime_t came)
 {
 	struct cascade_record *r = &v->records[seq & (v->nr_slots - 1)];
 
@@ -177,7 +177,7 @@ static struct cascade_record *begin_record(struct cascade_volume *v, u64 seq, u8
 	r->sector = cpu_to_le64(start);
 	r->length = cpu_to_le32(bytes);
 	r->volume_seq = cpu_to_le64(seq);
-	r->primary_time_ns = cpu_to_le64(ktime_get_real_ns());
+	r->primary_time_ns = cpu_to_le64(ktime_to_ns(ktime_mono_to_real(came)));
 	return r;
 }
 
@@ -190,7 +190,7 @@ void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct b
 
 	if (op == CASCADE_OP_WRITE_ZEROES && bio->bi_opf & REQ_NOUNMAP)
 		flags |= CASCADE_FLAG_NOUNMAP;
-	r = begin_record(v, io->seq, op, flags, io->start, bytes);
+	r = begin_record(v, io->seq, op, flags, io->start, bytes, io->came);
 	if (op == CASCADE_OP_WRITE) {
 		copy_payload(v, pos, bio);
 		r->payload_crc = cpu_to_le32(payload_crc(v, pos, bytes));
@@ -203,7 +203,8 @@ void cascade_ring_fill_resync(struct cascade_volume *v, u64 seq, u8 op, sector_t
 			      const void *data)
 {
 	u64 pos = v->payload_pos[seq & (v->nr_slots - 1)];
-	struct cascade_record *r = begin_record(v, seq, op, CASCADE_FLAG_RESYNC, start, bytes);
+	struct cascade_record *r = begin_record(v, seq, op, CASCADE_FLAG_RESYNC, start, bytes,
+						ktime_get());
 
 	if (op == CASCADE_OP_WRITE) {
 		copy_piece(v, pos, data, bytes);
@@ -225,29 +226,35 @@ void cascade_ring_void(struct cascade_volume *v, u64 seq)
 	seal(r);
 }
 
-/* Moves @published over all slots that are ready, and wakes a sleeping daemon. */
-void cascade_ring_publish(struct cascade_volume *v)
+/*
+ * Moves @published over all slots that are ready. Returns whether a daemon sleeps that nobody has
+ * woken yet.
+ */
+bool cascade_ring_publish(struct cascade_volume *v)
 {
 	u64 before = v->published;
+	u32 sleep;
 
 	lockdep_assert_held(&v->lock);
 	if (v->alone) {
 		cascade_ring_release(v);
-		return;
+		return false;
 	}
 	while (v->published < v->reserved && cascade_slot(v, v->published + 1)->ready)
 		v->published++;
 	if (v->published == before)
-		return;
+		return false;
 	/* Pairs with the daemon's load acquire: records and payload before their count. */
 	smp_store_release(&v->words->published, v->published);
 	/* Pairs with the daemon's barrier between setting @waiting and looking at @published. */
 	smp_mb();
 	/* UNTRUSTED: a hint only. */
-	if (v->daemon_words && READ_ONCE(v->daemon_words->waiting)) {
-		v->nr_wakeups++;
-		wake_up_interruptible(&v->poll_wait);
-	}
+	sleep = v->daemon_words ? READ_ONCE(v->daemon_words->waiting) : 0;
+	if (!sleep || sleep == v->woken)
+		return false;
+	v->woken = sleep;
+	v->nr_wakeups++;
+	return true;
 }
 
 /* Whether the slot behind @released has served: stored at the hub, if there is one, and done here. */
@@ -257,16 +264,18 @@ static bool has_served(struct cascade_volume *v)
 
 	if (v->alone)
 		return v->released < v->reserved && slot->ready && slot->local_done;
-	return v->released < v->stored && slot->local_done;
+	/* Whoever waited for it knows. */
+	return v->released < v->looked_stored && slot->local_done;
 }
 
-/* Gives back slots that have served, in order. */
+/* Gives back slots that have served, in order; if there are many, the worker goes on. */
 void cascade_ring_release(struct cascade_volume *v)
 {
+	unsigned int left = CASCADE_SLOTS_AT_ONCE;
 	u64 before = v->released;
 
 	lockdep_assert_held(&v->lock);
-	while (has_served(v)) {
+	for (; left && has_served(v); left--) {
 		struct cascade_slot *slot = cascade_slot(v, ++v->released);
 
 		v->payload_tail = slot->payload_end;
@@ -282,7 +291,7 @@ void cascade_ring_release(struct cascade_volume *v)
 	/* Pairs with the daemon's load acquire. */
 	if (!v->alone)
 		smp_store_release(&v->words->released, v->released);
-	if (!bio_list_empty(&v->deferred))
+	if (!left || !bio_list_empty(&v->deferred))
 		cascade_queue_work(v);
 }
 
@@ -295,6 +304,9 @@ void cascade_ring_start(struct cascade_volume *v, u64 base)
 	v->received = base;
 	v->stored = base;
 	v->released = base;
+	v->looked_received = base;
+	v->looked_stored = base;
+	v->none_waits = base;
 	v->ended = base;
 	v->epoch++;
 	v->alone = false;
@@ -319,21 +331,44 @@ bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io)
 	return io->seq <= v->stored;
 }
 
-/* Bios of (@from, @to] that are done locally and now acknowledged too are finished. */
-static void acknowledge(struct cascade_volume *v, u64 from, u64 to, struct list_head *finished)
+/*
+ * Bios of the slots behind @at through @to that are done locally and acknowledged are finished.
+ * Returns how far it came with @left slots.
+ */
+static u64 acknowledge(struct cascade_volume *v, u64 at, u64 to, unsigned int *left,
+		       struct list_head *finished)
 {
-	u64 seq;
-
-	for (seq = max(from, v->released) + 1; seq <= to; seq++) {
-		struct cascade_slot *slot = cascade_slot(v, seq);
+	for (at = max(at, v->released); at < to && *left; --*left) {
+		struct cascade_slot *slot = cascade_slot(v, ++at);
 		struct cascade_io *io = slot->io;
 
 		if (!io || !io->local_done || !cascade_acknowledged(v, io))
 			continue;
 		slot->io = NULL;
 		v->nr_ack_waiting--;
-		list_add_tail(&io->list, finished);
+		cascade_end(v, io, finished);
 	}
+	return at;
+}
+
+/*
+ * Under memory-sync a write waits for the one word or the other: a slot that is stored when it is
+ * looked at for its receipt needs no second look.
+ */
+static void acknowledge_some(struct cascade_volume *v, unsigned int *left,
+			     struct list_head *finished)
+{
+	u64 before = v->looked_received, stored = min(v->stored, before);
+
+	if (v->hub_ack == CASCADE_ACK_SYNC) {
+		v->looked_stored = acknowledge(v, v->looked_stored, v->stored, left, finished);
+		v->looked_received = v->looked_stored;
+		return;
+	}
+	v->looked_received = acknowledge(v, before, v->received, left, finished);
+	v->looked_stored = acknowledge(v, v->looked_stored, stored, left, finished);
+	if (v->looked_stored >= stored)
+		v->looked_stored = max(v->looked_stored, min(v->stored, v->looked_received));
 }
 
 static void finish_flushes(struct cascade_volume *v, struct list_head *finished)
@@ -341,8 +376,10 @@ static void finish_flushes(struct cascade_volume *v, struct list_head *finished)
 	struct cascade_io *io, *next;
 
 	list_for_each_entry_safe(io, next, &v->flushes, list)
-		if (io->seq <= v->stored)
-			list_move_tail(&io->list, finished);
+		if (io->seq <= v->stored) {
+			list_del_init(&io->list);
+			cascade_end(v, io, finished);
+		}
 }
 
 /* The daemon's words, checked. False if there is nothing to believe. */
@@ -362,17 +399,15 @@ static bool read_words(struct cascade_volume *v, u64 *received, u64 *stored)
 	return false;
 }
 
-static void take_words(struct cascade_volume *v, struct list_head *finished)
+static void take_words(struct cascade_volume *v, unsigned int *left, struct list_head *finished)
 {
-	u64 old_received = v->received, old_stored = v->stored;
 	u64 received, stored;
 
 	if (!read_words(v, &received, &stored))
 		return;
 	v->received = received;
 	v->stored = stored;
-	acknowledge(v, old_received, received, finished);
-	acknowledge(v, old_stored, stored, finished);
+	acknowledge_some(v, left, finished);
 	finish_flushes(v, finished);
 	cascade_ring_release(v);
 }
@@ -380,15 +415,16 @@ static void take_words(struct cascade_volume *v, struct list_head *finished)
 /* The first write behind @after that is done locally and waits; NEVER if there is none. */
 static u64 first_waiting(struct cascade_volume *v, u64 after)
 {
-	u64 seq;
+	u64 seq = max3(after, v->released, v->none_waits) + 1;
 
-	for (seq = max(after, v->released) + 1; seq <= v->reserved; seq++) {
+	for (; seq <= v->reserved; seq++) {
 		struct cascade_slot *slot = cascade_slot(v, seq);
 
 		if (slot->io && slot->io->local_done)
-			return seq;
+			break;
 	}
-	return CASCADE_RING_NEVER;
+	v->none_waits = seq - 1;
+	return seq <= v->reserved ? seq : CASCADE_RING_NEVER;
 }
 
 /* Which acknowledgements are worth a doorbell: those that end what waits. */
@@ -427,12 +463,25 @@ static bool ask_for_doorbell(struct cascade_volume *v)
 /*
  * Takes in what the daemon has acknowledged. Collects finished bios on @finished, for
  * cascade_finish() once the lock is dropped. Ends: each turn follows a change of what is waited
- * for, and the daemon can't acknowledge more than what is published.
+ * for, and the daemon can't acknowledge more than what is published. If that is much, the worker
+ * goes on.
  */
 void cascade_ring_advance(struct cascade_volume *v, struct list_head *finished)
 {
+	unsigned int left = CASCADE_SLOTS_AT_ONCE;
+
 	lockdep_assert_held(&v->lock);
 	do
-		take_words(v, finished);
-	while (ask_for_doorbell(v));
+		take_words(v, &left, finished);
+	while (ask_for_doorbell(v) && left);
+	if (!left)
+		cascade_queue_work(v);
+}
+
+/* A write that is done locally has begun to wait. */
+void cascade_ring_waits(struct cascade_volume *v, u64 seq)
+{
+	lockdep_assert_held(&v->lock);
+	v->nr_ack_waiting++;
+	v->none_waits = min(v->none_waits, seq - 1);
 }

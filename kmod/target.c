@@ -198,6 +198,8 @@ static void take_over(struct cascade_target *t, const char *name)
 	v->sectors = t->ti->len;
 	v->logical_block = bdev_logical_block_size(t->dev->bdev);
 	v->send_order = t->options.send_order;
+	/* What waits may wait for the other word now. */
+	v->none_waits = 0;
 	v->hub_ack = t->options.hub_ack;
 	cascade_set_fence(v, t->options.fence, t->options.on_fence);
 	strscpy(v->name, name, sizeof(v->name));

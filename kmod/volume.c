@@ -208,7 +208,8 @@ unlock:
  * local write of this target is left. What may still refer to the volume:
  *   1. another table of the same device: counted in @targets, the volume stays;
  *   2. the workers: flushed below, and nothing queues them again without bios or a daemon;
- *   3. the daemon's open file: holds a reference, sees @gone.
+ *   3. the daemon's open file: holds a reference, sees @gone;
+ *   4. whoever published a write and is about to wake the daemon: under RCU.
  */
 void cascade_volume_leave(struct cascade_target *t)
 {
@@ -243,6 +244,7 @@ void cascade_volume_leave(struct cascade_target *t)
 			       lost);
 		if (removed)
 			cascade_netlink_event(v, CASCADE_EVENT_REMOVED);
+		synchronize_rcu();
 	}
 	cascade_volume_put(v);
 }

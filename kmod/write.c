@@ -17,6 +17,7 @@
 
 /* Flags of the application's bio that its local write keeps. */
 #define LOCAL_FLAGS (REQ_SYNC | REQ_META | REQ_PRIO | REQ_FUA | REQ_IDLE | REQ_BACKGROUND)
+#define LOCAL_FLUSH_FLAGS (LOCAL_FLAGS & ~REQ_FUA)
 
 struct cascade_io *cascade_io_of(struct bio *bio)
 {
@@ -28,21 +29,24 @@ static struct bio *bio_of(struct cascade_io *io)
 	return dm_bio_from_per_bio_data(io, sizeof(struct cascade_io));
 }
 
-/* Ends bios whose status is in their cascade_io. The volume may be gone after the last one. */
+/* Its status is in the cascade_io. */
+void cascade_end(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished)
+{
+	lockdep_assert_held(&v->lock);
+	v->nr_ios--;
+	if (!io->flush && !io->status && io->epoch == v->epoch)
+		v->ended = max(v->ended, io->seq);
+	list_add_tail(&io->list, finished);
+}
+
+/* The volume may be gone after the last one. */
 void cascade_finish(struct list_head *finished)
 {
 	struct cascade_io *io, *next;
 
 	list_for_each_entry_safe(io, next, finished, list) {
 		struct bio *bio = bio_of(io);
-		struct cascade_volume *v = io->t->v;
-		unsigned long flags;
 
-		spin_lock_irqsave(&v->lock, flags);
-		v->nr_ios--;
-		if (!io->flush && !io->status && io->epoch == v->epoch)
-			v->ended = max(v->ended, io->seq);
-		spin_unlock_irqrestore(&v->lock, flags);
 		bio->bi_status = io->status;
 		bio_endio(bio);
 	}
@@ -96,12 +100,14 @@ static void flush_done(struct cascade_volume *v, struct cascade_io *io, struct l
 			return;
 		}
 	}
-	list_add_tail(&io->list, finished);
+	cascade_end(v, io, finished);
 }
 
-static void write_done(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished)
+/* Returns whether the daemon is to be woken. */
+static bool write_done(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished)
 {
 	struct cascade_slot *slot = cascade_slot(v, io->seq);
+	bool wake = false;
 
 	io->local_done = true;
 	slot->local_done = true;
@@ -112,18 +118,19 @@ static void write_done(struct cascade_volume *v, struct cascade_io *io, struct l
 		if (io->status)
 			cascade_ring_void(v, io->seq);
 		slot->ready = true;
-		cascade_ring_publish(v);
+		wake = cascade_ring_publish(v);
 	}
 	if (!io->status && !cascade_acknowledged(v, io)) {
 		io->status = instead_of_waiting(v, io);
 		if (!io->status) {
-			v->nr_ack_waiting++;
+			cascade_ring_waits(v, io->seq);
 			note_waiting(v);
-			return;
+			return wake;
 		}
 	}
 	slot->io = NULL;
-	list_add_tail(&io->list, finished);
+	cascade_end(v, io, finished);
+	return wake;
 }
 
 /* The disk's content is not what the hub has, or is not known: it is out of sync. */
@@ -145,21 +152,27 @@ static void local_end(struct cascade_io *io, blk_status_t status)
 	struct cascade_volume *v = io->t->v;
 	LIST_HEAD(finished);
 	unsigned long flags;
+	bool wake = false;
 
 	io->status = status;
 	if (io->status)
 		DMERR_LIMIT("%s: local %s failed at sector %llu", v->name,
 			    io->flush ? "flush" : "write", io->start);
+	/* Whoever ends the volume's last bio meanwhile waits for this before the volume is freed. */
+	rcu_read_lock();
 	spin_lock_irqsave(&v->lock, flags);
 	if (io->status)
 		note_local_error(v, io);
 	if (io->flush)
 		flush_done(v, io, &finished);
 	else
-		write_done(v, io, &finished);
+		wake = write_done(v, io, &finished);
 	cascade_ring_advance(v, &finished);
 	cascade_ring_release(v);
 	spin_unlock_irqrestore(&v->lock, flags);
+	if (wake)
+		wake_up_interruptible(&v->poll_wait);
+	rcu_read_unlock();
 	cascade_finish(&finished);
 }
 
@@ -279,17 +292,22 @@ static enum admission admit(struct cascade_volume *v, struct cascade_io *io, str
 /* Fills and publishes the slot and starts the local write. No lock held; may sleep. */
 static void go(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
 {
-	bool unblocked;
+	bool unblocked, wake = false;
 
 	cascade_ring_fill(v, io, bio);
+	/* As in local_end(). */
+	rcu_read_lock();
 	spin_lock_irq(&v->lock);
 	if (v->send_order == CASCADE_SEND_PARALLEL) {
 		cascade_slot(v, io->seq)->ready = true;
-		cascade_ring_publish(v);
+		wake = cascade_ring_publish(v);
 	}
 	/* If it is blocked, whoever unblocks it may finish it as soon as the lock is dropped. */
 	unblocked = !--io->blockers;
 	spin_unlock_irq(&v->lock);
+	if (wake)
+		wake_up_interruptible(&v->poll_wait);
+	rcu_read_unlock();
 	if (unblocked)
 		issue_local(io);
 }
@@ -299,6 +317,7 @@ static void prepare(struct cascade_target *t, struct cascade_io *io, struct bio 
 	memset(io, 0, sizeof(*io));
 	INIT_LIST_HEAD(&io->list);
 	io->t = t;
+	io->came = ktime_get();
 	io->start = dm_target_offset(t->ti, bio->bi_iter.bi_sector);
 	io->last = io->start + bio_sectors(bio) - 1;
 	io->need_stored = bio->bi_opf & REQ_FUA;
@@ -314,9 +333,8 @@ static void defer_for_marks(struct cascade_volume *v, struct bio *bio)
 static void defer_for_room(struct cascade_volume *v, struct bio *bio, struct list_head *finished)
 {
 	bio_list_add(&v->deferred, bio);
-	/* From now on a doorbell is wanted; space may also have come since. */
+	/* From now on a doorbell is wanted, and whoever gives slots back queues the worker. */
 	cascade_ring_advance(v, finished);
-	cascade_queue_work(v);
 	note_waiting(v);
 }
 
@@ -366,7 +384,8 @@ static int map_flush(struct cascade_target *t, struct bio *bio)
 	io->seq = v->ended;
 	io->epoch = v->epoch;
 	spin_unlock_irq(&v->lock);
-	submit_bio_noacct(make_local(io, REQ_OP_WRITE | REQ_PREFLUSH, 0));
+	submit_bio_noacct(make_local(io, REQ_OP_WRITE | REQ_PREFLUSH |
+					 (bio->bi_opf & LOCAL_FLUSH_FLAGS), 0));
 	return DM_MAPIO_SUBMITTED;
 }
 
@@ -482,21 +501,29 @@ void cascade_work(struct work_struct *work)
 
 /* ---- ways out */
 
-/* Takes everything that waits for daemon or hub; volume->lock held. */
-static void take_waiting(struct cascade_volume *v, struct list_head *ios, struct bio_list *bios)
+/* Takes everything that waits for daemon or hub, to end with @status; volume->lock held. */
+static void take_waiting(struct cascade_volume *v, blk_status_t status, struct list_head *ios,
+			 struct bio_list *bios)
 {
+	struct cascade_io *io, *next;
 	u64 seq;
 
 	for (seq = v->released + 1; seq <= v->reserved; seq++) {
 		struct cascade_slot *slot = cascade_slot(v, seq);
 
-		if (!slot->io || !slot->io->local_done)
+		io = slot->io;
+		if (!io || !io->local_done)
 			continue;
-		list_add_tail(&slot->io->list, ios);
 		slot->io = NULL;
 		v->nr_ack_waiting--;
+		io->status = status;
+		cascade_end(v, io, ios);
 	}
-	list_splice_tail_init(&v->flushes, ios);
+	list_for_each_entry_safe(io, next, &v->flushes, list) {
+		list_del_init(&io->list);
+		io->status = status;
+		cascade_end(v, io, ios);
+	}
 	bio_list_merge(bios, &v->deferred);
 	bio_list_init(&v->deferred);
 	bio_list_merge(bios, &v->unmarked);
@@ -534,16 +561,12 @@ void cascade_marked(struct cascade_volume *v, struct bio_list *bios, blk_status_
 void cascade_give_up(struct cascade_volume *v, blk_status_t status)
 {
 	struct bio_list bios = BIO_EMPTY_LIST;
-	struct cascade_io *io;
 	LIST_HEAD(ios);
 	struct bio *bio;
 
 	spin_lock_irq(&v->lock);
-	take_waiting(v, &ios, &bios);
+	take_waiting(v, status, &ios, &bios);
 	spin_unlock_irq(&v->lock);
-
-	list_for_each_entry(io, &ios, list)
-		io->status = status;
 	cascade_finish(&ios);
 	while ((bio = bio_list_pop(&bios))) {
 		bio->bi_status = status;

@@ -127,8 +127,8 @@ struct cascade_record {
  *
  * Wake-ups. Each side says when it sleeps, with a full barrier between saying so and looking
  * once more; the other side stores its progress, has a full barrier, and wakes a sleeper only:
- *   kernel: publish; barrier; if (daemon.waiting) wake the pollers
- *   daemon: waiting = 1; barrier; if (published > consumed) waiting = 0, go on; else poll
+ *   kernel: publish; barrier; if (daemon.waiting, and not woken for that number) wake the pollers
+ *   daemon: waiting = another number; barrier; if (published > consumed) waiting = 0, go on; else poll
  *   daemon: store acknowledgements; barrier;
  *           if (received >= kernel.ring_received || stored >= kernel.ring_stored) ioctl(DOORBELL)
  *   kernel: set ring_received, ring_stored; barrier; read the daemon's words once more
@@ -184,7 +184,10 @@ struct cascade_daemon_words {
 	/* Read through: poll() reports input while published is past this. */
 	__u64 consumed;
 	__u8 pad1[CASCADE_CACHELINE - 8];
-	/* 1: the daemon sleeps, or is about to, and wants to be woken by a new record. */
+	/*
+	 * Not 0: the daemon sleeps, or is about to, and wants to be woken by a new record. It counts
+	 * its sleeps: another number than before each time, so that one is ended by one wake-up.
+	 */
 	__u32 waiting;
 	__u8 pad2[CASCADE_CACHELINE - 4];
 };
@@ -192,7 +195,7 @@ struct cascade_daemon_words {
 /* ------------------------------------------------------------------ 3. the character device */
 
 #define CASCADE_DEVICE_NAME	"dm-cascade"	/* /dev/dm-cascade */
-#define CASCADE_ABI_VERSION	3
+#define CASCADE_ABI_VERSION	4
 
 /*
  * Bits of cascade_attach.features. A daemon asks for those that it can't do without; the kernel

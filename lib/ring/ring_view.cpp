@@ -161,7 +161,8 @@ bool RingView::acknowledge(std::uint64_t received, std::uint64_t stored) {
 }
 
 bool RingView::prepare_to_sleep() {
-  store_relaxed(memory_.daemon->waiting, 1);
+  if (++sleeps_ == 0) ++sleeps_;
+  store_relaxed(memory_.daemon->waiting, sleeps_);
   full_barrier();
   return !refresh();
 }

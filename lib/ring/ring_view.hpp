@@ -89,6 +89,7 @@ class RingView {
   std::uint64_t taken_ = 0;
   std::uint64_t received_ = 0;
   std::uint64_t stored_ = 0;
+  std::uint32_t sleeps_ = 0;  // which one this is; never 0
 };
 
 }  // namespace cascade

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+/* CASCADE_SLOTS_AT_ONCE is 3 here (CMakeLists.txt). */
 #define SLOTS 16		/* of a ring made by hand: small, so that it is full often */
 #define PAYLOAD (16 * 1024)
 #define IOS 64
@@ -35,9 +36,18 @@ void cascade_revoke(struct cascade_volume *v, const char *why)
 	v->daemon_words = NULL;
 }
 
+static bool queued;
+
 void cascade_queue_work(struct cascade_volume *v)
 {
 	must(v == &volume);
+	queued = true;
+}
+
+void cascade_end(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished)
+{
+	must(v == &volume);
+	list_add_tail(&io->list, finished);
 }
 
 void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot)
@@ -148,9 +158,9 @@ static void local_done(void)
 	}
 	if (cascade_acknowledged(&volume, io)) {
 		slot->io = NULL;
-		list_add_tail(&io->list, &finished);
+		cascade_end(&volume, io, &finished);
 	} else {
-		volume.nr_ack_waiting++;
+		cascade_ring_waits(&volume, io->seq);
 	}
 	cascade_ring_advance(&volume, &finished);
 	cascade_ring_release(&volume);
@@ -194,8 +204,21 @@ static void new_daemon(void)
 	revoked = false;
 }
 
+/* As write.c's worker: it goes on where others have looked at enough. */
+static void work(void)
+{
+	while (queued) {
+		LIST_HEAD(finished);
+
+		queued = false;
+		cascade_ring_advance(&volume, &finished);
+		finish(&finished);
+	}
+}
+
 static void check(void)
 {
+	work();
 	must(volume.released <= volume.stored && volume.stored <= volume.received);
 	must(volume.received <= volume.published && volume.published <= volume.reserved);
 	must(volume.words->published == volume.published);
@@ -207,6 +230,10 @@ static void check(void)
 		/* Nobody waits for what has come. */
 		if (io->local_done && volume.daemon_words)
 			must(ios[at].finished == cascade_acknowledged(&volume, io));
+		/* The daemon rings for the first that waits, or for one before it. */
+		if (io->local_done && volume.daemon_words && !ios[at].finished)
+			must(volume.words->ring_stored <= io->seq ||
+			     volume.words->ring_received <= io->seq);
 	}
 }
 
@@ -216,6 +243,7 @@ static void set_up(void)
 	memset(ios, 0, sizeof(ios));
 	memset(&words, 0, sizeof(words));
 	nr_ios = 0;
+	queued = false;
 	must(!cascade_ring_alloc(&volume, CASCADE_RING_KIB_MIN));
 	/* The same arrays, used as a small ring. */
 	volume.nr_slots = SLOTS;

@@ -266,7 +266,9 @@ short ring_sleep(struct ring *ring, int ms)
 {
 	struct pollfd p = { .fd = ring->fd, .events = POLLIN };
 
-	__atomic_store_n(&ring->daemon->waiting, 1, __ATOMIC_RELAXED);
+	if (!++ring->sleeps)
+		++ring->sleeps;
+	__atomic_store_n(&ring->daemon->waiting, ring->sleeps, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (published(ring) > ring->read)
 		ms = 0;

@@ -30,6 +30,7 @@ struct ring {
 	const struct cascade_record *records;
 	const uint8_t *payload;		/* mapped twice, back to back */
 	uint64_t read;			/* last volume_seq consumed */
+	uint32_t sleeps;		/* which one this is; never 0 */
 	uint64_t next_pos;		/* where the next payload must begin; ~0 before the first */
 };
 

@@ -19,6 +19,8 @@
 typedef uint8_t u8;
 typedef uint32_t u32;
 typedef uint64_t u64;
+typedef int64_t s64;
+typedef s64 ktime_t;
 typedef u64 sector_t;
 typedef u8 blk_status_t;
 typedef struct { u8 b[16]; } uuid_t;
@@ -39,6 +41,7 @@ struct dm_dev;
 
 #define DM_NAME_LEN 128
 #define PAGE_SIZE 4096
+#define ____cacheline_aligned_in_smp
 #define SECTOR_SHIFT 9
 
 /* ---- lists */
@@ -123,6 +126,7 @@ struct bio_list { struct bio *head; };
 
 #define min(a, b) ((a) < (b) ? (a) : (b))
 #define max(a, b) ((a) > (b) ? (a) : (b))
+#define max3(a, b, c) max(a, max(b, c))
 #define min_t(type, a, b) min((type)(a), (type)(b))
 
 #define max_t(type, a, b) max((type)(a), (type)(b))
@@ -160,9 +164,19 @@ static inline u64 ktime_get_ns(void)
 	return 1;
 }
 
-static inline u64 ktime_get_real_ns(void)
+static inline ktime_t ktime_get(void)
 {
-	return 1700000000ull * 1000000000ull;
+	return 1700000000000000000ll;
+}
+
+static inline ktime_t ktime_mono_to_real(ktime_t mono)
+{
+	return mono;
+}
+
+static inline s64 ktime_to_ns(ktime_t t)
+{
+	return t;
 }
 
 /* Without the inversions before and after, as the kernel's. */
