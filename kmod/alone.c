@@ -24,11 +24,6 @@
 
 /* ---- volume->lock held */
 
-static bool anybody_waits(struct cascade_volume *v)
-{
-	return v->nr_ack_waiting || v->nr_deferred || !list_empty(&v->flushes);
-}
-
 static bool ran_out(struct cascade_volume *v)
 {
 	return v->lease_until && ktime_get_boottime_ns() >= v->lease_until;
@@ -212,7 +207,7 @@ void cascade_lease_work(struct work_struct *work)
 	mutex_lock(&v->meta_mutex);
 	spin_lock_irq(&v->lock);
 	over = ran_out(v);
-	if (over && anybody_waits(v)) {
+	if (over && cascade_anybody_waits(v)) {
 		leaves = may_leave(v);
 		fails = has_to_fail(v);
 	}

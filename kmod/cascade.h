@@ -5,8 +5,8 @@
  * A volume outlives its tables: a reload brings a new target to the same volume, whose ring goes
  * on. Its life ends with its last target; its memory with the last of target and open file.
  *
- * Lock order: cascade_volume.meta_mutex > cascade_volume.bitmap_mutex > cascade_volumes_mutex >
- * cascade_file.mutex > cascade_volume.lock (irq-safe).
+ * Lock order: cascade_volume.meta_mutex, cascade_file.mutex > cascade_volume.bitmap_mutex >
+ * cascade_volumes_mutex > cascade_volume.lock (irq-safe).
  */
 #ifndef CASCADE_H
 #define CASCADE_H
@@ -185,7 +185,8 @@ struct cascade_volume {
 	bool requeue;			/* noflush suspend: waiting bios go back to dm */
 	bool failing;			/* told to fail writes until a daemon attaches */
 	unsigned int fail_round;	/* how often told to fail: older ios do not wait */
-	bool warned;			/* of writes that wait without a daemon */
+	bool watched;			/* something waits, and @stall_work looks for how long */
+	enum cascade_why_waiting stalled;	/* for long, as was told last */
 	u64 ended;			/* highest volume_seq completed without error */
 	u64 reserved, published, received, stored, released;	/* volume_seq */
 	u64 looked_received, looked_stored;	/* slots through these know of the acknowledgement */
@@ -193,7 +194,8 @@ struct cascade_volume {
 	u64 payload_head, payload_tail;	/* free-running bytes */
 	struct rb_root_cached tree;
 	struct list_head issue;		/* unblocked: local write to be issued by the worker */
-	struct list_head zeroing;	/* the device can't zero: the worker writes zeroes */
+	struct list_head zeroing;	/* the device can't zero: zeroes are written */
+	bool cannot_zero;		/* as the live device has shown */
 	struct list_head flushes;	/* done locally, waiting for stored */
 	struct bio_list deferred;	/* held back: ring full or not started */
 	struct bio_list unmarked;	/* held back: the bitmap on disk lacks a region of theirs */
@@ -218,9 +220,11 @@ struct cascade_volume {
 
 	struct workqueue_struct *wq;	/* its own: stacked volumes must not wait for each other */
 	struct work_struct work;	/* in the way of writes: never waits for memory */
+	struct work_struct zero_work;	/* writes zeroes for what is on @zeroing; waits for the disk */
 	struct work_struct mark_work;	/* writes marks for what is unmarked; waits for the disk */
 	struct delayed_work sweep_work;	/* drops marks that nobody needs */
 	struct delayed_work lease_work;	/* looks whether the lease has run out */
+	struct delayed_work stall_work;	/* tells of what waits for long */
 	struct work_struct event_work;	/* tells user space, and the area, what atomic context saw */
 	struct bio_set bios;
 };
@@ -264,6 +268,8 @@ void cascade_volume_leave(struct cascade_target *t);
 struct cascade_volume *cascade_volume_find(const u8 *uuid);	/* takes a reference */
 bool cascade_volume_taken(struct cascade_volume *v, struct cascade_target *t);	/* mutex held */
 void cascade_volume_put(struct cascade_volume *v);
+void cascade_volume_name(struct cascade_volume *v);	/* as it is called now: dm tells nobody */
+void cascade_volume_look_up_name(struct cascade_volume *v);	/* the same, mutex held */
 void cascade_table_event(struct cascade_volume *v);
 void cascade_queue_work(struct cascade_volume *v);		/* any context */
 void cascade_later_event(struct cascade_volume *v, enum cascade_event event);	/* lock held */
@@ -344,6 +350,15 @@ void cascade_set_fence(struct cascade_volume *v, enum cascade_fence fence,
 		       enum cascade_on_fence on_fence);
 void cascade_alone_begin(struct cascade_volume *v);
 
+/* wait.c: what waits; volume->lock held */
+bool cascade_anybody_waits(struct cascade_volume *v);
+enum cascade_why_waiting cascade_why_waiting(struct cascade_volume *v);
+u64 cascade_oldest_ms(struct cascade_volume *v);
+void cascade_waits(struct cascade_volume *v);
+/* not held: */
+const char *cascade_waiting_word(enum cascade_why_waiting why);
+void cascade_stall_work(struct work_struct *work);
+
 /* order.c: overlapping writes. volume->lock held. */
 bool cascade_order_busy(struct cascade_volume *v, sector_t start, sector_t last);
 void cascade_order_enter(struct cascade_volume *v, struct cascade_io *io);
@@ -373,6 +388,7 @@ struct cascade_slot *cascade_slot(struct cascade_volume *v, u64 seq);
 /* write.c: the life of a write */
 int cascade_map(struct dm_target *ti, struct bio *bio);
 void cascade_work(struct work_struct *work);
+void cascade_zero_work(struct work_struct *work);
 /* An io's bio ends with cascade_finish(); volume->lock held for the one, not for the other. */
 void cascade_end(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished);
 void cascade_finish(struct list_head *finished);

@@ -120,7 +120,6 @@ static int take_ownership(struct cascade_volume *v, struct cascade_file *f, stru
 		v->daemon = CASCADE_DAEMON_ATTACHED;
 		v->woken = 0;
 		v->failing = false;
-		v->warned = false;
 		a->sectors = v->sectors;
 		a->published = v->published;
 		a->stored = v->stored;

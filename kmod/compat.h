@@ -37,4 +37,18 @@ static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 #define cascade_max_discard(limits) ((limits)->max_hw_discard_sectors)
 #endif
 
+/* Zeroing that unmaps has a limit of its own, which must be that of zeroing, or 0. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+#define cascade_limit_unmap(limits, sectors) do { } while (0)
+#else
+#define cascade_limit_unmap(limits, sectors)				\
+	((limits)->max_hw_wzeroes_unmap_sectors =			\
+		(limits)->max_hw_wzeroes_unmap_sectors ? (sectors) : 0)
+#endif
+
+/* Newer kernels want to be told what was meant where nothing was said. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
+#define WQ_PERCPU 0
+#endif
+
 #endif /* CASCADE_COMPAT_H */

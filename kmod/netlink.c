@@ -22,10 +22,11 @@ struct reading {
 	char name[DM_NAME_LEN];
 	u64 sectors, published, received, stored, released, ring_used, writes, bytes, wakeups,
 		doorbells;
-	u64 resynced, local_errors, out_of_sync, marked, meta_writes, alone_ns, lease_ms;
+	u64 resynced, local_errors, out_of_sync, marked, meta_writes, alone_ns, lease_ms,
+		oldest_ms;
 	u32 waiting, deferred, differs;
 	uuid_t incarnation, generation;
-	u8 resync, daemon, link, send_order, hub_ack, fence;
+	u8 resync, daemon, link, send_order, hub_ack, fence, why, stalled;
 };
 
 static void read_volume(struct cascade_volume *v, struct reading *r)
@@ -61,6 +62,9 @@ static void read_volume(struct cascade_volume *v, struct reading *r)
 		.meta_writes = v->nr_meta_writes,
 		.resynced = v->resync.bytes,
 		.resync = cascade_resync_state(v),
+		.why = cascade_why_waiting(v),
+		.stalled = v->stalled,
+		.oldest_ms = cascade_oldest_ms(v),
 	};
 	strscpy(r->name, v->name, sizeof(r->name));
 	spin_unlock_irq(&v->lock);
@@ -84,6 +88,8 @@ static bool put_state(struct sk_buff *skb, struct cascade_volume *v, const struc
 	       !nla_put_u8(skb, CASCADE_A_HUB_ACK, r->hub_ack) &&
 	       !nla_put_u8(skb, CASCADE_A_RESYNC, r->resync) &&
 	       !nla_put_u8(skb, CASCADE_A_FENCE, r->fence) &&
+	       !nla_put_u8(skb, CASCADE_A_WHY, r->why) &&
+	       !nla_put_u8(skb, CASCADE_A_STALLED, r->stalled) &&
 	       !nla_put_u32(skb, CASCADE_A_WAITING, r->waiting) &&
 	       !nla_put_u32(skb, CASCADE_A_DEFERRED, r->deferred);
 }
@@ -107,7 +113,8 @@ static bool put_counts(struct sk_buff *skb, struct cascade_volume *v, const stru
 	       put_u64(skb, CASCADE_A_META_WRITES, r->meta_writes) &&
 	       put_u64(skb, CASCADE_A_RESYNCED, r->resynced) &&
 	       put_u64(skb, CASCADE_A_ALONE, r->alone_ns) &&
-	       put_u64(skb, CASCADE_A_LEASE, r->lease_ms);
+	       put_u64(skb, CASCADE_A_LEASE, r->lease_ms) &&
+	       put_u64(skb, CASCADE_A_OLDEST, r->oldest_ms);
 }
 
 /* @event: 0 for an answer. */
@@ -154,6 +161,7 @@ static int get_doit(struct sk_buff *skb, struct genl_info *info)
 
 	if (IS_ERR(v))
 		return PTR_ERR(v);
+	cascade_volume_name(v);
 	reply = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
 	r = reply ? put_volume(reply, v, info->snd_portid, info->snd_seq, 0, CASCADE_CMD_GET, 0) :
 		    -ENOMEM;
@@ -174,6 +182,7 @@ static int get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	list_for_each_entry(v, &cascade_volumes, list) {
 		if (v->id <= cb->args[0])
 			continue;
+		cascade_volume_look_up_name(v);
 		if (put_volume(skb, v, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
 			       NLM_F_MULTI, CASCADE_CMD_GET, 0))
 			break;
@@ -205,8 +214,7 @@ static struct genl_family cascade_family __ro_after_init = {
 	.n_mcgrps = ARRAY_SIZE(cascade_groups),
 };
 
-/* Tells listeners and wakes `dmsetup wait`. Nobody listening is no error. */
-void cascade_netlink_event(struct cascade_volume *v, enum cascade_event event)
+static void tell_listeners(struct cascade_volume *v, enum cascade_event event)
 {
 	struct sk_buff *skb = genlmsg_new(NLMSG_GOODSIZE, GFP_NOIO);
 
@@ -216,7 +224,15 @@ void cascade_netlink_event(struct cascade_volume *v, enum cascade_event event)
 		nlmsg_free(skb);
 		return;
 	}
+	/* Nobody listening is no error. */
 	genlmsg_multicast(&cascade_family, skb, 0, GROUP_EVENTS, GFP_NOIO);
+}
+
+/* Tells listeners and wakes `dmsetup wait`, which does not depend on the former. */
+void cascade_netlink_event(struct cascade_volume *v, enum cascade_event event)
+{
+	cascade_volume_name(v);
+	tell_listeners(v, event);
 	cascade_table_event(v);
 }
 

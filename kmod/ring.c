@@ -58,6 +58,7 @@ void cascade_ring_tell(struct cascade_volume *v)
 	WRITE_ONCE(v->words->resynced, v->resync.bytes);
 	WRITE_ONCE(v->words->fence, v->fence);
 	WRITE_ONCE(v->words->clean, v->clean);
+	WRITE_ONCE(v->words->sectors, v->sectors);
 	WRITE_ONCE(v->words->alone_ns, v->alone ? v->alone_ns : 0);
 	WRITE_ONCE(v->words->out_of_sync, v->bitmap.nr_out_of_sync * CASCADE_META_REGION_SECTORS);
 }

@@ -9,8 +9,12 @@
 #include <linux/delay.h>
 #include <linux/module.h>
 
-/* How long a suspend waits for the hub to store what it has only received. */
-#define SETTLE_MS_MAX 10000
+/*
+ * How long a suspend waits for the hub to store what is on its way: while writes go on, and then for
+ * the rest, while they stand.
+ */
+#define SETTLE_MS_RUNNING 10000
+#define SETTLE_MS_FROZEN 1000
 #define SETTLE_MS_STEP 20
 
 static int check_device(struct cascade_target *t)
@@ -67,9 +71,6 @@ static int cascade_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	r = cascade_meta_check(t);
 	if (r)
 		goto put_device;
-	r = dm_set_target_max_io_len(ti, CASCADE_PAYLOAD_MAX >> SECTOR_SHIFT);
-	if (r)
-		goto put_device;
 	r = cascade_volume_join(t);
 	if (r)
 		goto put_device;
@@ -97,24 +98,11 @@ static void cascade_dtr(struct dm_target *ti)
 
 /* ---- suspend and resume */
 
-static void cascade_presuspend(struct dm_target *ti)
-{
-	struct cascade_target *t = ti->private;
-	struct cascade_volume *v = t->v;
-
-	cascade_resync_hold(v, true);
-	if (!dm_noflush_suspending(ti))
-		return;
-	spin_lock_irq(&v->lock);
-	v->requeue = true;
-	spin_unlock_irq(&v->lock);
-	cascade_give_up(v, BLK_STS_DM_REQUEUE);
-}
-
 static void end_requeue(struct cascade_volume *v)
 {
 	spin_lock_irq(&v->lock);
 	v->requeue = false;
+	cascade_queue_work(v);
 	spin_unlock_irq(&v->lock);
 }
 
@@ -126,30 +114,48 @@ static void cascade_presuspend_undo(struct dm_target *ti)
 	cascade_resync_hold(t->v, false);
 }
 
-static bool settled(struct cascade_volume *v)
+/* Whether the hub has stored what was there when @seq was the last. */
+static bool settled(struct cascade_volume *v, u64 seq)
 {
 	bool done;
 
 	cascade_look(v);
 	spin_lock_irq(&v->lock);
-	done = v->stored == v->reserved || v->alone || v->daemon != CASCADE_DAEMON_ATTACHED;
+	done = v->stored >= seq || v->alone || v->daemon != CASCADE_DAEMON_ATTACHED;
 	spin_unlock_irq(&v->lock);
 	return done;
 }
 
-/* Under memory-sync completed writes may not be stored yet: give the hub some time for it. */
-static void settle(struct cascade_volume *v)
+static bool settle(struct cascade_volume *v, int ms_max)
 {
+	u64 seq;
 	int ms;
 
-	for (ms = 0; !settled(v); ms += SETTLE_MS_STEP) {
-		if (ms >= SETTLE_MS_MAX) {
-			DMWARN("%s: suspended before the hub has stored all writes it has received",
-			       v->name);
-			return;
-		}
+	spin_lock_irq(&v->lock);
+	seq = v->reserved;
+	spin_unlock_irq(&v->lock);
+	for (ms = 0; !settled(v, seq); ms += SETTLE_MS_STEP) {
+		if (ms >= ms_max)
+			return false;
 		msleep(SETTLE_MS_STEP);
 	}
+	return true;
+}
+
+static void cascade_presuspend(struct dm_target *ti)
+{
+	struct cascade_target *t = ti->private;
+	struct cascade_volume *v = t->v;
+
+	cascade_resync_hold(v, true);
+	if (!dm_noflush_suspending(ti)) {
+		settle(v, SETTLE_MS_RUNNING);
+		return;
+	}
+	spin_lock_irq(&v->lock);
+	v->requeue = true;
+	spin_unlock_irq(&v->lock);
+	cascade_give_up(v, BLK_STS_DM_REQUEUE);
 }
 
 static void cascade_postsuspend(struct dm_target *ti)
@@ -158,7 +164,10 @@ static void cascade_postsuspend(struct dm_target *ti)
 
 	if (t->v->requeue)
 		return;
-	settle(t->v);
+	/* Under memory-sync completed writes may not be stored yet. */
+	if (!settle(t->v, SETTLE_MS_FROZEN))
+		DMWARN("%s: suspended before the hub has stored all writes it has received",
+		       t->v->name);
 	cascade_meta_close(t);
 }
 
@@ -190,19 +199,28 @@ static int may_live(struct cascade_target *t, const char *name)
 static void take_over(struct cascade_target *t, const char *name)
 {
 	struct cascade_volume *v = t->v;
+	bool resized;
 
 	mutex_lock(&cascade_volumes_mutex);
 	spin_lock_irq(&v->lock);
 	v->live = t;
 	v->requeue = false;
+	resized = v->sectors && v->sectors != t->ti->len;
 	v->sectors = t->ti->len;
 	v->logical_block = bdev_logical_block_size(t->dev->bdev);
 	v->send_order = t->options.send_order;
+	v->cannot_zero = false;
 	/* What waits may wait for the other word now. */
 	v->none_waits = 0;
 	v->hub_ack = t->options.hub_ack;
 	cascade_set_fence(v, t->options.fence, t->options.on_fence);
 	strscpy(v->name, name, sizeof(v->name));
+	/* Before a write there can be published. */
+	cascade_ring_tell(v);
+	if (resized) {
+		cascade_later_event(v, CASCADE_EVENT_RESIZED);
+		wake_up_interruptible(&v->poll_wait);
+	}
 	spin_unlock_irq(&v->lock);
 	mutex_unlock(&cascade_volumes_mutex);
 }
@@ -264,22 +282,6 @@ static const char *link_word(enum cascade_link_state state)
 	}
 }
 
-/* Why writes wait, in a word; README.md says what to do about each. */
-static const char *waiting_word(struct cascade_volume *v)
-{
-	if (!v->nr_deferred && !v->nr_ack_waiting)
-		return "-";
-	if (v->daemon != CASCADE_DAEMON_ATTACHED)
-		return "no-daemon";
-	if (!v->started)
-		return "not-started";
-	if (!bio_list_empty(&v->deferred))
-		return "ring-full";
-	if (v->nr_deferred)
-		return "marking";
-	return "no-ack";
-}
-
 /* Why the volume and the hub's copy may differ. */
 static const char *differs_word(u32 differs)
 {
@@ -322,7 +324,7 @@ static void print_info(struct cascade_target *t, char *result, unsigned int maxl
 	       cascade_send_order_word(t->options.send_order), v->published, v->received,
 	       v->stored, v->released, v->nr_ios, v->nr_deferred,
 	       (v->payload_head - v->payload_tail) / 1024, v->payload_bytes / 1024,
-	       waiting_word(v), differs_word(v->differs), &v->generation,
+	       cascade_waiting_word(cascade_why_waiting(v)), differs_word(v->differs), &v->generation,
 	       v->bitmap.nr_out_of_sync * CASCADE_META_REGION_SECTORS,
 	       v->bitmap.nr_marked * CASCADE_META_REGION_SECTORS, resync_word(v));
 	lease = cascade_lease_left(v);
@@ -331,6 +333,7 @@ static void print_info(struct cascade_target *t, char *result, unsigned int maxl
 		DMEMIT("%s", v->alone ? "alone" : "-");
 	else
 		DMEMIT("%llu", lease);
+	DMEMIT(" %llu %llu", v->local_errors, cascade_oldest_ms(v));
 	spin_unlock_irq(&v->lock);
 }
 
@@ -451,6 +454,7 @@ static void cascade_io_hints(struct dm_target *ti, struct queue_limits *limits)
 				    CASCADE_ZERO_MAX >> SECTOR_SHIFT);
 
 	limits->max_write_zeroes_sectors = zeroes;
+	cascade_limit_unmap(limits, zeroes);
 	cascade_max_discard(limits) = zeroes;
 	limits->max_secure_erase_sectors = 0;
 	if (zeroes && !limits->discard_granularity)
@@ -460,8 +464,11 @@ static void cascade_io_hints(struct dm_target *ti, struct queue_limits *limits)
 static struct target_type cascade_target_type = {
 	.name = "cascade",
 	.version = { 0, 1, 0 },
-	/* Two targets of one volume in a table would mirror into each other's sectors. */
-	.features = DM_TARGET_SINGLETON,
+	/*
+	 * Two targets of one volume in a table would mirror into each other's sectors. No PASSES_CRYPTO:
+	 * what travels is what the bio holds, so inline encryption has to be done above.
+	 */
+	.features = DM_TARGET_SINGLETON | DM_TARGET_NOWAIT,
 	.module = THIS_MODULE,
 	.ctr = cascade_ctr,
 	.dtr = cascade_dtr,

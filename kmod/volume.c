@@ -3,6 +3,7 @@
  * Volumes, found by their UUID. A table joins the volume that exists, or makes a new one.
  */
 #include "cascade.h"
+#include "compat.h"
 
 #include <linux/sched/mm.h>
 
@@ -42,6 +43,7 @@ static void free_volume(struct kref *kref)
 
 	cancel_delayed_work_sync(&v->sweep_work);
 	cancel_delayed_work_sync(&v->lease_work);
+	cancel_delayed_work_sync(&v->stall_work);
 	cancel_delayed_work_sync(&v->resync.work);
 	cancel_work_sync(&v->event_work);
 	destroy_workqueue(v->wq);
@@ -107,9 +109,11 @@ static struct cascade_volume *make_volume(const struct cascade_target *t)
 	init_waitqueue_head(&v->poll_wait);
 	init_waitqueue_head(&v->quiet);
 	INIT_WORK(&v->work, cascade_work);
+	INIT_WORK(&v->zero_work, cascade_zero_work);
 	INIT_WORK(&v->mark_work, cascade_mark_work);
 	INIT_DELAYED_WORK(&v->sweep_work, cascade_sweep_work);
 	INIT_DELAYED_WORK(&v->lease_work, cascade_lease_work);
+	INIT_DELAYED_WORK(&v->stall_work, cascade_stall_work);
 	INIT_WORK(&v->event_work, send_events);
 	v->daemon = CASCADE_DAEMON_ABSENT;
 	v->link = CASCADE_LINK_DOWN;
@@ -125,7 +129,7 @@ static struct cascade_volume *make_volume(const struct cascade_target *t)
 		goto free_resync;
 	if (bioset_init(&v->bios, BIO_POOL_SIZE, 0, BIOSET_NEED_BVECS | BIOSET_NEED_RESCUER))
 		goto free_ring;
-	v->wq = alloc_workqueue("dm-cascade", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
+	v->wq = alloc_workqueue("dm-cascade", WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_PERCPU, 0);
 	if (!v->wq)
 		goto exit_bios;
 	return v;
@@ -234,6 +238,7 @@ void cascade_volume_leave(struct cascade_target *t)
 	mutex_unlock(&v->meta_mutex);
 
 	/* The workers may still be on their way out of the function that ended the last bio. */
+	flush_work(&v->zero_work);
 	flush_work(&v->mark_work);
 	flush_work(&v->work);
 	if (last) {
@@ -255,6 +260,25 @@ void cascade_table_event(struct cascade_volume *v)
 	mutex_lock(&cascade_volumes_mutex);
 	if (v->live)
 		dm_table_event(v->live->ti->table);
+	mutex_unlock(&cascade_volumes_mutex);
+}
+
+void cascade_volume_look_up_name(struct cascade_volume *v)
+{
+	char name[DM_NAME_LEN], uuid[DM_UUID_LEN];
+
+	lockdep_assert_held(&cascade_volumes_mutex);
+	if (!v->live || dm_copy_name_and_uuid(dm_table_get_md(v->live->ti->table), name, uuid))
+		return;
+	spin_lock_irq(&v->lock);
+	strscpy(v->name, name, sizeof(v->name));
+	spin_unlock_irq(&v->lock);
+}
+
+void cascade_volume_name(struct cascade_volume *v)
+{
+	mutex_lock(&cascade_volumes_mutex);
+	cascade_volume_look_up_name(v);
 	mutex_unlock(&cascade_volumes_mutex);
 }
 

@@ -17,6 +17,7 @@
 
 /* Flags of the application's bio that its local write keeps. */
 #define LOCAL_FLAGS (REQ_SYNC | REQ_META | REQ_PRIO | REQ_FUA | REQ_IDLE | REQ_BACKGROUND)
+#define ZERO_SLICE (4 << 11)	/* sectors, written by hand at once */
 #define LOCAL_FLUSH_FLAGS (LOCAL_FLAGS & ~REQ_FUA)
 
 struct cascade_io *cascade_io_of(struct bio *bio)
@@ -77,16 +78,6 @@ static blk_status_t instead_of_waiting(struct cascade_volume *v, struct cascade_
 	return requeues(v, io) ? BLK_STS_DM_REQUEUE : BLK_STS_OK;
 }
 
-static void note_waiting(struct cascade_volume *v)
-{
-	cascade_lease_look(v);
-	if (v->daemon == CASCADE_DAEMON_ATTACHED || v->warned)
-		return;
-	v->warned = true;
-	DMWARN("%s: writes wait: no daemon is attached; start dmcascaded, or send the message fail_writes",
-	       v->name);
-}
-
 /* ---- local writes */
 
 static void flush_done(struct cascade_volume *v, struct cascade_io *io, struct list_head *finished)
@@ -96,7 +87,7 @@ static void flush_done(struct cascade_volume *v, struct cascade_io *io, struct l
 		io->status = instead_of_waiting(v, io);
 		if (!io->status) {
 			list_add_tail(&io->list, &v->flushes);
-			cascade_lease_look(v);
+			cascade_waits(v);
 			return;
 		}
 	}
@@ -124,7 +115,7 @@ static bool write_done(struct cascade_volume *v, struct cascade_io *io, struct l
 		io->status = instead_of_waiting(v, io);
 		if (!io->status) {
 			cascade_ring_waits(v, io->seq);
-			note_waiting(v);
+			cascade_waits(v);
 			return wake;
 		}
 	}
@@ -186,8 +177,10 @@ static bool zero_by_hand(struct cascade_io *io, blk_status_t status)
 	    (status != BLK_STS_NOTSUPP && status != BLK_STS_TARGET))
 		return false;
 	spin_lock_irqsave(&v->lock, flags);
+	/* From now on it is not offered: who asks for it writes zeroes, as for any such device. */
+	v->cannot_zero = true;
 	list_add_tail(&io->list, &v->zeroing);
-	cascade_queue_work(v);
+	queue_work(v->wq, &v->zero_work);
 	spin_unlock_irqrestore(&v->lock, flags);
 	return true;
 }
@@ -252,7 +245,10 @@ static void issue_local(struct cascade_io *io)
 	u32 bytes = bio->bi_iter.bi_size;
 	struct bio *local;
 
-	if (bio_op(bio) == REQ_OP_WRITE) {
+	if (io->flush) {
+		local = make_local(io, REQ_OP_WRITE | REQ_PREFLUSH |
+				   (bio->bi_opf & LOCAL_FLUSH_FLAGS), 0);
+	} else if (bio_op(bio) == REQ_OP_WRITE) {
 		local = make_local(io, local_opf(bio), bytes / PAGE_SIZE + 3);
 		add_ring_pages(v, local, v->payload_pos[io->seq & (v->nr_slots - 1)], bytes);
 	} else {
@@ -289,7 +285,14 @@ static enum admission admit(struct cascade_volume *v, struct cascade_io *io, str
 	return ADMITTED;
 }
 
-/* Fills and publishes the slot and starts the local write. No lock held; may sleep. */
+/* To be issued by the worker; volume->lock held. */
+static void issue_later(struct cascade_volume *v, struct cascade_io *io)
+{
+	list_add_tail(&io->list, &v->issue);
+	cascade_queue_work(v);
+}
+
+/* Fills and publishes the slot and starts the local write. No lock held; may sleep, but for NOWAIT. */
 static void go(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
 {
 	bool unblocked, wake = false;
@@ -304,6 +307,10 @@ static void go(struct cascade_volume *v, struct cascade_io *io, struct bio *bio)
 	}
 	/* If it is blocked, whoever unblocks it may finish it as soon as the lock is dropped. */
 	unblocked = !--io->blockers;
+	if (unblocked && bio->bi_opf & REQ_NOWAIT) {
+		issue_later(v, io);
+		unblocked = false;
+	}
 	spin_unlock_irq(&v->lock);
 	if (wake)
 		wake_up_interruptible(&v->poll_wait);
@@ -316,6 +323,8 @@ static void prepare(struct cascade_target *t, struct cascade_io *io, struct bio 
 {
 	memset(io, 0, sizeof(*io));
 	INIT_LIST_HEAD(&io->list);
+	/* Its local write may be issued by a worker: it stays of the writer's cgroup. */
+	bio_associate_blkg(bio);
 	io->t = t;
 	io->came = ktime_get();
 	io->start = dm_target_offset(t->ti, bio->bi_iter.bi_sector);
@@ -328,6 +337,7 @@ static void defer_for_marks(struct cascade_volume *v, struct bio *bio)
 {
 	bio_list_add(&v->unmarked, bio);
 	queue_work(v->wq, &v->mark_work);
+	cascade_waits(v);
 }
 
 static void defer_for_room(struct cascade_volume *v, struct bio *bio, struct list_head *finished)
@@ -335,7 +345,26 @@ static void defer_for_room(struct cascade_volume *v, struct bio *bio, struct lis
 	bio_list_add(&v->deferred, bio);
 	/* From now on a doorbell is wanted, and whoever gives slots back queues the worker. */
 	cascade_ring_advance(v, finished);
-	note_waiting(v);
+	cascade_waits(v);
+}
+
+static int end_now(struct bio *bio, blk_status_t status)
+{
+	bio->bi_status = status;
+	bio_endio(bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+/* What one record holds is cut off, where multiples of it begin; dm comes back with the rest. */
+static void cut(struct cascade_target *t, struct bio *bio)
+{
+	sector_t max = (bio_op(bio) == REQ_OP_WRITE ? CASCADE_PAYLOAD_MAX : CASCADE_ZERO_MAX) >>
+		       SECTOR_SHIFT;
+	sector_t start = dm_target_offset(t->ti, bio->bi_iter.bi_sector);
+	sector_t fits = max - (start & (max - 1));
+
+	if (bio_sectors(bio) > fits)
+		dm_accept_partial_bio(bio, fits);
 }
 
 static int map_write(struct cascade_target *t, struct bio *bio)
@@ -343,8 +372,10 @@ static int map_write(struct cascade_target *t, struct bio *bio)
 	struct cascade_volume *v = t->v;
 	struct cascade_io *io = cascade_io_of(bio);
 	enum admission admission = NO_ROOM;
+	bool nowait = bio->bi_opf & REQ_NOWAIT;
 	LIST_HEAD(finished);
 
+	cut(t, bio);
 	prepare(t, io, bio);
 	spin_lock_irq(&v->lock);
 	if (v->failing || v->fenced || requeues(v, io)) {
@@ -353,9 +384,17 @@ static int map_write(struct cascade_target *t, struct bio *bio)
 		spin_unlock_irq(&v->lock);
 		return answer;
 	}
+	if (v->cannot_zero && bio_op(bio) != REQ_OP_WRITE) {
+		spin_unlock_irq(&v->lock);
+		return end_now(bio, BLK_STS_NOTSUPP);
+	}
 	io->fail_round = v->fail_round;
 	if (bio_list_empty(&v->deferred))
 		admission = admit(v, io, bio);
+	if (admission != ADMITTED && nowait) {
+		spin_unlock_irq(&v->lock);
+		return end_now(bio, BLK_STS_AGAIN);
+	}
 	if (admission != ADMITTED)
 		v->nr_deferred++;
 	if (admission == NO_MARKS)
@@ -383,9 +422,11 @@ static int map_flush(struct cascade_target *t, struct bio *bio)
 	/* What has completed is stored already, unless receipt was enough for it. */
 	io->seq = v->ended;
 	io->epoch = v->epoch;
+	if (bio->bi_opf & REQ_NOWAIT)
+		issue_later(v, io);
 	spin_unlock_irq(&v->lock);
-	submit_bio_noacct(make_local(io, REQ_OP_WRITE | REQ_PREFLUSH |
-					 (bio->bi_opf & LOCAL_FLUSH_FLAGS), 0));
+	if (!(bio->bi_opf & REQ_NOWAIT))
+		issue_local(io);
 	return DM_MAPIO_SUBMITTED;
 }
 
@@ -415,11 +456,26 @@ int cascade_map(struct dm_target *ti, struct bio *bio)
 
 /* ---- the worker */
 
-static void zero_refused(struct cascade_volume *v)
+/* In slices: neither the disk nor this CPU is kept from others for long. */
+static int write_zeroes(struct cascade_io *io)
 {
+	unsigned int keep = bio_of(io)->bi_opf & REQ_NOUNMAP ? BLKDEV_ZERO_NOUNMAP : 0;
+	u64 at, n;
+	int r = 0;
+
+	for (at = io->start; at <= io->last && !r; at += n) {
+		n = min_t(u64, ZERO_SLICE, io->last - at + 1);
+		r = blkdev_issue_zeroout(io->t->dev->bdev, io->t->start + at, n, GFP_NOIO, keep);
+		cond_resched();
+	}
+	return r;
+}
+
+/* Apart from the worker, which others wait for. */
+void cascade_zero_work(struct work_struct *work)
+{
+	struct cascade_volume *v = container_of(work, struct cascade_volume, zero_work);
 	struct cascade_io *io;
-	unsigned int keep;
-	int r;
 
 	for (;;) {
 		spin_lock_irq(&v->lock);
@@ -429,10 +485,7 @@ static void zero_refused(struct cascade_volume *v)
 		spin_unlock_irq(&v->lock);
 		if (!io)
 			return;
-		keep = bio_of(io)->bi_opf & REQ_NOUNMAP ? BLKDEV_ZERO_NOUNMAP : 0;
-		r = blkdev_issue_zeroout(io->t->dev->bdev, io->t->start + io->start,
-					 io->last - io->start + 1, GFP_NOIO, keep);
-		local_end(io, errno_to_blk_status(r));
+		local_end(io, errno_to_blk_status(write_zeroes(io)));
 	}
 }
 
@@ -495,7 +548,6 @@ void cascade_work(struct work_struct *work)
 	struct cascade_volume *v = container_of(work, struct cascade_volume, work);
 
 	issue_unblocked(v);
-	zero_refused(v);
 	admit_deferred(v);
 }
 

@@ -166,7 +166,9 @@ struct cascade_kernel_words {
 	__u32 clean;
 	/* When the volume went on alone: CLOCK_REALTIME, nanoseconds. Zero: it has not. */
 	__u64 alone_ns;
-	__u8 pad4[CASCADE_CACHELINE - 48];
+	/* Size of the volume now: it grows under its daemon, before anything is written there. */
+	__u64 sectors;
+	__u8 pad4[CASCADE_CACHELINE - 56];
 };
 
 /*
@@ -362,6 +364,9 @@ enum cascade_attr {
 	CASCADE_A_FENCE,	/* u8: enum cascade_fence */
 	CASCADE_A_ALONE,	/* u64: since when it goes on alone, CLOCK_REALTIME ns; 0: it does not */
 	CASCADE_A_LEASE,	/* u64: milliseconds that are left of its lease; 0: none */
+	CASCADE_A_WHY,		/* u8: enum cascade_why_waiting */
+	CASCADE_A_OLDEST,	/* u64: milliseconds that a write has waited, the oldest one; 0: none does */
+	CASCADE_A_STALLED,	/* u8: enum cascade_why_waiting, if one has for long (stall_seconds) */
 	__CASCADE_A_MAX,
 };
 #define CASCADE_A_MAX		(__CASCADE_A_MAX - 1)
@@ -402,6 +407,16 @@ enum cascade_fence {
 	CASCADE_FENCE_STATUS	= 3,	/* they do once the hub has said that it takes itself for behind */
 };
 
+/* Why writes wait for the hub, or to be marked. */
+enum cascade_why_waiting {
+	CASCADE_WAIT_NOTHING	= 0,	/* nothing waits */
+	CASCADE_WAIT_NO_DAEMON	= 1,	/* none is attached */
+	CASCADE_WAIT_NOT_STARTED = 2,	/* it has not learnt from the hub where to begin */
+	CASCADE_WAIT_RING_FULL	= 3,
+	CASCADE_WAIT_MARKING	= 4,	/* the bitmap on disk lacks a region of theirs */
+	CASCADE_WAIT_NO_ACK	= 5,	/* written locally, not acknowledged */
+};
+
 enum cascade_event {
 	CASCADE_EVENT_CREATED	= 1,
 	CASCADE_EVENT_REMOVED	= 2,
@@ -409,6 +424,8 @@ enum cascade_event {
 	CASCADE_EVENT_LINK	= 4,	/* CASCADE_A_LINK changed */
 	CASCADE_EVENT_DIFFERS	= 5,	/* CASCADE_A_DIFFERS or CASCADE_A_LOCAL_ERRORS changed */
 	CASCADE_EVENT_ALONE	= 6,	/* CASCADE_A_ALONE changed */
+	CASCADE_EVENT_STALLED	= 7,	/* CASCADE_A_STALLED changed */
+	CASCADE_EVENT_RESIZED	= 8,	/* CASCADE_A_SECTORS changed */
 };
 
 #endif /* _UAPI_DM_CASCADE_H */

@@ -21,7 +21,7 @@ GET, EVENT = 1, 2
 NAMES = ("unspec pad volume name sectors daemon link send_order hub_ack published received stored "
          "released waiting deferred ring_bytes ring_used writes write_bytes wakeups doorbells "
          "event incarnation generation differs local_errors out_of_sync "
-        "marked meta_writes resynced resync fence alone lease").split()
+        "marked meta_writes resynced resync fence alone lease why oldest stalled").split()
 
 
 def attribute(kind, data):

@@ -22,7 +22,7 @@ DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
 
 Status = namedtuple("Status", "daemon link hub_ack send_order published received stored released "
                               "waiting deferred ring reason differs generation out_of_sync "
-                              "marked resync fence lease")
+                              "marked resync fence lease errors oldest")
 Meta = namedtuple("Meta", "clean numbered differs end_seq errors counter")
 META_SECTORS = 256
 building = threading.Lock()
@@ -144,11 +144,11 @@ class Volume:
 
     def status(self):
         words = self.dm(f"status {self.name}").out.split()[3:]
-        assert len(words) == 19, f"status has {len(words)} words: {words}"
+        assert len(words) == 21, f"status has {len(words)} words: {words}"
         s = Status(*words)
         return s._replace(**{f: int(getattr(s, f)) for f in
                              ("published", "received", "stored", "released", "waiting",
-                              "deferred", "out_of_sync", "marked")})
+                              "deferred", "out_of_sync", "marked", "errors", "oldest")})
 
     def wait_status(self, condition, what, timeout=60):
         try:

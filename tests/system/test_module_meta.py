@@ -90,7 +90,7 @@ def test_a_failed_local_write_is_counted_told_and_kept(guest):
             guest.run(f"{DMSETUP} load bad --table '0 {SECTORS} error' && {DMSETUP} resume bad")
             assert write(v, check=False).rc != 0
             guest.run(f"{DMSETUP} load bad --table '{line}' && {DMSETUP} resume bad")
-            assert v.status().differs == "local-error"
+            assert v.status().differs == "local-error" and v.status().errors >= 1
             v.drained()
             wait_until(lambda: v.area().errors >= 1, 10, "the area has it")
             assert v.area().differs == LOCAL and v.netlink()["local_errors"] >= 1

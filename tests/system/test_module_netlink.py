@@ -4,8 +4,8 @@ import json
 import signal
 
 from tests.lab.lab import wait_until
-from tests.system.module_rig import (DMSETUP, META_SECTORS, SOURCES, TOOLS, UUID, Volume, load,
-                                     meta_disk, ram_disk)
+from tests.system.module_rig import (DMSETUP, META_SECTORS, SOURCES, TOOLS, UUID, Volume,
+                                     kernel_mark, kernel_said, load, meta_disk, ram_disk)
 
 SECTORS = 64 << 11
 PROBE = f"{SOURCES}/netlink_probe.py"
@@ -84,6 +84,35 @@ def test_events_tell_of_volumes_daemons_and_links(guest):
         # created; attached; link connecting, up; daemon gone (and its link); removed
         wait_until(lambda: len(told()) >= 6, what="six events", timeout=20)
         assert told() == [(1, 1, 1), (3, 2, 1), (4, 2, 2), (4, 2, 3), (3, 1, 1), (2, 1, 1)], told()
+    finally:
+        ear.kill(9)
+
+
+def test_what_waits_for_long_is_told_with_its_reason_and_age(guest):
+    """An event, a table event and a line of the log; and again, once nothing waits any more."""
+    load(guest)
+    ear = guest.spawn(f"{PROBE} events 120")
+    try:
+        wait_until(lambda: "listening" in ear.output(), what="listener")
+        with Volume(guest, ram_disk(guest), SECTORS) as v:
+            count = v.dm(f"info -c --noheadings -o events {v.name}").out.strip()
+            mark = kernel_mark(guest)
+            waits = guest.spawn(f"env {DMSETUP} wait {v.name} {count}")
+            writer = guest.spawn(f"dd if=/dev/urandom of={v.device} bs=4k count=1 oflag=direct")
+            v.wait_status(lambda s: s.oldest > 0, "a write that waits")
+
+            def stalled():
+                return [(e["stalled"], e["oldest"] >= 4900) for e in lines(ear.output())
+                        if e["event"] == 7]
+            wait_until(lambda: stalled() == [(1, True)], 20, "told that it waits for a daemon")
+            assert waits.wait(20) == 0
+            kernel_said(guest, mark, "writes wait: no daemon is attached; start dmcascaded")
+            assert v.status().oldest >= 4900 and get(v)["why"] == 1
+            client = v.daemon()
+            assert writer.wait() == 0
+            wait_until(lambda: stalled()[1:] == [(0, False)], 20, "told that nothing waits")
+            assert v.drained().oldest == 0 and get(v)["why"] == 0
+            v.stop_daemon(client)
     finally:
         ear.kill(9)
 
