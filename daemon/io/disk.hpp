@@ -29,6 +29,8 @@ class Disk {
   /// What names the device whatever its path; empty: nothing does.
   virtual std::string identity() const = 0;
   virtual std::uint64_t bytes() const = 0;
+  /// Its size now, which is more than bytes() if it has grown since it was opened; 0: not known.
+  virtual std::uint64_t bytes_now() const = 0;
   /// The smallest unit that it writes: offsets and sizes are multiples of it. In bytes.
   virtual std::uint32_t block() const = 0;
 
@@ -41,7 +43,8 @@ class Disk {
   virtual Task<Result<void>> write_durable(std::uint64_t offset,
                                            std::span<const std::byte> data) = 0;
 
-  /// The range reads as zeroes afterwards; `unmap` lets the storage give the space back.
+  /// The range reads as zeroes afterwards; `unmap` lets the storage give the space back. What can't
+  /// zero gets zeroes written.
   virtual Task<Result<void>> zero(std::uint64_t offset, std::uint64_t bytes, bool unmap) = 0;
 
   /// Everything that was written before is on stable storage when it returns.

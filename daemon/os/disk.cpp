@@ -12,8 +12,10 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -34,6 +36,11 @@ constexpr int requests_max = 256;
 
 // Punching or zeroing can take long on some devices: never on the group's own thread.
 constexpr std::size_t slow_threads = 2;
+
+// Bytes at once: what else wants the device, or a thread, gets its turn; and a daemon that is told
+// to stop does not wait for a whole volume.
+constexpr std::uint64_t zero_slice = 4 << 20;
+constexpr std::size_t zero_alignment = 4096;
 
 using Handler = asio::async_result<asio::use_awaitable_t<Executor>, void(int)>::handler_type;
 
@@ -84,6 +91,7 @@ class AioDisk final : public Disk {
   const std::string& path() const override { return path_; }
   std::string identity() const override { return device_identity(path_); }
   std::uint64_t bytes() const override { return bytes_; }
+  std::uint64_t bytes_now() const override;
   std::uint32_t block() const override { return block_; }
   Task<Result<void>> read(std::uint64_t offset, std::span<std::byte> out) override;
   Task<Result<void>> write(std::span<const DiskWrite> writes) override;
@@ -94,6 +102,10 @@ class AioDisk final : public Disk {
 
  private:
   Result<void> outcome(const char* what, std::uint64_t offset, int error) const;
+  // 0 or an errno:
+  Task<int> zero_some(std::uint64_t offset, std::uint64_t bytes, bool unmap);
+  Task<int> zero_by(int mode, std::uint64_t offset, std::uint64_t bytes);
+  Task<int> write_zeroes(std::uint64_t offset, std::uint64_t bytes);
 
   Aio& aio_;
   int fd_;
@@ -101,6 +113,8 @@ class AioDisk final : public Disk {
   std::uint64_t bytes_;
   std::uint32_t block_;
   bool exclusive_;
+  bool can_punch_ = true;
+  bool can_zero_ = true;
 };
 
 class Aio final : public AioContext {
@@ -268,6 +282,8 @@ Error cannot_open(const std::string& path, int error) {
   const char* advice = error == EBUSY    ? "; it is mounted or otherwise in use"
                        : error == ENOENT ? "; create it, or correct the configuration"
                        : error == EINVAL ? "; the file system must support direct I/O"
+                       : error == EROFS  ? "; the unit lets dmcascaded write below "
+                                           "/var/lib/dmcascade, and where ReadWritePaths= says"
                                          : "";
   return Error{error == ENOENT ? Errc::not_found : Errc::io,
                fmt::format("cannot open {}: {}{}", path, std::strerror(error), advice)};
@@ -297,6 +313,11 @@ Result<std::unique_ptr<Disk>> Aio::open(const std::string& path, bool exclusive)
   const auto opened = open_for_direct_io(path, exclusive);
   if (!opened) return opened.error();
   return std::make_unique<AioDisk>(*this, *opened, path, exclusive);
+}
+
+std::uint64_t AioDisk::bytes_now() const {
+  const auto bytes = size_of(fd_, path_);
+  return bytes ? *bytes : 0;
 }
 
 Result<void> AioDisk::outcome(const char* what, std::uint64_t offset, int error) const {
@@ -337,16 +358,49 @@ Task<Result<void>> AioDisk::write_durable(std::uint64_t offset, std::span<const 
 }
 
 Task<Result<void>> AioDisk::zero(std::uint64_t offset, std::uint64_t bytes, bool unmap) {
+  while (bytes > 0) {
+    const std::uint64_t n = std::min(bytes, zero_slice - offset % zero_slice);
+    if (const int error = co_await zero_some(offset, n, unmap); error != 0)
+      co_return outcome("zero", offset, error);
+    offset += n;
+    bytes -= n;
+  }
+  co_return Result<void>{};
+}
+
+/// What the device or file system can't do is not asked for again, until it is opened anew.
+Task<int> AioDisk::zero_some(std::uint64_t offset, std::uint64_t bytes, bool unmap) {
+  int error = EOPNOTSUPP;
+  if (unmap && can_punch_) {
+    error = co_await zero_by(FALLOC_FL_PUNCH_HOLE, offset, bytes);
+    can_punch_ = error != EOPNOTSUPP;
+  }
+  if (error == EOPNOTSUPP && can_zero_) {
+    error = co_await zero_by(FALLOC_FL_ZERO_RANGE, offset, bytes);
+    can_zero_ = error != EOPNOTSUPP;
+  }
+  if (error == EOPNOTSUPP) error = co_await write_zeroes(offset, bytes);
+  co_return error;
+}
+
+Task<int> AioDisk::zero_by(int mode, std::uint64_t offset, std::uint64_t bytes) {
   const int fd = fd_;
-  auto zero_range = [fd, offset, bytes](int mode) {
+  co_return co_await aio_.run_slow([=] {
     return ::fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                        static_cast<off_t>(bytes));
-  };
-  int error = EOPNOTSUPP;
-  if (unmap) error = co_await aio_.run_slow([=] { return zero_range(FALLOC_FL_PUNCH_HOLE); });
-  if (error == EOPNOTSUPP)
-    error = co_await aio_.run_slow([=] { return zero_range(FALLOC_FL_ZERO_RANGE); });
-  co_return outcome("zero", offset, error);
+  });
+}
+
+Task<int> AioDisk::write_zeroes(std::uint64_t offset, std::uint64_t bytes) {
+  void* const zeroes = std::aligned_alloc(zero_alignment, zero_slice);
+  if (zeroes == nullptr) co_return ENOMEM;
+  const std::unique_ptr<void, decltype(&std::free)> owner(zeroes, &std::free);
+  std::memset(zeroes, 0, bytes);
+  Burst burst;
+  burst.requests.resize(1);
+  io_prep_pwrite(&burst.requests[0], fd_, zeroes, bytes, static_cast<long long>(offset));
+  aio_.prepare(burst.requests[0], burst);
+  co_return co_await aio_.run(burst);
 }
 
 Result<void> AioDisk::reopen() {
@@ -367,6 +421,7 @@ Result<void> AioDisk::reopen() {
   if (moved < 0) return cannot_open(path_, error);
   bytes_ = opened->bytes;
   block_ = opened->block;
+  can_punch_ = can_zero_ = true;
   return {};
 }
 

@@ -24,7 +24,11 @@ class MemoryDisk : public Disk {
       : MemoryDisk(executor, std::move(path), std::vector<std::byte>(bytes)) {}
   /// With what is in `image`.
   MemoryDisk(const Executor& executor, std::string path, std::vector<std::byte> image)
-      : executor_(executor), path_(std::move(path)), image_(std::move(image)), moved_(executor) {}
+      : executor_(executor),
+        path_(std::move(path)),
+        image_(std::move(image)),
+        bytes_(image_.size()),
+        moved_(executor) {}
 
   // ---- faults
 
@@ -55,6 +59,8 @@ class MemoryDisk : public Disk {
   /// A write takes so many turns of the loop.
   void slow_down(unsigned turns) { write_turns_ = turns; }
   void set_block(std::uint32_t bytes) { block_ = bytes; }
+  /// Under whoever has it open.
+  void grow(std::uint64_t bytes) { image_.resize(bytes); }
 
   std::vector<std::byte>& image() { return image_; }
   const std::vector<std::byte>& image() const { return image_; }
@@ -63,7 +69,8 @@ class MemoryDisk : public Disk {
 
   const std::string& path() const override { return path_; }
   std::string identity() const override { return {}; }
-  std::uint64_t bytes() const override { return image_.size(); }
+  std::uint64_t bytes() const override { return bytes_; }
+  std::uint64_t bytes_now() const override { return image_.size(); }
   std::uint32_t block() const override { return block_; }
 
   Task<Result<void>> read(std::uint64_t offset, std::span<std::byte> out) override {
@@ -103,6 +110,7 @@ class MemoryDisk : public Disk {
     cut_power();
     writes_left_ = writes_of_reopened_;
     times_reopened_ += 1;
+    bytes_ = image_.size();
     return {};
   }
 
@@ -132,6 +140,7 @@ class MemoryDisk : public Disk {
   Executor executor_;
   std::string path_;
   std::vector<std::byte> image_;
+  std::uint64_t bytes_;  // as it was opened
   std::vector<Undo> undo_;
   Signal moved_;
   std::uint64_t writes_left_ = never;

@@ -13,6 +13,7 @@ import threading
 from collections import namedtuple
 
 from tests.lab import image
+from tests.lab.guest import TimedOut
 from tests.lab.lab import wait_until
 
 SOURCES = os.path.join(image.TOP, "tests", "kmod")
@@ -153,7 +154,7 @@ class Volume:
     def wait_status(self, condition, what, timeout=60):
         try:
             return wait_until(lambda: (lambda s: condition(s) and s)(self.status()), timeout, what)
-        except TimeoutError as late:
+        except TimedOut as late:
             raise type(late)(f"{late}; it is {self.status()}") from None
 
     def drained(self):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What went away and comes back is taken up again by itself; nobody restarts a daemon."""
 from tests.lab.cascade import CONFIG, MiB
+from tests.lab.guest import TimedOut
 from tests.lab.lab import wait_until
 from tests.system.test_cascade_basics import fio
 from tests.system.test_cascade_faults import QUICK
@@ -16,21 +17,35 @@ def wait_for_code(cascade, node, code):
     wait_until(lambda: code in codes(cascade, node), 60, f"{node} says {code}")
 
 
-def wait_well(cascade):
-    wait_until(lambda: not any(codes(cascade, node) for node in cascade.g), 90, "nothing is wrong")
+def wait_well(cascade, timeout=90):
+    try:
+        wait_until(lambda: not any(codes(cascade, node) for node in cascade.g), timeout,
+                   "nothing is wrong")
+    except TimedOut as late:
+        wrong = "\n".join(cascade.tool(node, "health", check=False).out for node in cascade.g)
+        raise type(late)(f"{late}; {wrong}") from None
 
 
 class WeakDisk:
-    """A device-mapper device below a volume's disk or copy, that can be made to fail."""
+    """A device-mapper device below a volume's disk or copy, that can be made to fail, or to grow."""
 
-    def __init__(self, cascade, node, volume):
+    def __init__(self, cascade, node, volume, part=1.0):
+        """@part: so much of the disk, at first."""
         self.guest, self.below = cascade.g[node], f"/dev/lab/{volume}"
-        self.sectors = int(self.guest.run(f"blockdev --getsz {self.below}").out)
+        self.whole = int(self.guest.run(f"blockdev --getsz {self.below}").out)
+        self.sectors = self._part(part)
         self.guest.run(f"modprobe dm-mod; dmsetup create weak --table '{self._linear(0, self.sectors)}'"
                        " && dmsetup mknodes")
         name = node.lower()
         self.guest.run(f"sed -i '/^disk.*{volume}/s#{name} = \"{self.below}\""
                        f"#{name} = \"/dev/mapper/weak\"#' {CONFIG}")
+
+    def _part(self, part):
+        return int(self.whole * part) // 2048 * 2048 if part < 1 else self.whole
+
+    def grow(self, part):
+        self.sectors = self._part(part)
+        self.works()
 
     def _linear(self, start, sectors):
         return f"{start} {sectors} linear {self.below} {start}"
@@ -127,3 +142,28 @@ def test_what_is_not_there_yet_is_waited_for(cascade):
     cascade.wait_drained()
     cascade.compare()
     cascade.down()
+
+
+def test_a_copy_that_cannot_zero_gets_zeroes_written(cascade):
+    """W5: a file on a file system that has no zeroing (ext2), at the hub."""
+    cascade.configure(daemon=QUICK)
+    cascade.format_journals()
+    hub, size = cascade.g["H"], cascade.volume_bytes("ledger")
+    hub.run(f"modprobe -q ext4; modprobe brd rd_nr=1 rd_size={400 << 10} && mkfs.ext2 -q /dev/ram0 "
+            "&& mkdir -p /mnt/old && mount /dev/ram0 /mnt/old && "
+            f"truncate -s {size} /mnt/old/ledger")
+    assert hub.run("fallocate -z -o 0 -l 4096 /mnt/old/ledger", check=False).rc != 0
+    hub.run(f"sed -i '/^disk.*ledger/s#h = \"/dev/lab/ledger\"#h = \"/mnt/old/ledger\"#' {CONFIG}")
+    cascade.start_daemons()
+    cascade.create(new=True)
+    cascade.wait_connected()
+    assert fio(cascade, "ledger", io="4M", size="32M").wait(120) == 0
+    cascade.g["P2"].run("blkdiscard -o 1M -l 9M /dev/mapper/ledger && "
+                        "blkdiscard -z -o 20M -l 5M /dev/mapper/ledger")
+    cascade.wait_drained()
+    wait_well(cascade)
+    sums = {node: cascade.g[node].run(f"head -c 64M {path} | sha256sum").out for node, path in
+            (("P2", "/dev/lab/ledger"), ("H", "/mnt/old/ledger"), ("R", "/dev/lab/ledger"))}
+    assert len(set(sums.values())) == 1, sums
+    cascade.down()
+    hub.run("umount /mnt/old && rmmod brd")

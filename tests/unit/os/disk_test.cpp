@@ -76,5 +76,35 @@ TEST(AioDisks, TakeMoreThanMayBeUnderWay) {
   std::filesystem::remove(path);
 }
 
+// In slices, whose ends are not where the range begins: nothing of it is left out, nothing beside
+// it touched.
+TEST(AioDisks, ZeroARangeThatIsNoMultipleOfASlice) {
+  const std::string path =
+      std::filesystem::current_path() / ("zero-test-" + std::to_string(::getpid()));
+  constexpr std::size_t size = 16 << 20, from = (3 << 20) + 4096, through = (13 << 20) + 8192;
+  std::ofstream(path) << std::string(size, 'x');
+  asio::io_context io{1};
+  auto aio = AioContext::create(io);
+  {
+    auto disk = aio->open(path, true);
+    ASSERT_TRUE(disk) << disk.error().text;
+    const auto zero = [&](bool unmap, std::size_t at, std::size_t end) -> Task<> {
+      const auto zeroed = co_await (*disk)->zero(at, end - at, unmap);
+      EXPECT_TRUE(zeroed) << zeroed.error().text;
+      if (!unmap) aio->close();
+    };
+    Crew crew(io.get_executor());
+    crew.add(zero(true, from, 8 << 20));
+    while (crew.running() > 0) io.run_one();
+    crew.add(zero(false, 8 << 20, through));
+    io.run();
+  }
+  std::ifstream file(path);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_EQ(text, std::string(from, 'x') + std::string(through - from, '\0') +
+                      std::string(size - through, 'x'));
+  std::filesystem::remove(path);
+}
+
 }  // namespace
 }  // namespace cascade::os
