@@ -59,6 +59,8 @@ class GroupNode {
   bool ready() const { return ready_; }
   /// Why run() has returned, if nobody has stopped it.
   const std::optional<Error>& failure() const { return failure_; }
+  /// It has ended so that another one may begin at once; nothing has failed.
+  bool begins_anew() const { return begins_anew_; }
 
   /// A session of an upstream node, after its hello was read. Once it is ready.
   void accept(std::unique_ptr<Stream> stream, Hello hello);
@@ -110,6 +112,7 @@ class GroupNode {
   std::optional<api::Bracket> bracket_status() const;
   std::string awaited_of(const Uuid& volume) const;
   std::optional<Error> storage_failure() const;
+  void look_at_copy(const Uuid& volume, std::uint64_t needed);
 
   Seams seams_;
   const Config& config_;
@@ -131,6 +134,7 @@ class GroupNode {
   std::list<Receiver*> receivers_;
   std::map<std::string, LinkStatus> upstream_;
   bool ready_ = false;
+  bool begins_anew_ = false;
   bool stopping_ = false;
 };
 

@@ -36,6 +36,10 @@ Task<> GroupKeeper::run() {
     node_ = std::make_unique<GroupNode>(seams_, config_, group_, name_);
     co_await node_->run();
     if (stopping_) break;
+    if (node_->begins_anew()) {
+      node_.reset();
+      continue;
+    }
     note_failure();
     const Duration pause = next_pause(node_->ready(), seams_.clock.now() - began);
     node_.reset();  // whoever mends its devices needs them

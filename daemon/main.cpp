@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// dmcascaded: reads the configuration, becomes the node that it names, runs until SIGTERM.
+// dmcascaded: reads the configuration, becomes the node that it names, runs until SIGTERM. SIGHUP
+// makes it read the configuration again.
 #include "daemon/control/server.hpp"
 #include "daemon/group.hpp"
 #include "daemon/os/clock.hpp"
@@ -18,6 +19,9 @@
 #include <csignal>
 #include <cstdio>
 #include <functional>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace cascade {
 namespace {
@@ -44,48 +48,117 @@ std::function<Result<void>(GroupNode&)> order(const api::Request& asked) {
   return nullptr;
 }
 
-Task<std::string> answer(Site& site, std::string request) {
-  const auto asked = api::parse_request(request);
-  if (!asked) co_return api::error_json(asked.error());
-  if (asked->command == api::command_status) co_return api::to_json(co_await site.status());
-  if (const auto what = order(*asked)) {
-    const Result<void> outcome = co_await site.tell(asked->group, what);
-    co_return api::outcome_json(outcome);
+/// The configuration and which node of it this is.
+struct Loaded {
+  Site::ConfigPtr config;
+  std::string node;
+};
+Result<Loaded> load(const Options& options) {
+  auto config = load_config(options.config);
+  if (!config) return config.error();
+  auto node = find_this_node(*config, options.node, os::host_name());
+  if (!node) return node.error();
+  return Loaded{std::make_shared<const Config>(std::move(*config)), std::move(*node)};
+}
+
+void give_advice(const Config& config) {
+  for (const std::string& line : advice_on(config))
+    report::log(report::Level::warning, "configuration", line);
+}
+
+/// What the process does once it runs.
+class Daemon {
+ public:
+  Daemon(asio::io_context& io, const Options& options, const Loaded& loaded)
+      : options_(options),
+        node_(loaded.node),
+        clock_(io.get_executor()),
+        site_(io, loaded.config, node_),
+        server_(io, clock_, loaded.config->daemon.socket,
+                [this](std::string request) { return answer(std::move(request)); }),
+        signals_(io.get_executor(), SIGTERM, SIGINT, SIGHUP),
+        crew_(io.get_executor()) {
+    report::time_from([this] { return clock_.realtime_ns(); });
   }
-  co_return api::error_json(Error{
-      Errc::invalid,
-      fmt::format("unknown command '{}'; known: {}, {}, {}", asked->command, api::command_status,
-                  api::command_bracket_end, api::command_bracket_apply)});
-}
 
-Task<> live(asio::io_context& io, Site& site, control::Server& server) {
-  asio::basic_signal_set<Executor> signals(io.get_executor(), SIGTERM, SIGINT);
-  sd_notify(0, "READY=1");
-  co_await signals.async_wait(use_tuple);
-  sd_notify(0, "STOPPING=1");
-  report::log(report::Level::notice, "dmcascaded", "stopping");
-  co_await server.stop();
-  co_await site.stop();
-}
+  Result<void> start() {
+    if (auto ready = server_.start(); !ready) return ready;
+    site_.start();
+    report::log(report::Level::notice, "dmcascaded",
+                fmt::format("version {}, node {}", CASCADE_VERSION, node_));
+    crew_.add(live());
+    return {};
+  }
 
-int run(const Config& config, const std::string& node) {
+ private:
+  Task<> live() {
+    sd_notify(0, "READY=1");
+    for (;;) {
+      auto [ec, signal] = co_await signals_.async_wait(use_tuple);
+      if (ec || signal != SIGHUP) break;
+      (void)reload(false);
+    }
+    sd_notify(0, "STOPPING=1");
+    report::log(report::Level::notice, "dmcascaded", "stopping");
+    co_await server_.stop();
+    co_await site_.stop();
+  }
+
+  /// A file that is wrong, or in which this node is another one, changes nothing.
+  Result<std::vector<std::string>> reload(bool dry_run) {
+    const auto loaded = load(options_);
+    const auto refused = [](const Error& why) {
+      report::log(report::Level::error, "configuration",
+                  fmt::format("{}; what was read before goes on", why.text));
+      return why;
+    };
+    if (!loaded) return refused(loaded.error());
+    if (loaded->node != node_)
+      return refused({Errc::invalid, fmt::format("this is node {}, and {} by the file: restart "
+                                                 "dmcascaded to make it that one",
+                                                 node_, loaded->node)});
+    if (dry_run) return site_.changes(*loaded->config);
+    report::log(report::Level::notice, "configuration", fmt::format("{} is read", options_.config));
+    give_advice(*loaded->config);
+    auto changes = site_.reload(loaded->config);
+    for (const std::string& line : changes)
+      report::log(report::Level::notice, "configuration", line);
+    return changes;
+  }
+
+  Task<std::string> answer(std::string request) {
+    const auto asked = api::parse_request(request);
+    if (!asked) co_return api::error_json(asked.error());
+    if (asked->command == api::command_status) co_return api::to_json(co_await site_.status());
+    if (asked->command == api::command_reload) co_return api::outcome_json(reload(asked->dry_run));
+    if (const auto what = order(*asked)) {
+      const Result<void> done = co_await site_.tell(asked->group, what);
+      co_return done ? api::outcome_json(std::vector<std::string>{})
+                     : api::error_json(done.error());
+    }
+    co_return api::error_json(
+        Error{Errc::invalid, fmt::format("unknown command '{}'; known: {}, {}, {}, {}",
+                                         asked->command, api::command_status, api::command_reload,
+                                         api::command_bracket_end, api::command_bracket_apply)});
+  }
+
+  const Options& options_;
+  std::string node_;
+  os::SystemClock clock_;
+  Site site_;
+  control::Server server_;
+  asio::basic_signal_set<Executor> signals_;
+  Crew crew_;
+};
+
+int run(const Options& options, const Loaded& loaded) {
   std::signal(SIGPIPE, SIG_IGN);
   for (const std::string& line : os::harden_process())
     report::log(report::Level::warning, "dmcascaded", line);
-  for (const std::string& line : advice_on(config))
-    report::log(report::Level::warning, "configuration", line);
+  give_advice(*loaded.config);
   asio::io_context io{1};
-  os::SystemClock clock(io.get_executor());
-  report::time_from([&clock] { return clock.realtime_ns(); });
-  Site site(io, config, node);
-  control::Server server(io, clock, config.daemon.socket,
-                         [&site](std::string request) { return answer(site, std::move(request)); });
-  if (auto ready = server.start(); !ready) return complain(ready.error(), exit_failed);
-  site.start();
-  report::log(report::Level::notice, "dmcascaded",
-              fmt::format("version {}, node {}", CASCADE_VERSION, node));
-  Crew crew(io.get_executor());
-  crew.add(live(io, site, server));
+  Daemon daemon(io, options, loaded);
+  if (auto started = daemon.start(); !started) return complain(started.error(), exit_failed);
   io.run();
   return 0;
 }
@@ -99,11 +172,9 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", CASCADE_VERSION);
   CLI11_PARSE(app, argc, argv);
 
-  auto config = load_config(options.config);
-  if (!config) return complain(config.error(), exit_config);
-  auto node = find_this_node(*config, options.node, os::host_name());
-  if (!node) return complain(node.error(), exit_config);
-  return run(*config, *node);
+  const auto loaded = load(options);
+  if (!loaded) return complain(loaded.error(), exit_config);
+  return run(options, *loaded);
 }
 
 }  // namespace

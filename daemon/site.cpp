@@ -36,6 +36,25 @@ std::set<std::string> literal_hosts(const Config& config) {
   return hosts;
 }
 
+/// Whether a group would do something else on this node with the one than with the other.
+bool is_other(const GroupConfig& before, const Config& old, const GroupConfig& now,
+              const Config& config) {
+  if (before != now) return true;
+  DaemonConfig times = old.daemon;
+  times.socket = config.daemon.socket;
+  if (times != config.daemon) return true;
+  const auto moved = [&](const std::string& node) {
+    return !node.empty() && *old.node(node) != *config.node(node);
+  };
+  return moved(now.hub) || moved(now.remote) ||
+         std::any_of(now.volumes.begin(), now.volumes.end(),
+                     [&](const VolumeConfig& volume) { return moved(volume.primary); });
+}
+
+std::string text_of(const Address& address) {
+  return fmt::format("{}:{}", address.host, address.port);
+}
+
 }  // namespace
 
 /// The event loop and the thread of one group.
@@ -67,8 +86,13 @@ struct Site::Shard {
 
 /// A group of the configuration, and what runs of it.
 struct Site::Slot {
-  Slot(const GroupConfig& g, const Executor& executor, Clock& c)
-      : group(g), clock(c), conditions(g.name), ended(executor), timer(c.timer()) {}
+  Slot(ConfigPtr with, const GroupConfig& g, const Executor& executor, Clock& c)
+      : config(std::move(with)),
+        group(&g),
+        clock(c),
+        conditions(g.name),
+        ended(executor),
+        timer(c.timer()) {}
   ~Slot() { join(); }
 
   void join() {
@@ -88,8 +112,8 @@ struct Site::Slot {
 
   api::Group status_of_failed(const std::string& why) {
     api::Group out = last;
-    out.name = group.name;
-    out.uuid = to_text(group.uuid);
+    out.name = group->name;
+    out.uuid = to_text(group->uuid);
     if (!out.journal) out.journal.emplace();
     out.journal->state = "failed";
     out.journal->reason = why;
@@ -99,7 +123,17 @@ struct Site::Slot {
     return out;
   }
 
-  const GroupConfig& group;
+  /// The configuration that it is to run with from its next beginning on.
+  void take_next() {
+    if (!next) return;
+    group = next->group_of(group->uuid);
+    config = std::move(next);
+  }
+
+  ConfigPtr config;          // that it runs with
+  const GroupConfig* group;  // of it
+  ConfigPtr next;            // that it runs with as soon as it has ended; null: the same
+  bool retired = false;      // it is not in the configuration any more
   Clock& clock;
   ConditionLog conditions;  // of a group that can't say so itself
   std::unique_ptr<Shard> shard;
@@ -111,33 +145,37 @@ struct Site::Slot {
   std::unique_ptr<Timer> timer;
 };
 
-Site::Site(asio::io_context& io, const Config& config, std::string node)
+Site::Site(asio::io_context& io, ConfigPtr config, std::string node)
     : io_(io),
-      config_(config),
+      config_(std::move(config)),
       node_(std::move(node)),
       clock_(io.get_executor()),
-      net_(io.get_executor(), config.daemon.session_timeout),
+      net_(io.get_executor(), config_->daemon.session_timeout),
       listen_timer_(clock_.timer()),
       condition_timer_(clock_.timer()),
-      door_(io.get_executor(), clock_, literal_hosts(config),
+      door_(io.get_executor(), clock_, literal_hosts(*config_),
             [this](auto& stream, auto& hello) { return hand_over(stream, hello); }),
       crew_(io.get_executor()) {}
 
 Site::~Site() = default;
 
 bool Site::listens() const {
-  return std::any_of(config_.groups.begin(), config_.groups.end(),
+  return std::any_of(config_->groups.begin(), config_->groups.end(),
                      [this](const GroupConfig& g) { return g.hub == node_ || g.remote == node_; });
 }
 
 void Site::start() {
-  for (const GroupConfig& group : config_.groups) {
-    if (!GroupNode::concerns(group, node_)) continue;
-    slots_.push_back(std::make_unique<Slot>(group, io_.get_executor(), clock_));
-    crew_.add(keep(*slots_.back()));
-  }
-  if (listens()) crew_.add(listen());
+  add_groups();
+  listen_as_configured();
   crew_.add(watch_conditions());
+}
+
+void Site::add_groups() {
+  for (const GroupConfig& group : config_->groups) {
+    if (!GroupNode::concerns(group, node_) || find(group.uuid)) continue;
+    slots_.push_back(std::make_shared<Slot>(config_, group, io_.get_executor(), clock_));
+    crew_.add(keep(slots_.back()));
+  }
 }
 
 Task<> Site::stop() {
@@ -145,12 +183,62 @@ Task<> Site::stop() {
   listen_timer_->cancel();
   condition_timer_->cancel();
   if (listener_) listener_->close();
-  for (auto& slot : slots_) {
-    slot->timer->cancel();
-    if (slot->shard)
-      asio::post(slot->shard->io, [keeper = &slot->shard->keeper] { keeper->stop(); });
-  }
+  for (auto& slot : slots_) stop_running(*slot);
   co_await crew_.join();
+}
+
+void Site::stop_running(Slot& slot) {
+  slot.timer->cancel();
+  if (slot.shard) asio::post(slot.shard->io, [keeper = &slot.shard->keeper] { keeper->stop(); });
+}
+
+// ---- another configuration
+
+std::vector<std::string> Site::changes(const Config& config) const {
+  std::vector<std::string> out;
+  for (const SlotPtr& slot : slots_) {
+    if (slot->retired) continue;
+    const GroupConfig* now = config.group_of(slot->group->uuid);
+    const Config& before = slot->next ? *slot->next : *slot->config;
+    const GroupConfig& was = *before.group_of(slot->group->uuid);
+    if (now == nullptr || !GroupNode::concerns(*now, node_))
+      out.push_back(fmt::format("group {}: ends here", was.name));
+    else if (is_other(was, before, *now, config))
+      out.push_back(fmt::format("group {}: begins anew with what the file says", now->name));
+  }
+  for (const GroupConfig& group : config.groups) {
+    const SlotPtr there = find(group.uuid);
+    if (GroupNode::concerns(group, node_) && !there)
+      out.push_back(fmt::format("group {}: begins here", group.name));
+  }
+  const Address &was = config_->node(node_)->address, &now = config.node(node_)->address;
+  if (was != now)
+    out.push_back(fmt::format("listens on {} instead of {}", text_of(now), text_of(was)));
+  if (config.daemon.socket != config_->daemon.socket)
+    out.push_back(fmt::format("the control socket stays {} until dmcascaded is restarted",
+                              config_->daemon.socket));
+  return out;
+}
+
+std::vector<std::string> Site::reload(ConfigPtr config) {
+  const std::vector<std::string> out = changes(*config);
+  for (const SlotPtr& slot : slots_) {
+    const GroupConfig* now = config->group_of(slot->group->uuid);
+    const Config& before = slot->next ? *slot->next : *slot->config;
+    const bool here = now != nullptr && GroupNode::concerns(*now, node_);
+    if (here && !slot->retired &&
+        !is_other(*before.group_of(slot->group->uuid), before, *now, *config))
+      continue;
+    slot->retired = !here;
+    slot->next = here ? config : nullptr;
+    stop_running(*slot);
+  }
+  config_ = std::move(config);
+  net_.set_silence_max(config_->daemon.session_timeout);
+  door_.know(literal_hosts(*config_));
+  add_groups();
+  listen_as_configured();
+  return out;
 }
 
 // ---- groups
@@ -165,7 +253,8 @@ void Site::begin(Slot& slot) {
   slot.failure.reset();
   slot.over = false;
   try {
-    slot.shard = std::make_unique<Shard>(config_, slot.group, node_);
+    slot.take_next();
+    slot.shard = std::make_unique<Shard>(*slot.config, *slot.group, node_);
     slot.thread = std::thread([this, &slot, end] {
       const std::string why = Slot::serve(*slot.shard);
       asio::post(io_, [end, why] { end(why); });
@@ -176,48 +265,53 @@ void Site::begin(Slot& slot) {
 }
 
 /// For ever: what an error inside this daemon has ended begins anew, from its disks.
-Task<> Site::keep(Slot& slot) {
-  while (!stopping_) {
-    begin(slot);
-    while (!slot.over) co_await slot.ended.wait();
-    slot.join();
-    slot.shard.reset();  // its sessions end at once: no peer has to find out by silence
-    if (stopping_ || !slot.failure) co_return;
-    slot.failure->text = fmt::format(
+Task<> Site::keep(SlotPtr slot) {
+  for (;;) {
+    begin(*slot);
+    while (!slot->over) co_await slot->ended.wait();
+    slot->join();
+    slot->shard.reset();  // its sessions end at once: no peer has to find out by silence
+    if (stopping_ || slot->retired) break;
+    if (slot->next) continue;
+    if (!slot->failure) break;
+    slot->failure->text = fmt::format(
         "group {} was ended by an error inside this daemon ({}); it begins anew in {} "
         "s. If it comes again, report it",
-        slot.group.name, slot.failure->text, rebirth_pause.count());
-    report::log(Level::error, slot.group.name, slot.failure->text);
-    co_await slot.timer->sleep(rebirth_pause);
+        slot->group->name, slot->failure->text, rebirth_pause.count());
+    report::log(Level::error, slot->group->name, slot->failure->text);
+    co_await slot->timer->sleep(rebirth_pause);
+    if (stopping_ || slot->retired) break;
   }
+  std::erase(slots_, slot);
 }
 
-Site::Slot* Site::find(const Uuid& group) {
-  for (auto& slot : slots_)
-    if (slot->group.uuid == group) return slot.get();
+Site::SlotPtr Site::find(const Uuid& group) const {
+  for (const SlotPtr& slot : slots_)
+    if (slot->group->uuid == group) return slot;
   return nullptr;
 }
 
-Task<api::Group> Site::status_of(Slot& slot) {
-  if (!slot.shard) co_return slot.status_of_failed(slot.failure ? slot.failure->text : "it ends");
+Task<api::Group> Site::status_of(SlotPtr slot) {
+  if (!slot->shard)
+    co_return slot->status_of_failed(slot->failure ? slot->failure->text : "it ends");
   // Named, for g++ 12; see thread_call.hpp.
-  const auto call = [keeper = &slot.shard->keeper] { return keeper->status(); };
+  const auto call = [keeper = &slot->shard->keeper] { return keeper->status(); };
   auto answer = co_await os::call_on<api::Group>(
-      io_.get_executor(), clock_, slot.shard->io.get_executor(), status_time_max, call);
+      io_.get_executor(), clock_, slot->shard->io.get_executor(), status_time_max, call);
   if (!answer)
-    co_return slot.status_of_failed(
+    co_return slot->status_of_failed(
         fmt::format("its thread has not answered for {} s: a device of it hangs, or a file system "
                     "is frozen; what follows is as it was before",
                     status_time_max.count()));
   std::vector<api::Condition> none;
-  slot.conditions.update(none, clock_.realtime_ns());
-  slot.last = *answer;
+  slot->conditions.update(none, clock_.realtime_ns());
+  slot->last = *answer;
   co_return std::move(*answer);
 }
 
 Task<Result<void>> Site::tell(std::string group, std::function<Result<void>(GroupNode&)> what) {
-  const GroupConfig* config = config_.group(group);
-  Slot* slot = config == nullptr ? nullptr : find(config->uuid);
+  const GroupConfig* config = config_->group(group);
+  const SlotPtr slot = config == nullptr ? nullptr : find(config->uuid);
   if (slot == nullptr)
     co_return Error{Errc::not_found, fmt::format("{} takes no part in a group {}", node_, group)};
   if (!slot->shard) co_return slot->failure.value_or(Error{Errc::closed, "it ends"});
@@ -239,25 +333,46 @@ Task<Result<void>> Site::tell(std::string group, std::function<Result<void>(Grou
 // ---- sessions
 
 Task<> Site::listen() {
-  const Address& address = config_.node(node_)->address;
-  while (!stopping_) {
-    auto listener = co_await net_.listen(address);
+  while (!stopping_ && listens()) {
+    listens_at_ = config_->node(node_)->address;
+    listens_with_ = config_->daemon.session_timeout;
+    auto listener = co_await net_.listen(listens_at_);
     if (stopping_) co_return;
+    if (listens_otherwise()) continue;
     if (listener) {
       not_listening_.reset();
       listener_ = std::move(*listener);
       co_await door_.run(*listener_);
+      listener_.reset();
       continue;
     }
     not_listening_ = listener.error();
     co_await listen_timer_->sleep(listen_pause);
   }
+  not_listening_.reset();
+  listening_ = false;
+}
+
+void Site::listen_as_configured() {
+  if (!listening_ && listens()) {
+    listening_ = true;
+    crew_.add(listen());
+  } else if (listening_ && listens_otherwise()) {
+    listen_timer_->cancel();
+    if (listener_) listener_->close();
+  }
+}
+
+/// Than the configuration says now.
+bool Site::listens_otherwise() const {
+  return !listens() || listens_at_ != config_->node(node_)->address ||
+         listens_with_ != config_->daemon.session_timeout;
 }
 
 /// To the thread of its group.
 Result<void> Site::hand_over(std::unique_ptr<Stream>& stream, Hello& hello) {
-  Slot* slot = find(hello.group);
-  if (slot == nullptr)
+  const SlotPtr slot = find(hello.group);
+  if (slot == nullptr || slot->retired)
     return Error{Errc::refused,
                  fmt::format("{} takes no part in group {}; compare the configuration files", node_,
                              to_text(hello.group))};
@@ -279,8 +394,9 @@ Task<api::StatusReport> Site::status() {
   report.time = report::rfc3339(clock_.realtime_ns());
   report.node = node_;
   look_at_conditions(report);
-  for (auto& slot : slots_) {
-    report.groups.push_back(co_await status_of(*slot));
+  const std::vector<SlotPtr> slots = slots_;  // they may come and go meanwhile
+  for (const SlotPtr& slot : slots) {
+    if (!slot->retired) report.groups.push_back(co_await status_of(slot));
   }
   co_return report;
 }
@@ -302,9 +418,9 @@ Task<> Site::watch_conditions() {
 
 std::optional<api::Listener> Site::listener_status() const {
   if (!listens()) return std::nullopt;
-  const Address& address = config_.node(node_)->address;
+  const Address& address = config_->node(node_)->address;
   api::Listener out;
-  out.address = fmt::format("{}:{}", address.host, address.port);
+  out.address = text_of(address);
   out.state = listener_ ? "listening" : not_listening_ ? "down" : "starting";
   if (not_listening_) out.reason = not_listening_->text;
   if (const auto trouble = door_.trouble(); trouble && listener_) out.reason = trouble->text;
@@ -314,7 +430,7 @@ std::optional<api::Listener> Site::listener_status() const {
 
 /// Whether some other node has an address that is not of this machine for itself.
 bool Site::others_are_elsewhere() const {
-  return std::any_of(config_.nodes.begin(), config_.nodes.end(), [this](const NodeConfig& node) {
+  return std::any_of(config_->nodes.begin(), config_->nodes.end(), [this](const NodeConfig& node) {
     const std::string& host = node.address.host;
     return node.name != node_ && !host.starts_with("127.") && host != "::1" && host != "localhost";
   });

@@ -81,7 +81,7 @@ Result<api::StatusReport> ask_status(const std::string& socket_path) {
   return api::parse_status(*answer);
 }
 
-Result<void> tell(const std::string& socket_path, const api::Request& request) {
+Result<api::Done> tell(const std::string& socket_path, const api::Request& request) {
   const auto answer = ask(socket_path, request);
   if (!answer) return answer.error();
   return api::parse_outcome(*answer);

@@ -12,6 +12,6 @@ namespace cascade {
 Result<api::StatusReport> ask_status(const std::string& socket_path);
 
 /// Any command that is done or not. Errors as above, or the daemon's own.
-Result<void> tell(const std::string& socket_path, const api::Request& request);
+Result<api::Done> tell(const std::string& socket_path, const api::Request& request);
 
 }  // namespace cascade

@@ -106,10 +106,12 @@ int main(int argc, char** argv) {
   add_create(app, options, action);
   add_alone(app, options, action);
   add_apply(app, options, action);
+  add_reload(app, options, action);
   add_remove(app, options, action);
   add_table(app, options, action);
   add_journal(app, options, action);
   add_metadata(app, options, action);
+  add_resize(app, options, action);
   add_resync(app, options, action);
   add_bracket(app, options, action);
   add_config(app, options, action);

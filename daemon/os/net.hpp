@@ -12,6 +12,8 @@ class TcpNet final : public Net {
   /// peers always read, unlike ours on those that we make, whose window may be closed for long.
   TcpNet(const Executor& executor, std::chrono::milliseconds silence_max)
       : executor_(executor), silence_max_(silence_max) {}
+  /// For connections that come in from now on.
+  void set_silence_max(std::chrono::milliseconds silence_max) { silence_max_ = silence_max; }
   Task<Result<std::unique_ptr<Listener>>> listen(const Address& address) override;
   Task<Result<std::unique_ptr<Stream>>> connect(const Address& address,
                                                 std::chrono::milliseconds time_max) override;

@@ -93,6 +93,11 @@ CopyShape Applier::copy_shape(const Uuid& volume) const {
   return {disk->bytes(), disk->block()};
 }
 
+std::uint64_t Applier::copy_bytes_now(const Uuid& volume) const {
+  const Disk* disk = copy(volume);
+  return disk == nullptr ? 0 : disk->bytes_now();
+}
+
 /// Intakes let in writes of configured volumes only: this one was taken out of the configuration
 /// afterwards, and what is left of it in the journal goes nowhere.
 void Applier::note_dropped(const Record& record) {

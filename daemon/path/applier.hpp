@@ -75,6 +75,8 @@ class Applier {
   /// How often the copies went back to the last checkpoint.
   unsigned rewinds() const { return rewinds_; }
   CopyShape copy_shape(const Uuid& volume) const;
+  /// How large the volume's copy is by now; 0: not known.
+  std::uint64_t copy_bytes_now(const Uuid& volume) const;
   /// Null if this node has none. What it holds is as of applied_seq(), or on the way to the next.
   Disk* copy(const Uuid& volume) const;
 

@@ -25,6 +25,9 @@ class Door {
   /// `known`: addresses of the configured nodes.
   Door(const Executor& executor, Clock& clock, std::set<std::string> known, HandOver hand_over);
 
+  /// Other addresses of configured nodes.
+  void know(std::set<std::string> known) { strangers_.know(std::move(known)); }
+
   /// Until the listener is closed; then waits for those who are at the door. What keeps it from
   /// accepting is tried again, and shown by trouble() meanwhile.
   Task<> run(Listener& listener);

@@ -168,11 +168,13 @@ Result<MirrorVolumes::Volume*> MirrorIntake::entitled(const Hello& hello,
 
 /// Sizes, blocks and settings of both sides, before a write finds out.
 Result<void> MirrorVolumes::fits(const Volume& volume, const Hello::Stream& stream) const {
-  if (stream.bytes > volume.bytes)
+  if (stream.bytes > volume.bytes) {
+    if (too_small_) too_small_(stream.uuid, stream.bytes);
     return Error{Errc::refused,
-                 fmt::format("it has {} bytes, the hub's copy only {}; make the copy "
-                             "at least as large, then restart dmcascaded there",
+                 fmt::format("it has {} bytes, the hub's copy only {}; make the copy at least as "
+                             "large, and it is taken by itself",
                              stream.bytes, volume.bytes)};
+  }
   if (stream.block != 0 && stream.block < volume.block)
     return Error{Errc::refused,
                  fmt::format("its blocks are of {} bytes, those of the hub's copy of "
@@ -251,10 +253,12 @@ Result<void> MirrorIntake::follows_last_ring(const MirrorVolumes::Volume& volume
                                              const Hello::Stream& stream) const {
   if (!stream.numbered) return {};
   if (volume.received < stream.end_seq)
-    return Error{Errc::refused,
-                 fmt::format("its disk has writes through {}, the hub only through {}: the hub has "
-                             "lost writes, its journal was restored; begin anew (dmcascade(8))",
-                             stream.end_seq, volume.received)};
+    return Error{
+        Errc::refused,
+        fmt::format("its disk has writes through {}, the hub only through {}: the hub has "
+                    "lost writes, its journal was restored, or its file did not have the volume "
+                    "for a while; begin anew (dmcascade(8))",
+                    stream.end_seq, volume.received)};
   if (stream.clean && volume.received > stream.end_seq)
     return Error{Errc::refused,
                  fmt::format("its disk ended in order with write {}, but the hub holds writes "

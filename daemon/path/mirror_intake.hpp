@@ -39,6 +39,7 @@ class MirrorVolumes {
   /// After the journal is open: what it holds. `copy_of` tells of the hub's copies.
   void load(const std::function<CopyShape(const Uuid&)>& copy_of);
   /// `told` is called when a volume turns out to have another size than was known.
+  void on_too_small(TooSmall told) { too_small_ = std::move(told); }
   void on_sizes_changed(std::function<void()> told) { sizes_changed_ = std::move(told); }
   void learn_size(const Uuid& volume, std::uint64_t bytes);
   Result<void> fits(const Volume& volume, const Hello::Stream& stream) const;
@@ -79,6 +80,7 @@ class MirrorVolumes {
   std::map<Uuid, Volume> volumes_;
   Clock& clock_;
   std::function<void()> sizes_changed_;
+  TooSmall too_small_;
   Bracket bracket_;
   Leases leases_;
   std::unique_ptr<Timer> lease_timer_;

@@ -37,9 +37,11 @@ struct RingFeed::Volume {
   bool sleeping = false;
   bool named = false;  // the session under way has this ring
   bool lost = false;
-  std::uint64_t local_errors = 0;  // when the session began
-  bool resyncing = false;          // the hub has opened its bracket for what is out of sync
-  std::uint8_t fence = 0;          // cascade_fence, as the hello said
+  // When the session began:
+  std::uint64_t local_errors = 0;
+  std::uint64_t sectors = 0;
+  bool resyncing = false;  // the hub has opened its bracket for what is out of sync
+  std::uint8_t fence = 0;  // cascade_fence, as the hello said
   std::optional<Duration> lease_until = {};  // on Clock::boottime()
   std::optional<Hello::Stream> left = {};    // removed in order, and the hub does not know it
   bool refused = false;  // by the hub, in the session under way; `reason` says why
@@ -163,6 +165,8 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() {
     if (volume->ring) {
       const RingView& view = volume->ring->view();
       s.shape = volume->ring->shape();
+      // Who asks for a new one wants to know that the hub has heard of it.
+      s.shape.sectors = volume->named ? volume->sectors : sectors_of(*volume);
       s.published = view.published();
       s.received = view.received();
       s.stored = view.stored();
@@ -200,7 +204,8 @@ std::vector<Hello::Stream> RingFeed::streams() {
     Hello::Stream stream{volume->config.uuid, fresh ? 0 : view.released() + 1,
                          fresh ? 0 : view.published(), fresh};
     const RingShape shape = volume->ring->shape();
-    stream.bytes = shape.sectors * CASCADE_SECTOR_BYTES;
+    volume->sectors = sectors_of(*volume);
+    stream.bytes = volume->sectors * CASCADE_SECTOR_BYTES;
     stream.block = shape.block;
     stream.hub_ack = shape.hub_ack;
     stream.incarnation = shape.incarnation;
@@ -282,6 +287,22 @@ Result<void> RingFeed::go_on(Volume& volume, const Ack& ack, const Uuid& journal
   return ready && volume.resyncing ? ring.resync(true) : ready;
 }
 
+/// A size that was never said is that of the beginning.
+std::uint64_t RingFeed::sectors_of(const Volume& volume) {
+  const std::uint64_t now = volume.ring->view().sectors();
+  return now == 0 ? volume.ring->shape().sectors : now;
+}
+
+/// What a failed write left behind is out of sync; nothing else becomes so under way, but what a
+/// volume has grown by. The hub has to know: a new session tells it.
+void RingFeed::look_for_changes(const Volume& volume) {
+  if (volume.ring->view().local_errors() == volume.local_errors &&
+      sectors_of(volume) == volume.sectors)
+    return;
+  changed_ = true;
+  work_.notify();
+}
+
 /// Taken here before it is echoed: the hub counts on that.
 Result<void> RingFeed::told(std::uint64_t renewal) {
   if (lease_ == Duration{} || renewal <= renewal_) return {};
@@ -289,6 +310,7 @@ Result<void> RingFeed::told(std::uint64_t renewal) {
     if (!volume->named) continue;
     if (volume->lost) return Error{Errc::closed, "the set of volumes has changed"};
     if (auto taken = take_lease(*volume); !taken) return taken;
+    look_for_changes(*volume);
   }
   renewal_ = renewal;
   work_.notify();
@@ -383,12 +405,7 @@ Result<void> RingFeed::acked(std::span<const Ack> acks) {
     if (volume == nullptr)
       return Error{Errc::refused, "the hub acknowledges writes of a volume that we did not name"};
     if (volume->lost) continue;
-    // What a failed write left behind is out of sync; nothing else becomes so under way. The hub
-    // has to know: a new session tells it.
-    if (volume->ring->view().local_errors() != volume->local_errors) {
-      changed_ = true;
-      work_.notify();
-    }
+    look_for_changes(*volume);
     if (ack.received > volume->ring->view().taken())
       return Error{
           Errc::refused,

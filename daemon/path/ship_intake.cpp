@@ -84,12 +84,14 @@ Result<void> ShipIntake::fits(const Hello::Stream& volume) const {
                              "their turn while the remote's file did not have it; begin anew "
                              "(dmcascade(8))",
                              state_.group.name, to_text(volume.uuid))};
-  if (copy != state_.copies.end() && volume.bytes > copy->second.bytes)
+  if (copy != state_.copies.end() && volume.bytes > copy->second.bytes) {
+    if (state_.too_small) state_.too_small(volume.uuid, volume.bytes);
     return Error{
         Errc::refused,
-        fmt::format("group {}: volume {} has {} bytes, the remote's copy only {}; make the "
-                    "copy at least as large, then restart dmcascaded there",
+        fmt::format("group {}: volume {} has {} bytes, the remote's copy only {}; make the copy at "
+                    "least as large, and it is taken by itself",
                     state_.group.name, to_text(volume.uuid), volume.bytes, copy->second.bytes)};
+  }
   return {};
 }
 

@@ -24,6 +24,7 @@ struct ShipState {
   std::set<Uuid> leaving = {};          // volumes without a copy whose last writes the hub may send
   std::optional<Jump> gap = {};         // what this session lets the journal jump over
   std::function<Report()> report = {};  // how this node is
+  TooSmall too_small = {};
   std::uint64_t upstream_stored = 0;
   std::deque<Incoming> held = {};  // received, not yet stable at the hub
   std::size_t held_bytes = 0;

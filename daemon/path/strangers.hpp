@@ -27,6 +27,8 @@ class Strangers {
   /// `known`: addresses of the configured nodes.
   explicit Strangers(std::set<std::string> known) : known_(std::move(known)) {}
 
+  void know(std::set<std::string> known) { known_ = std::move(known); }
+
   /// Before one is let in: closes the oldest one of the greediest host if there is no room.
   void make_room();
   Place enter(Stream& stream) { return waiting_.insert(waiting_.end(), {&stream}); }

@@ -416,13 +416,19 @@ Result<StatusReport> parse_status(std::string_view text) {
   return parse_answer<StatusReport>(text, status_schema, read_status);
 }
 
-Result<void> parse_outcome(std::string_view text) {
-  return parse_answer<void>(text, done_schema, [](const json::object&) { return Result<void>{}; });
+Result<Done> parse_outcome(std::string_view text) {
+  return parse_answer<Done>(text, done_schema, [](const json::object& object) {
+    Done out;
+    if (const auto* lines = object.if_contains("lines"))
+      for (const json::value& line : lines->as_array()) out.emplace_back(line.as_string());
+    return out;
+  });
 }
 
-std::string outcome_json(const Result<void>& outcome) {
+std::string outcome_json(const Result<Done>& outcome) {
   if (!outcome) return error_json(outcome.error());
-  return json::serialize(json::value{{"schema", done_schema}});
+  return json::serialize(
+      json::value{{"schema", done_schema}, {"lines", json::value_from(*outcome)}});
 }
 
 std::string error_json(const Error& error) {
@@ -447,13 +453,16 @@ Result<Request> parse_request(std::string_view text) {
   if (field("command") == nullptr)
     return Error{Errc::invalid,
                  "a request needs a text field 'command', like {\"command\": \"status\"}"};
-  return Request{text_of("command"), text_of("group"), text_of("volume")};
+  const auto* dry_run = object->if_contains("dry_run");
+  return Request{text_of("command"), text_of("group"), text_of("volume"),
+                 dry_run != nullptr && dry_run->is_bool() && dry_run->get_bool()};
 }
 
 std::string request_json(const Request& request) {
   json::object out{{"command", request.command}};
   if (!request.group.empty()) out["group"] = request.group;
   if (!request.volume.empty()) out["volume"] = request.volume;
+  if (request.dry_run) out["dry_run"] = true;
   return json::serialize(out);
 }
 

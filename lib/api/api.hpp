@@ -7,7 +7,8 @@
 //   answer   {"schema": "dmcascade.status/1", ...}                                (StatusReport)
 //   request  {"command": "bracket-end", "group": NAME, "volume": NAME}
 //   request  {"command": "bracket-apply", "group": NAME}
-//   answer   {"schema": "dmcascade.done/1"}
+//   request  {"command": "reload", "dry_run": true|false}
+//   answer   {"schema": "dmcascade.done/1", "lines": ["what was done", ...]}
 //   error    {"schema": "dmcascade.error/1", "error": {"code": "...", "message": "..."}}
 // Guarantee within /1: fields are only added, none changes type, all are always present (null if
 // unknown), numbers are numbers, sizes are bytes, times RFC 3339 UTC, durations seconds.
@@ -31,6 +32,7 @@ inline constexpr std::string_view error_schema = "dmcascade.error/1";
 inline constexpr std::string_view done_schema = "dmcascade.done/1";
 
 inline constexpr std::string_view command_status = "status";
+inline constexpr std::string_view command_reload = "reload";
 inline constexpr std::string_view command_bracket_end = "bracket-end";
 inline constexpr std::string_view command_bracket_apply = "bracket-apply";
 
@@ -72,7 +74,7 @@ struct Volume {
   std::optional<std::uint64_t> stored_seq;
   std::string generation;  // which history of the volume, as a UUID; empty: not known here
   std::string differs;  // why the primary and the hub's copy may differ, in words; empty otherwise
-  std::uint64_t local_errors = 0;  // primary: local writes that failed, since the area was made
+  std::uint64_t local_errors = 0;   // primary: local writes that failed, since the area was made
   bool local_write_failed = false;  // primary: and what one of them left is not mended yet
   // Primary: what has to be copied to the hub, in whole regions. Null on others, and without a
   // ring.
@@ -213,15 +215,17 @@ struct Request {
   std::string command;
   std::string group = {};
   std::string volume = {};
+  bool dry_run = false;
 };
 /// A request line. Errc::invalid with what is wrong with it.
 Result<Request> parse_request(std::string_view json);
 std::string request_json(const Request& request);
 
-/// The answer to a command that is done or not, and back; an answer that can't be understood is
-/// an error.
-std::string outcome_json(const Result<void>& outcome);
-Result<void> parse_outcome(std::string_view json);
+/// The answer to a command that is done or not: a line for each thing that it did, if it says so.
+/// An answer that can't be understood is an error.
+using Done = std::vector<std::string>;
+std::string outcome_json(const Result<Done>& outcome);
+Result<Done> parse_outcome(std::string_view json);
 
 /// "invalid", "corrupt", ...: the word for an Errc in JSON and in logs.
 std::string_view word(Errc code);

@@ -317,6 +317,12 @@ const GroupConfig* Config::group(std::string_view name) const {
   return nullptr;
 }
 
+const GroupConfig* Config::group_of(const Uuid& uuid) const {
+  for (const GroupConfig& group : groups)
+    if (group.uuid == uuid) return &group;
+  return nullptr;
+}
+
 Result<Config> parse_config(std::string_view text, const std::string& path) {
   try {
     return read_config(toml::parse(text, path), path);

@@ -65,12 +65,16 @@ namespace cascade {
 struct Address {
   std::string host;  // literal IPv4 or IPv6 address, or a name that the resolver knows
   std::uint16_t port = 0;
+
+  bool operator==(const Address&) const = default;
 };
 
 struct NodeConfig {
   std::string name;
   std::string host;  // empty: the node's name is compared with the host name
   Address address;
+
+  bool operator==(const NodeConfig&) const = default;
 };
 
 enum class SendOrder { parallel, local_first };
@@ -87,6 +91,8 @@ struct VolumeConfig {
   std::map<std::string, std::string> disk;  // node name -> backing device (or file) of the copy
   std::uint64_t ring_bytes = 8 * 1024 * 1024;
   std::string meta = {};  // device of the primary's metadata area; empty: the end of its disk
+
+  bool operator==(const VolumeConfig&) const = default;
 };
 
 struct GroupConfig {
@@ -113,6 +119,8 @@ struct GroupConfig {
   const VolumeConfig* volume(std::string_view name) const;
   /// Its name, or its UUID if it is not configured (any more).
   std::string name_of(const Uuid& volume) const;
+
+  bool operator==(const GroupConfig&) const = default;
 };
 
 struct DaemonConfig {
@@ -121,6 +129,8 @@ struct DaemonConfig {
   std::chrono::milliseconds session_timeout{10000};
   std::chrono::milliseconds reconnect_min{100};
   std::chrono::milliseconds reconnect_max{5000};
+
+  bool operator==(const DaemonConfig&) const = default;
 };
 
 struct Config {
@@ -130,6 +140,7 @@ struct Config {
 
   const NodeConfig* node(std::string_view name) const;
   const GroupConfig* group(std::string_view name) const;
+  const GroupConfig* group_of(const Uuid& uuid) const;
 };
 
 inline constexpr const char* default_config_path = "/etc/dmcascade/dmcascade.toml";

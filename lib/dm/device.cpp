@@ -8,6 +8,7 @@
 #include <cstdarg>
 #include <cstring>
 #include <memory>
+#include <thread>
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -44,6 +45,9 @@ Task make_task(int type, const std::string& name) {
   if (task != nullptr) dm_task_set_name(task.get(), name.c_str());
   return task;
 }
+
+constexpr std::chrono::milliseconds busy_interval{200};
+constexpr std::string_view uuid_prefix = "DMCASCADE-";
 
 bool have_udev() { return ::access("/run/udev/control", F_OK) == 0; }
 
@@ -87,6 +91,17 @@ const char* fence_word(FenceLevel level) {
     default:
       return "data";
   }
+}
+
+/// Of the volume that a device stands for; nothing if it is not one of ours.
+std::optional<Uuid> uuid_of(const char* name) {
+  const Task task = make_task(DM_DEVICE_INFO, name);
+  const char* uuid =
+      task == nullptr || dm_task_run(task.get()) == 0 ? nullptr : dm_task_get_uuid(task.get());
+  const std::string_view text = uuid == nullptr ? "" : uuid;
+  if (!text.starts_with(uuid_prefix)) return std::nullopt;
+  const auto volume = parse_uuid(text.substr(uuid_prefix.size()));
+  return volume ? std::optional(*volume) : std::nullopt;
 }
 
 }  // namespace
@@ -151,10 +166,25 @@ Result<void> create(const std::string& name, const Uuid& volume, std::uint64_t s
                     const std::string& params) {
   const Task task = make_task(DM_DEVICE_CREATE, name);
   if (task == nullptr) return failure(name, "create");
-  dm_task_set_uuid(task.get(), fmt::format("DMCASCADE-{}", to_text(volume)).c_str());
+  dm_task_set_uuid(task.get(), fmt::format("{}{}", uuid_prefix, to_text(volume)).c_str());
   dm_task_add_target(task.get(), 0, sectors, target_type, params.c_str());
   if (!run_with_udev(task.get())) return create_failure(name);
   return {};
+}
+
+Result<std::vector<Made>> list_made() {
+  const Task task = make_task(DM_DEVICE_LIST, "");
+  if (task == nullptr || dm_task_run(task.get()) == 0)
+    return failure("device-mapper", "list its devices");
+  std::vector<Made> out;
+  dm_names* names = dm_task_get_names(task.get());
+  if (names == nullptr || names->dev == 0) return out;
+  for (std::uint32_t next = 1; next != 0;) {
+    next = names->next;
+    if (const auto volume = uuid_of(names->name)) out.push_back({names->name, *volume});
+    names = reinterpret_cast<dm_names*>(reinterpret_cast<char*>(names) + next);
+  }
+  return out;
 }
 
 Result<void> message(const std::string& name, const std::string& text) {
@@ -184,10 +214,16 @@ Result<void> reload(const std::string& name, std::uint64_t sectors, const std::s
   return {};
 }
 
-Result<void> remove(const std::string& name) {
-  const Task task = make_task(DM_DEVICE_REMOVE, name);
-  if (task == nullptr || !run_with_udev(task.get())) return failure(name, "remove");
-  return {};
+Result<void> remove(const std::string& name, std::chrono::seconds wait) {
+  const auto deadline = std::chrono::steady_clock::now() + wait;
+  for (;;) {
+    const Task task = make_task(DM_DEVICE_REMOVE, name);
+    if (task != nullptr && run_with_udev(task.get())) return {};
+    const bool busy = task != nullptr && dm_task_get_errno(task.get()) == EBUSY;
+    errno = busy ? EBUSY : errno;
+    if (!busy || std::chrono::steady_clock::now() >= deadline) return failure(name, "remove");
+    std::this_thread::sleep_for(busy_interval);
+  }
 }
 
 }  // namespace cascade::dm

@@ -7,9 +7,11 @@
 #include "lib/config/config.hpp"
 #include "lib/meta/area.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace cascade::dm {
 
@@ -38,6 +40,14 @@ Result<std::optional<std::string>> read_table(const std::string& name);
 Result<void> create(const std::string& name, const Uuid& volume, std::uint64_t sectors,
                     const std::string& params);
 
+/// A mapped device that create() made, by its own UUID.
+struct Made {
+  std::string name;
+  Uuid volume;
+};
+/// All of them.
+Result<std::vector<Made>> list_made();
+
 /// `dmsetup message <name> 0 <text>`.
 Result<void> message(const std::string& name, const std::string& text);
 
@@ -46,7 +56,8 @@ Result<void> message(const std::string& name, const std::string& text);
 /// old one is in use then.
 Result<void> reload(const std::string& name, std::uint64_t sectors, const std::string& params);
 
-/// Errc::refused while it is open.
-Result<void> remove(const std::string& name);
+/// Errc::refused if it is still open after `wait`: udev, or a file system that is being unmounted,
+/// may have it for a moment.
+Result<void> remove(const std::string& name, std::chrono::seconds wait);
 
 }  // namespace cascade::dm

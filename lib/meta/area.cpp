@@ -89,6 +89,10 @@ Result<void> check_fields(const Super& super) {
 
 }  // namespace
 
+// Of a device that is all for it an area takes more than it needs, so that the volume may grow: up
+// to 127 TiB.
+constexpr std::uint64_t own_area_bytes = 64 << 20;
+
 std::uint64_t area_bytes(std::uint64_t volume_bytes) {
   const std::uint64_t regions = divide_up(volume_bytes, region_bytes);
   const std::uint64_t blocks = divide_up(regions, CASCADE_META_BITS_PER_BLOCK);
@@ -113,7 +117,8 @@ Result<Place> own_place(const std::string& device, std::uint64_t device_bytes,
     return Error{Errc::invalid, fmt::format("{}: it has {} bytes, the metadata area of this volume "
                                             "needs {}; use a larger device",
                                             device, device_bytes, needed)};
-  return Place{device, 0, needed, backing_bytes};
+  const std::uint64_t whole = device_bytes / CASCADE_META_BITMAP_BLOCK * CASCADE_META_BITMAP_BLOCK;
+  return Place{device, 0, std::min(whole, std::max(needed, own_area_bytes)), backing_bytes};
 }
 
 Area new_area(const Uuid& volume, const Place& place, std::uint64_t now_ns) {

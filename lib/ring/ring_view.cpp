@@ -67,6 +67,8 @@ std::uint64_t RingView::released() const { return load_acquire(memory_.kernel->r
 
 std::uint32_t RingView::differs() const { return load_relaxed(memory_.kernel->differs); }
 
+std::uint64_t RingView::sectors() const { return load_acquire(memory_.kernel->sectors); }
+
 std::uint64_t RingView::local_errors() const { return load_acquire(memory_.kernel->local_errors); }
 
 std::uint64_t RingView::out_of_sync() const { return load_acquire(memory_.kernel->out_of_sync); }

@@ -147,6 +147,9 @@ class VirtualDisks final : public DiskHost {
       disk->second->fail_after(writes_left(path));
   }
 
+  /// Under whoever has it open.
+  void grow(const std::string& path, std::uint64_t bytes) { open_.at(path)->grow(bytes); }
+
   /// From now on a disk that goes loses what was not flushed.
   void cut_power() { power_cut_ = true; }
 
@@ -290,6 +293,15 @@ class VirtualVolume {
   }
   bool in_sync() const { return out_of_sync_.empty(); }
 
+  /// Under its daemon. What is new is out of sync.
+  void grow(std::uint64_t regions) {
+    const std::uint64_t before = disk.size() / 512 / region_sectors;
+    disk.resize(disk.size() + regions * region_sectors * 512, std::byte{0x5a});
+    for (std::uint64_t region = before; region < before + regions; ++region)
+      out_of_sync_.insert(region);
+    words();
+  }
+
  private:
   struct Undo {
     std::uint64_t seq, sector;
@@ -309,6 +321,7 @@ class VirtualVolume {
   void words() {
     ring_->kernel_words().out_of_sync = out_of_sync_.size() * region_sectors;
     ring_->kernel_words().fence = fence;
+    ring_->kernel_words().sectors = disk.size() / 512;
     ring_->kernel_words().alone_ns = alone_ ? 1 : 0;
   }
   /// What the hub has not stored is for the disk and the marks to know.
@@ -451,6 +464,8 @@ class VirtualNode {
   void heal_disks() { writes_max = MemoryDisk::never; }
 
   void fail_disk(const std::string& path, bool fails) { daemon_->disks.fail(path, fails); }
+
+  void grow_disk(const std::string& path, std::uint64_t bytes) { daemon_->disks.grow(path, bytes); }
 
   bool runs() const { return daemon_ != nullptr; }
   GroupKeeper& group() { return daemon_->group; }

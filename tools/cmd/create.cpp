@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// create, apply, remove, table: mapped devices of this node's volumes.
+// create, apply, remove, table: mapped devices of this node's volumes. apply also tells the daemon.
 #include "lib/dm/device.hpp"
 #include "tools/area.hpp"
+#include "tools/client.hpp"
 #include "tools/command.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <vector>
 
@@ -22,6 +25,8 @@ struct Chosen {
   bool sync = false;           // create --new: all of the volume has to be copied
   bool accept_device = false;  // create: the devices are others, and that is right
   bool force = false;
+  bool dry_run = false;  // apply: say what would be done
+  unsigned wait = 1;     // remove: seconds until it is not open any more
 };
 
 using Volume = GroupVolume;
@@ -99,7 +104,8 @@ Result<meta::Area> usable_area(const Volume& v, const meta::Place& place, const 
                              "{}' begins its history",
                              area.error().text, volume.name)};
   if (!area) return area;
-  if (place.volume_bytes < area->volume_bytes || place.area_bytes > area->area_bytes)
+  if (place.volume_bytes < area->volume_bytes ||
+      meta::area_bytes(place.volume_bytes) > area->area_bytes)
     return Error{Errc::refused,
                  fmt::format("its metadata area is for a volume of {} bytes, the devices give {}; "
                              "bring the device back to its size, or begin anew (dmcascade(8))",
@@ -143,14 +149,16 @@ Result<void> create_one(const Volume& v, const Chosen& chosen) {
   return {};
 }
 
-/// What the file says, for a device that is there: writers notice nothing.
-Result<void> apply_one(const Volume& v, const Chosen&) {
+/// What the file says: makes the device if it is not there; else writers notice nothing.
+Result<void> apply_one(const Volume& v, const Chosen& chosen) {
   const std::string& name = v.second->name;
   const auto there = dm::read_table(name);
   if (!there) return there.error();
-  if (!*there)
-    return Error{Errc::not_found,
-                 fmt::format("{0}: is not there; 'dmcascade create {0}' makes it", name)};
+  if (!*there && chosen.dry_run) {
+    fmt::print("{}: would be created\n", name);
+    return {};
+  }
+  if (!*there) return create_one(v, chosen);
   if (!same_table(**there, v.second->uuid))
     return Error{Errc::refused,
                  fmt::format("{}: is not a device of this volume: {}", name, **there)};
@@ -162,13 +170,44 @@ Result<void> apply_one(const Volume& v, const Chosen&) {
     fmt::print("{}: is as the file says\n", name);
     return {};
   }
-  auto done =
-      dm::reload(name, place->volume_bytes / 512, dm::table_params(*v.first, *v.second, *place));
-  if (done) fmt::print("{}: applied: {}\n", name, *wanted);
-  return done;
+  fmt::print("{}: {}\n  from {}\n  to   {}\n", name,
+             chosen.dry_run ? "would be changed" : "is changed", **there, *wanted);
+  if (chosen.dry_run) return {};
+  return dm::reload(name, place->volume_bytes / 512, dm::table_params(*v.first, *v.second, *place));
 }
 
-Result<void> remove_one(const Volume& v, const Chosen&) {
+/// A device of ours that the file does not ask for on this node.
+Result<void> apply_to_stray(const dm::Made& made, bool dry_run) {
+  if (dry_run) {
+    fmt::print("{}: would be removed: the file has no such volume here\n", made.name);
+    return {};
+  }
+  auto removed = dm::remove(made.name, std::chrono::seconds(Chosen{}.wait));
+  if (removed) fmt::print("{}: removed: the file has no such volume here\n", made.name);
+  return removed;
+}
+
+bool is_wanted(const std::vector<Volume>& volumes, const dm::Made& made) {
+  return std::any_of(volumes.begin(), volumes.end(), [&](const Volume& v) {
+    return v.second->name == made.name && v.second->uuid == made.volume;
+  });
+}
+
+/// A daemon that does not run will read the file when it starts.
+Result<void> apply_to_daemon(const std::string& socket, bool dry_run) {
+  const auto done = tell(socket, {std::string(api::command_reload), {}, {}, dry_run});
+  if (!done && done.error().code == Errc::closed) {
+    fmt::print("dmcascaded: does not run\n");
+    return {};
+  }
+  if (!done) return done.error();
+  if (done->empty()) fmt::print("dmcascaded: is as the file says\n");
+  for (const std::string& line : *done)
+    fmt::print("dmcascaded: {}{}\n", dry_run ? "would do: " : "", line);
+  return {};
+}
+
+Result<void> remove_one(const Volume& v, const Chosen& chosen) {
   const std::string& name = v.second->name;
   auto there = dm::read_table(name);
   if (!there) return there.error();
@@ -179,7 +218,7 @@ Result<void> remove_one(const Volume& v, const Chosen&) {
   if (!same_table(**there, v.second->uuid))
     return Error{Errc::refused,
                  fmt::format("{}: is not a device of this volume: {}", name, **there)};
-  auto removed = dm::remove(name);
+  auto removed = dm::remove(name, std::chrono::seconds(chosen.wait));
   if (removed) fmt::print("{}: removed\n", name);
   return removed;
 }
@@ -196,6 +235,29 @@ int for_each(const Options& options, const Chosen& chosen,
   if (!volumes) return complain(options, volumes.error());
   for (const Volume& volume : *volumes)
     if (auto done = act(volume, chosen); !done) code = complain(options, done.error());
+  return code;
+}
+
+/// This node as the file says: its daemon, and the devices of the volumes of which it is the
+/// primary. One that can't be done says so, and stops none of the others.
+int apply_node(const Options& options, const Chosen& chosen) {
+  int code = exit_ok;
+  if (auto root = need_root(); !root) return complain(options, root.error(), exit_permission);
+  const auto loaded = load(options, code);
+  if (!loaded) return code;
+  const auto note = [&](const Result<void>& done) {
+    if (!done) code = complain(options, done.error());
+  };
+  Chosen all;
+  all.all = true;
+  const auto volumes = choose(*loaded, all);
+  const auto made = dm::list_made();
+  if (!made) return complain(options, made.error());
+  // What goes first: its name, its disk and its place at the hub may be another's now.
+  for (const dm::Made& device : *made)
+    if (!is_wanted(*volumes, device)) note(apply_to_stray(device, chosen.dry_run));
+  note(apply_to_daemon(options.socket.value_or(loaded->config.daemon.socket), chosen.dry_run));
+  for (const Volume& volume : *volumes) note(apply_one(volume, chosen));
   return code;
 }
 
@@ -243,10 +305,14 @@ void add_create(CLI::App& app, const Options& options, Action& action) {
 void add_apply(CLI::App& app, const Options& options, Action& action) {
   auto chosen = std::make_shared<Chosen>();
   CLI::App* command = app.add_subcommand(
-      "apply", "Give the mapped devices of volumes the table that the configuration says");
-  add_choice(*command, *chosen);
+      "apply", "Make this node as the configuration says: the daemon, and devices of volumes");
+  command->add_option("VOLUME", chosen->names, "Only the devices of these");
+  command->add_flag("--dry-run", chosen->dry_run, "Say what would be done, and do nothing");
   command->final_callback([&, chosen] {
-    action = [&options, chosen] { return for_each(options, *chosen, apply_one); };
+    action = [&options, chosen] {
+      return chosen->names.empty() ? apply_node(options, *chosen)
+                                   : for_each(options, *chosen, apply_one);
+    };
   });
 }
 
@@ -254,6 +320,8 @@ void add_remove(CLI::App& app, const Options& options, Action& action) {
   auto chosen = std::make_shared<Chosen>();
   CLI::App* command = app.add_subcommand("remove", "Remove the mapped devices of volumes");
   add_choice(*command, *chosen);
+  command->add_option("--wait", chosen->wait, "How many seconds it may still be open")
+      ->capture_default_str();
   command->final_callback([&, chosen] {
     action = [&options, chosen] { return for_each(options, *chosen, remove_one); };
   });

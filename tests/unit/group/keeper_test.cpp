@@ -116,5 +116,28 @@ INSTANTIATE_TEST_SUITE_P(All, FailingCopy, testing::Values("h", "r"));
 INSTANTIATE_TEST_SUITE_P(All, FailingJournal,
                          testing::Values(std::pair("h", 12), std::pair("r", 6)));
 
+/// K6: a volume that grows under load before its copies have, first refused by the hub and then by
+/// the remote.
+TEST_F(KeeperTest, AVolumeAndItsCopiesGrowWhileEverythingRuns) {
+  go_on();
+  cascade.grow(0, 8);
+  go_on();
+  EXPECT_TRUE(has("p1", "VOLUME_REFUSED"));
+  cascade.node("h").grow_disk("orders", cascade.volume_bytes(0));
+  for (int i = 0; i < 100 && has("p1", "VOLUME_REFUSED"); ++i) go_on(200);
+  EXPECT_FALSE(has("p1", "VOLUME_REFUSED"));
+  const auto refused = [&] {
+    const auto links = status("h").links;
+    return std::any_of(links.begin(), links.end(), [](const auto& link) {
+      return link.reason.find("the remote's copy only") != std::string::npos;
+    });
+  };
+  for (int i = 0; i < 100 && !refused(); ++i) go_on(20);
+  EXPECT_TRUE(refused());
+  cascade.node("r").grow_disk("orders", cascade.volume_bytes(0));
+  EXPECT_TRUE(cascade.drain()) << cascade.figures();
+  expect_well();
+}
+
 }  // namespace
 }  // namespace cascade::test

@@ -203,6 +203,11 @@ class Cascade {
   void black_hole(const std::string& from, const std::string& to) { wires_.black_hole(from, to); }
   void heal() { wires_.heal(); }
   /// How often the primary went on alone.
+  /// The volume grows by so many of its regions.
+  void grow(std::size_t which, std::uint64_t regions) { volumes_[which].kernel->grow(regions); }
+  std::uint64_t volume_bytes(std::size_t which) const {
+    return volumes_[which].kernel->disk.size();
+  }
   unsigned times_alone(std::size_t which) const { return volumes_[which].kernel->times_alone; }
 
   /// Until every copy has everything; false if it does not come to that.

@@ -125,6 +125,16 @@ TEST_F(RingFeedTest, TellsTheHubOfADifferenceThatIsNew) {
   EXPECT_EQ(status("orders").local_errors, 3u);
 }
 
+// K6: the hub has to compare it with its copy before a write is there.
+TEST_F(RingFeedTest, TellsTheHubOfANewSize) {
+  ASSERT_TRUE(begin(welcome(0)));
+  const std::uint64_t before = feed->streams()[0].bytes;
+  kernel[volume_a]->ring().kernel_words().sectors = before / 512 + 8;
+  EXPECT_EQ(believes({volume_a, 0, 0}), "believed");
+  EXPECT_EQ(world.get(feed->next()).error().code, Errc::closed);
+  EXPECT_EQ(feed->streams()[0].bytes, before + 4096);
+}
+
 /// Offers one volume and keeps what it is told.
 class OneStream final : public Feed {
  public:
