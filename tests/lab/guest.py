@@ -60,6 +60,7 @@ class Guest:
         self.lab, self.name, self.number, self.kernel = lab, name, number, kernel
         self.disks, self.memory, self.smp = list(disks), memory, smp
         self.dir = os.path.join(lab.dir, name)
+        self.init = ""          # "systemd": boots as a whole machine, with what is in root/ installed
         self.nics = []          # (tap, mac, own address, peer's address), in order
         self.process = None
         self._log_checked = 0
@@ -83,7 +84,7 @@ class Guest:
         append = ("console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nokaslr "
                   "tsc=reliable no_timer_check rcupdate.rcu_expedited=1 random.trust_cpu=on "
                   "hung_task_panic=0 net.ifnames=0 printk.time=1 "
-                  f"dmc.name={self.name} dmc.top={image.TOP}")
+                  f"dmc.name={self.name} dmc.top={image.TOP} dmc.init={self.init}")
         cmd = ["ip", "netns", "exec", lab.netns] if lab.netns else []
         cmd += ["qemu-system-x86_64", "-M", "q35,usb=off,vmport=off", "-m", str(self.memory),
                 "-smp", str(self.smp), "-display", "none", "-nodefaults", "-no-reboot",
