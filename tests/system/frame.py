@@ -8,6 +8,7 @@ used by the tests after it, until one fails:
   cascade  four guests: two primaries, hub, remote (tests/lab/cascade.py), no daemon running
   lab      an empty lab, for tests of the lab itself
   seed     a number; the same number gives the same run
+  rounds, minutes   how much of it, by the command line
 """
 import importlib
 import inspect
@@ -25,9 +26,11 @@ from tests.lab.lab import Lab
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KERNELS = ("6.1", "6.12")
-SUITES = {"lab": ("test_module",), "e2e": ("test_cascade",)}
+SUITES = {"lab": ("test_module",), "e2e": ("test_cascade",), "soak": ("soak",)}
+# Without a word of which: a soak takes as long as somebody wants.
+USUAL_SUITES = ("lab", "e2e")
 # Where a test runs that says nothing of it. What the daemons do depends on no kernel.
-USUAL_KERNELS = {"lab": KERNELS, "e2e": ("6.12",)}
+USUAL_KERNELS = {"lab": KERNELS, "e2e": ("6.12",), "soak": ("6.12",)}
 
 Job = namedtuple("Job", "suite kernel test")
 
@@ -125,7 +128,7 @@ class Fixtures:
         self.made = None
 
 
-GIVEN = ("seed", "rounds")
+GIVEN = ("seed", "rounds", "minutes")
 
 
 def fixture_of(test):
@@ -159,8 +162,9 @@ class Queue:
 
 
 class Runner:
-    def __init__(self, seed, keep, pattern, rounds=None):
-        self.seed, self.keep, self.pattern, self.rounds = seed, keep, pattern, rounds
+    def __init__(self, seed, keep, pattern, rounds=None, minutes=None):
+        self.seed, self.keep, self.pattern = seed, keep, pattern
+        self.rounds, self.minutes = rounds, minutes
         self.passed = self.failed = self.skipped = 0
         self.lock = threading.Lock()
 
@@ -195,7 +199,7 @@ class Runner:
     def call(self, job, fixtures, seed):
         """A time-out on a busy machine is tried once more, from new guests; nothing else is."""
         wanted = inspect.signature(job.test).parameters
-        given = {"seed": seed, "rounds": self.rounds}
+        given = {"seed": seed, "rounds": self.rounds, "minutes": self.minutes}
         for attempt in (1, 2):
             try:
                 job.test(**{n: given[n] if n in GIVEN else fixtures.get(job.kernel, n)
@@ -223,9 +227,11 @@ class Runner:
             traceback.print_exc(file=out)
             fixtures.report(out)
             fixtures.drop()
-            print(f"again with: tests/run {job.suite} --kernel {job.kernel} -k {job.test.__name__}" +
-                  (f" --seed {seed}" if "seed" in inspect.signature(job.test).parameters else ""),
-                  file=out)
+            given = {"seed": seed, "rounds": self.rounds, "minutes": self.minutes}
+            numbers = [f" --{n} {given[n]}" for n in inspect.signature(job.test).parameters
+                       if given.get(n) is not None]
+            print(f"again with: tests/run {job.suite} --kernel {job.kernel} -k {job.test.__name__}"
+                  + "".join(numbers), file=out)
         with self.lock:
             self.count(word)
             print(out.getvalue(), end="")

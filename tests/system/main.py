@@ -9,7 +9,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 from tests.lab.lab import exit_on_signals  # noqa: E402
 from tests.system import unit  # noqa: E402
-from tests.system.frame import KERNELS, Runner, SUITES, jobs_of, say, tests_of  # noqa: E402
+from tests.system.frame import (KERNELS, Runner, SUITES, USUAL_SUITES, jobs_of, say,  # noqa: E402
+                                tests_of)
 
 GiB = 1 << 30
 LAB_BYTES = 6 * GiB  # what four guests and their disks take at the most
@@ -23,7 +24,7 @@ def lanes_possible():
 
 def arguments():
     p = argparse.ArgumentParser(prog="tests/run")
-    p.add_argument("suites", nargs="*", metavar="SUITE", help="unit, lab, e2e; all without any")
+    p.add_argument("suites", nargs="*", metavar="SUITE", help="unit, lab, e2e; all of these without any; soak")
     p.add_argument("--kernel", choices=KERNELS, help="only on this one")
     p.add_argument("--all", action="store_true",
                    help="each test on each kernel, not only where it is most likely to find something")
@@ -33,6 +34,7 @@ def arguments():
     p.add_argument("--seed", type=int, help="for tests that draw lots")
     p.add_argument("--rounds", type=int, metavar="N",
                    help="how often tests that cut power or links do so; few without")
+    p.add_argument("--minutes", type=float, default=10, metavar="N", help="how long soak goes on (10)")
     p.add_argument("--fuzz-seconds", type=int, default=20, metavar="N",
                    help="how long each fuzz target runs in unit (20)")
     p.add_argument("--keep", action="store_true", help="leave the guests' folders behind")
@@ -53,8 +55,8 @@ def main():
         return 0
     exit_on_signals()
     start = time.monotonic()
-    runner = Runner(args.seed, args.keep, args.pattern, args.rounds)
-    suites = args.suites or ["unit", *SUITES]
+    runner = Runner(args.seed, args.keep, args.pattern, args.rounds, args.minutes)
+    suites = args.suites or ["unit", *USUAL_SUITES]
     if "unit" in suites:
         unit.run(runner, args.fuzz_seconds, args.seed)
     jobs = jobs_of([s for s in suites if s in SUITES], args.pattern, args.kernel, args.all)
