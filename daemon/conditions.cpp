@@ -177,8 +177,7 @@ void of_bracket(const api::Group& group, Conditions& out) {
   if (bracket.undo_full)
     raise(out, "UNDO_FULL", "error", bracket.undo_path,
           "it has no room for what the copies hold at the bracket, so they stand still",
-          fmt::format("give this node a larger one and restart dmcascaded, or 'dmcascade bracket "
-                      "apply {}' here",
+          fmt::format("let it grow, which is noticed, or 'dmcascade bracket apply {}' here",
                       group.name));
 }
 

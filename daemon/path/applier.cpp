@@ -347,6 +347,10 @@ Task<Result<void>> Applier::zero(const Record& record) {
 Task<> Applier::checkpoint_loop() {
   while (!stopping_ && !broken_ && !journal_.failure()) {
     co_await timer_->sleep(checkpoint_interval);
+    if (undo_full_ && undo_->has_grown()) {
+      undo_full_ = false;
+      journal_.progress().notify();
+    }
     const bool worth = applied_seq_ > journal_.checkpoint_seq() || keep_from() > kept_from_;
     if (stopping_ || recovering_ || !worth) continue;
     if (auto done = co_await checkpoint(); !done) fail(done.error());

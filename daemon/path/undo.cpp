@@ -25,10 +25,10 @@ Task<Result<std::optional<UndoEntry>>> Undo::read_entry(std::uint64_t index, std
                                                         AlignedBuffer& buffer) {
   using Found = Result<std::optional<UndoEntry>>;
   const auto header = buffer.span().first<undo_block>();
-  if (at + undo_block > disk_.bytes()) co_return Found(std::nullopt);
+  if (at + undo_block > size_) co_return Found(std::nullopt);
   if (auto read = co_await disk_.read(at, header); !read) co_return read.error();
   const auto entry = decode_undo(log_, index, header);
-  if (!entry || at + undo_entry_bytes(entry->bytes) > disk_.bytes()) co_return Found(std::nullopt);
+  if (!entry || at + undo_entry_bytes(entry->bytes) > size_) co_return Found(std::nullopt);
   const auto padded =
       buffer.span().subspan(undo_block, undo_entry_bytes(entry->bytes) - undo_block);
   if (!padded.empty())
@@ -102,7 +102,7 @@ Task<Result<void>> Undo::keep(const Copies& copies, const std::vector<Range>& ra
   const auto regions = missing(copies, ranges);
   std::uint64_t end = end_;
   for (const Region& region : regions) end += undo_entry_bytes(region.bytes);
-  if (end > disk_.bytes())
+  if (end > size_)
     co_return Error{Errc::full,
                     fmt::format("{} has no room for {} bytes more", disk_.path(), end - end_)};
   for (std::size_t at = 0; at < regions.size(); at += together_max) {

@@ -8,6 +8,7 @@
 #include "daemon/path/batch.hpp"
 #include "lib/journal/undo_log.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -26,7 +27,7 @@ class Undo {
   };
 
   /// `disk` outlives it.
-  explicit Undo(Disk& disk) : disk_(disk) {}
+  explicit Undo(Disk& disk) : disk_(disk), size_(disk.bytes()) {}
 
   /// Goes on with the log of that bracket, if the device has it.
   Task<Result<void>> open(UndoLog log);
@@ -46,7 +47,14 @@ class Undo {
   Task<Result<void>> restore(const Copies& copies);
 
   std::uint64_t used_bytes() const { return end_; }
-  std::uint64_t size_bytes() const { return disk_.bytes(); }
+  /// Of the device as it was when it was last looked at.
+  std::uint64_t size_bytes() const { return size_; }
+  /// Looks again: whether it has grown.
+  bool has_grown() {
+    const std::uint64_t before = size_;
+    size_ = std::max(size_, disk_.bytes_now());
+    return size_ > before;
+  }
   const std::string& path() const { return disk_.path(); }
 
  private:
@@ -64,6 +72,7 @@ class Undo {
   Task<Result<void>> write_entries(std::span<const Region> regions);
 
   Disk& disk_;
+  std::uint64_t size_;
   UndoLog log_;
   std::uint64_t entries_ = 0;
   std::uint64_t end_ = 0;                   // bytes of the device that are in use

@@ -64,6 +64,9 @@ def test_a_volume_in_fstab_is_mounted_at_boot(cascade):
     wait_until(lambda: mounted(primary), BOOT, "the volume is mounted")
     primary.run("dd if=/dev/urandom of=/mnt/orders/file bs=1M count=4 status=none && sync && "
                 "sha256sum /mnt/orders/file > /mnt/orders/sum")
+    uuid = primary.run("blkid -s UUID -o value /dev/mapper/orders").out.strip()
+    link = primary.run(f"udevadm settle; readlink -f /dev/disk/by-uuid/{uuid}").out
+    assert link == primary.run("readlink -f /dev/mapper/orders").out, "to the disk, past the copies"
     power_off(primary)
 
     boot(primary)

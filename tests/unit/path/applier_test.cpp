@@ -387,6 +387,22 @@ TEST_F(ApplierPast, StandsStillWhenTheUndoDeviceIsFull) {
   EXPECT_EQ(applier->applied_seq(), run->journal.stored_seq());
 }
 
+TEST_F(ApplierPast, GoesOnWhenAFullUndoDeviceHasGrown) {
+  give_undo(undo_entry_bytes(0) + undo_entry_bytes(copy_bytes));
+  press(volume_b);
+  write(8, 4096, 3);
+  press(volume_a);
+  ASSERT_TRUE(applier->undo_full());
+  const auto before = applier->applied_seq();
+  undo->grow(4 << 20);
+  pass_a_second();
+  pass_a_second();
+  EXPECT_FALSE(applier->undo_full());
+  EXPECT_GT(applier->applied_seq(), before);
+  ASSERT_TRUE(undo->reopen());  // with its new size
+  EXPECT_TRUE(undo_brings_back());
+}
+
 TEST_F(ApplierPast, GoesOnFromWhereItWasAfterARestart) {
   give_undo(1 << 20);
   press();
