@@ -31,6 +31,8 @@ def test_the_file_is_applied_while_everything_runs(cascade):
     write_everywhere(cascade, without(whole, "ledger"))
     cascade.format_journals()
     cascade.start_daemons()
+    cascade.g["P2"].run("dd if=/dev/zero of=/dev/lab/ledger-meta bs=64k count=4 oflag=direct "
+                        "status=none")  # as a volume that nobody has made yet
     before = pids(cascade)
     cascade.tool("P1", "create --new orders")
     writer = fio(cascade, "orders", io="64M", more="--rate=512k --time_based --runtime=40")
