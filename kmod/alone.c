@@ -52,7 +52,6 @@ void cascade_lease_look(struct cascade_volume *v)
 /* Everything that the hub may lack is out of sync; what waits for the hub is done. */
 static void leave_hub(struct cascade_volume *v, struct list_head *finished)
 {
-	struct cascade_io *flush, *next;
 	u64 seq;
 
 	for (seq = v->released + 1; seq <= v->reserved; seq++) {
@@ -65,14 +64,9 @@ static void leave_hub(struct cascade_volume *v, struct list_head *finished)
 		slot->resync = 0;
 		if (!io || !io->local_done)
 			continue;
-		slot->io = NULL;
-		v->nr_ack_waiting--;
-		cascade_end(v, io, finished);
+		cascade_end_slot(v, slot, BLK_STS_OK, finished);
 	}
-	list_for_each_entry_safe(flush, next, &v->flushes, list) {
-		list_del_init(&flush->list);
-		cascade_end(v, flush, finished);
-	}
+	cascade_end_flushes(v, U64_MAX, BLK_STS_OK, finished);
 	/* Nothing more is published for anybody. */
 	v->received = v->stored;
 	v->published = v->stored;

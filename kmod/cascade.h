@@ -378,6 +378,10 @@ void cascade_ring_void(struct cascade_volume *v, u64 seq);	/* not published yet:
 void cascade_ring_tell(struct cascade_volume *v);
 bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io);
 void cascade_ring_waits(struct cascade_volume *v, u64 seq);
+void cascade_end_slot(struct cascade_volume *v, struct cascade_slot *slot, blk_status_t status,
+		      struct list_head *finished);
+void cascade_end_flushes(struct cascade_volume *v, u64 stored, blk_status_t status,
+			 struct list_head *finished);
 void cascade_ring_advance(struct cascade_volume *v, struct list_head *finished);
 /* no lock, the caller owns the reserved slot: */
 void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);

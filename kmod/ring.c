@@ -332,6 +332,33 @@ bool cascade_acknowledged(struct cascade_volume *v, struct cascade_io *io)
 	return io->seq <= v->stored;
 }
 
+/* The io of a slot that waits for its acknowledgement. */
+void cascade_end_slot(struct cascade_volume *v, struct cascade_slot *slot, blk_status_t status,
+		      struct list_head *finished)
+{
+	struct cascade_io *io = slot->io;
+
+	slot->io = NULL;
+	v->nr_ack_waiting--;
+	io->status = status;
+	cascade_end(v, io, finished);
+}
+
+/* The flushes that wait for what @stored covers. */
+void cascade_end_flushes(struct cascade_volume *v, u64 stored, blk_status_t status,
+			 struct list_head *finished)
+{
+	struct cascade_io *io, *next;
+
+	list_for_each_entry_safe(io, next, &v->flushes, list) {
+		if (io->seq > stored)
+			continue;
+		list_del_init(&io->list);
+		io->status = status;
+		cascade_end(v, io, finished);
+	}
+}
+
 /*
  * Bios of the slots behind @at through @to that are done locally and acknowledged are finished.
  * Returns how far it came with @left slots.
@@ -345,9 +372,7 @@ static u64 acknowledge(struct cascade_volume *v, u64 at, u64 to, unsigned int *l
 
 		if (!io || !io->local_done || !cascade_acknowledged(v, io))
 			continue;
-		slot->io = NULL;
-		v->nr_ack_waiting--;
-		cascade_end(v, io, finished);
+		cascade_end_slot(v, slot, BLK_STS_OK, finished);
 	}
 	return at;
 }
@@ -370,17 +395,6 @@ static void acknowledge_some(struct cascade_volume *v, unsigned int *left,
 	v->looked_stored = acknowledge(v, v->looked_stored, stored, left, finished);
 	if (v->looked_stored >= stored)
 		v->looked_stored = max(v->looked_stored, min(v->stored, v->looked_received));
-}
-
-static void finish_flushes(struct cascade_volume *v, struct list_head *finished)
-{
-	struct cascade_io *io, *next;
-
-	list_for_each_entry_safe(io, next, &v->flushes, list)
-		if (io->seq <= v->stored) {
-			list_del_init(&io->list);
-			cascade_end(v, io, finished);
-		}
 }
 
 /* The daemon's words, checked. False if there is nothing to believe. */
@@ -409,7 +423,7 @@ static void take_words(struct cascade_volume *v, unsigned int *left, struct list
 	v->received = received;
 	v->stored = stored;
 	acknowledge_some(v, left, finished);
-	finish_flushes(v, finished);
+	cascade_end_flushes(v, v->stored, BLK_STS_OK, finished);
 	cascade_ring_release(v);
 }
 

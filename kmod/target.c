@@ -217,10 +217,8 @@ static void take_over(struct cascade_target *t, const char *name)
 	strscpy(v->name, name, sizeof(v->name));
 	/* Before a write there can be published. */
 	cascade_ring_tell(v);
-	if (resized) {
+	if (resized)
 		cascade_later_event(v, CASCADE_EVENT_RESIZED);
-		wake_up_interruptible(&v->poll_wait);
-	}
 	spin_unlock_irq(&v->lock);
 	mutex_unlock(&cascade_volumes_mutex);
 }

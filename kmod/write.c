@@ -557,25 +557,15 @@ void cascade_work(struct work_struct *work)
 static void take_waiting(struct cascade_volume *v, blk_status_t status, struct list_head *ios,
 			 struct bio_list *bios)
 {
-	struct cascade_io *io, *next;
 	u64 seq;
 
 	for (seq = v->released + 1; seq <= v->reserved; seq++) {
 		struct cascade_slot *slot = cascade_slot(v, seq);
 
-		io = slot->io;
-		if (!io || !io->local_done)
-			continue;
-		slot->io = NULL;
-		v->nr_ack_waiting--;
-		io->status = status;
-		cascade_end(v, io, ios);
+		if (slot->io && slot->io->local_done)
+			cascade_end_slot(v, slot, status, ios);
 	}
-	list_for_each_entry_safe(io, next, &v->flushes, list) {
-		list_del_init(&io->list);
-		io->status = status;
-		cascade_end(v, io, ios);
-	}
+	cascade_end_flushes(v, U64_MAX, status, ios);
 	bio_list_merge(bios, &v->deferred);
 	bio_list_init(&v->deferred);
 	bio_list_merge(bios, &v->unmarked);

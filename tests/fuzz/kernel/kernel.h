@@ -43,6 +43,7 @@ struct dm_dev;
 #define PAGE_SIZE 4096
 #define ____cacheline_aligned_in_smp
 #define SECTOR_SHIFT 9
+#define BLK_STS_OK 0
 
 /* ---- lists */
 
