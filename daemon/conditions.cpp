@@ -233,14 +233,10 @@ std::string heading(const std::string& code, const std::string& subject) {
   return subject.empty() ? code : code + " " + subject;
 }
 
-int weight(const api::Condition& condition) {
-  return condition.severity == "error" ? 0 : condition.severity == "warning" ? 1 : 2;
-}
-
 report::Level level(const api::Condition& condition) {
-  return weight(condition) == 0   ? report::Level::error
-         : weight(condition) == 1 ? report::Level::warning
-                                  : report::Level::notice;
+  return api::weight(condition) == 0   ? report::Level::error
+         : api::weight(condition) == 1 ? report::Level::warning
+                                       : report::Level::notice;
 }
 
 }  // namespace
@@ -253,7 +249,7 @@ Conditions find_conditions(const api::Group& group, const WarningLimits& limits)
   for (const auto& volume : group.volumes) of_volume(volume, out);
   for (const auto& link : group.links) of_link(link, out);
   std::stable_sort(out.begin(), out.end(), [](const api::Condition& a, const api::Condition& b) {
-    return weight(a) < weight(b);
+    return api::weight(a) < api::weight(b);
   });
   return out;
 }

@@ -194,23 +194,29 @@ void Site::stop_running(Slot& slot) {
 
 // ---- another configuration
 
+/// What becomes of a group with another configuration.
+Site::Verdict Site::verdict_on(const Slot& slot, const Config& config) const {
+  const GroupConfig* now = config.group_of(slot.group->uuid);
+  if (now == nullptr || !GroupNode::concerns(*now, node_)) return Verdict::ends;
+  const Config& before = slot.next ? *slot.next : *slot.config;
+  const GroupConfig& was = *before.group_of(slot.group->uuid);
+  return is_other(was, before, *now, config) ? Verdict::begins_anew : Verdict::goes_on;
+}
+
 std::vector<std::string> Site::changes(const Config& config) const {
   std::vector<std::string> out;
   for (const SlotPtr& slot : slots_) {
     if (slot->retired) continue;
-    const GroupConfig* now = config.group_of(slot->group->uuid);
-    const Config& before = slot->next ? *slot->next : *slot->config;
-    const GroupConfig& was = *before.group_of(slot->group->uuid);
-    if (now == nullptr || !GroupNode::concerns(*now, node_))
-      out.push_back(fmt::format("group {}: ends here", was.name));
-    else if (is_other(was, before, *now, config))
-      out.push_back(fmt::format("group {}: begins anew with what the file says", now->name));
+    const Verdict verdict = verdict_on(*slot, config);
+    if (verdict == Verdict::ends)
+      out.push_back(fmt::format("group {}: ends here", slot->group->name));
+    if (verdict == Verdict::begins_anew)
+      out.push_back(fmt::format("group {}: begins anew with what the file says",
+                                config.group_of(slot->group->uuid)->name));
   }
-  for (const GroupConfig& group : config.groups) {
-    const SlotPtr there = find(group.uuid);
-    if (GroupNode::concerns(group, node_) && !there)
+  for (const GroupConfig& group : config.groups)
+    if (GroupNode::concerns(group, node_) && !find(group.uuid))
       out.push_back(fmt::format("group {}: begins here", group.name));
-  }
   const Address &was = config_->node(node_)->address, &now = config.node(node_)->address;
   if (was != now)
     out.push_back(fmt::format("listens on {} instead of {}", text_of(now), text_of(was)));
@@ -223,14 +229,10 @@ std::vector<std::string> Site::changes(const Config& config) const {
 std::vector<std::string> Site::reload(ConfigPtr config) {
   const std::vector<std::string> out = changes(*config);
   for (const SlotPtr& slot : slots_) {
-    const GroupConfig* now = config->group_of(slot->group->uuid);
-    const Config& before = slot->next ? *slot->next : *slot->config;
-    const bool here = now != nullptr && GroupNode::concerns(*now, node_);
-    if (here && !slot->retired &&
-        !is_other(*before.group_of(slot->group->uuid), before, *now, *config))
-      continue;
-    slot->retired = !here;
-    slot->next = here ? config : nullptr;
+    const Verdict verdict = verdict_on(*slot, *config);
+    if (verdict == Verdict::goes_on && !slot->retired) continue;
+    slot->retired = verdict == Verdict::ends;
+    slot->next = slot->retired ? nullptr : config;
     stop_running(*slot);
   }
   config_ = std::move(config);

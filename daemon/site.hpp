@@ -52,6 +52,9 @@ class Site {
   struct Slot;
 
   using SlotPtr = std::shared_ptr<Slot>;
+  enum class Verdict { goes_on, begins_anew, ends };
+
+  Verdict verdict_on(const Slot& slot, const Config& config) const;
 
   bool listens() const;
   bool others_are_elsewhere() const;

@@ -43,6 +43,9 @@ int complain(const Options& options, const Error& error, std::optional<int> code
 /// Of this machine.
 std::string host_name();
 
+/// Errc::refused without it.
+Result<void> need_root();
+
 /// Configuration and this node's name; complains and gives the exit code otherwise.
 struct Loaded {
   Config config;

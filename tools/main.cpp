@@ -44,6 +44,11 @@ int complain(const Options& options, const Error& error, std::optional<int> code
   return code.value_or(code_for(error.code));
 }
 
+Result<void> need_root() {
+  if (::geteuid() == 0) return {};
+  return Error{Errc::refused, "this needs root"};
+}
+
 std::optional<Loaded> load(const Options& options, int& code) {
   auto config = load_config(options.config);
   if (!config) {

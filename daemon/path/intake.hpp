@@ -17,10 +17,10 @@
 
 namespace cascade {
 
-/// What is known of a copy on this node.
 /// Told of a volume that its copy is too small for, before it is refused: the copy may have grown.
 using TooSmall = std::function<void(const Uuid& volume, std::uint64_t needed)>;
 
+/// What is known of a copy on this node.
 struct CopyShape {
   std::uint64_t bytes = 0;  // 0: there is none
   std::uint32_t block = 0;  // in bytes

@@ -38,8 +38,8 @@ class MirrorVolumes {
 
   /// After the journal is open: what it holds. `copy_of` tells of the hub's copies.
   void load(const std::function<CopyShape(const Uuid&)>& copy_of);
-  /// `told` is called when a volume turns out to have another size than was known.
   void on_too_small(TooSmall told) { too_small_ = std::move(told); }
+  /// `told` is called when a volume turns out to have another size than was known.
   void on_sizes_changed(std::function<void()> told) { sizes_changed_ = std::move(told); }
   void learn_size(const Uuid& volume, std::uint64_t bytes);
   Result<void> fits(const Volume& volume, const Hello::Stream& stream) const;

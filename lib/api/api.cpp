@@ -353,15 +353,9 @@ std::string to_json(const StatusReport& report) {
   return json::serialize(out);
 }
 
-namespace {
-
-/// "error" before "warning" before "info".
-int weight(const Health::Finding& finding) {
-  const std::string& severity = finding.condition.severity;
-  return severity == "error" ? 0 : severity == "warning" ? 1 : 2;
+int weight(const Condition& condition) {
+  return condition.severity == "error" ? 0 : condition.severity == "warning" ? 1 : 2;
 }
-
-}  // namespace
 
 Health health_of(const StatusReport& report, const std::vector<std::string>& groups) {
   Health out{report.node, report.time, "ok", {}};
@@ -372,9 +366,10 @@ Health health_of(const StatusReport& report, const std::vector<std::string>& gro
     for (const Condition& condition : group.conditions)
       out.findings.push_back({group.name, condition});
   }
-  std::stable_sort(out.findings.begin(), out.findings.end(),
-                   [](const auto& a, const auto& b) { return weight(a) < weight(b); });
-  if (!out.findings.empty() && weight(out.findings.front()) < 2)
+  std::stable_sort(out.findings.begin(), out.findings.end(), [](const auto& a, const auto& b) {
+    return weight(a.condition) < weight(b.condition);
+  });
+  if (!out.findings.empty() && weight(out.findings.front().condition) < 2)
     out.state = out.findings.front().condition.severity;
   return out;
 }

@@ -159,6 +159,9 @@ struct Condition {
   std::string impact{};  // what it means for the data and for those who write; one line
 };
 
+/// Which is worse: 0 an error, 1 a warning, 2 anything else.
+int weight(const Condition& condition);
+
 struct Group {
   std::string name;
   std::string uuid;

@@ -196,10 +196,13 @@ class Runner:
         finally:
             fixtures.drop()
 
+    def given(self, seed):
+        """By the names of GIVEN."""
+        return {"seed": seed, "rounds": self.rounds, "minutes": self.minutes}
+
     def call(self, job, fixtures, seed):
         """A time-out on a busy machine is tried once more, from new guests; nothing else is."""
-        wanted = inspect.signature(job.test).parameters
-        given = {"seed": seed, "rounds": self.rounds, "minutes": self.minutes}
+        wanted, given = inspect.signature(job.test).parameters, self.given(seed)
         for attempt in (1, 2):
             try:
                 job.test(**{n: given[n] if n in GIVEN else fixtures.get(job.kernel, n)
@@ -227,7 +230,7 @@ class Runner:
             traceback.print_exc(file=out)
             fixtures.report(out)
             fixtures.drop()
-            given = {"seed": seed, "rounds": self.rounds, "minutes": self.minutes}
+            given = self.given(seed)
             numbers = [f" --{n} {given[n]}" for n in inspect.signature(job.test).parameters
                        if given.get(n) is not None]
             print(f"again with: tests/run {job.suite} --kernel {job.kernel} -k {job.test.__name__}"

@@ -13,8 +13,6 @@
 #include <memory>
 #include <vector>
 
-#include <unistd.h>
-
 namespace cascade {
 namespace {
 
@@ -44,11 +42,6 @@ Result<std::vector<Volume>> choose(const Loaded& loaded, const Chosen& chosen) {
     for (const VolumeConfig& volume : group.volumes)
       if (volume.primary == loaded.node) out.emplace_back(&group, &volume);
   return out;
-}
-
-Result<void> need_root() {
-  if (::geteuid() == 0) return {};
-  return Error{Errc::refused, "this needs root"};
 }
 
 /// Whether the device is there with this table; the kernel prints devices as major:minor.

@@ -24,7 +24,7 @@ int code_of(const api::Health& health) {
 std::string counted(const api::Health& health, const char* severity) {
   const auto n = std::count_if(health.findings.begin(), health.findings.end(),
                                [&](const auto& f) { return f.condition.severity == severity; });
-  return n == 0 ? "" : fmt::format("{}{} {}{}", ", ", n, severity, n == 1 ? "" : "s");
+  return n == 0 ? "" : fmt::format(", {} {}{}", n, severity, n == 1 ? "" : "s");
 }
 
 /// The first line says it all: some monitors show no other.

@@ -15,8 +15,6 @@
 #include <memory>
 #include <thread>
 
-#include <unistd.h>
-
 namespace cascade {
 namespace {
 
@@ -87,8 +85,7 @@ int resize(const Options& options, const std::string& name) {
   if (!loaded) return code;
   const auto found = find_own_volume(*loaded, name);
   if (!found) return complain(options, found.error());
-  if (::geteuid() != 0)
-    return complain(options, Error{Errc::refused, "this needs root"}, exit_permission);
+  if (auto root = need_root(); !root) return complain(options, root.error(), exit_permission);
   const auto& [group, volume] = *found;
   const auto there = dm::read_table(name);
   if (!there) return complain(options, there.error());

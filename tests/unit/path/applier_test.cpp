@@ -298,6 +298,13 @@ class ApplierPast : public ApplierTest {
     undo.emplace(world.executor, "undo", bytes);
     ASSERT_TRUE(world.get(applier->use_undo(*undo)));
   }
+  /// One with room for what the first volume loses, and not for the second's.
+  void fill_undo() {
+    give_undo(undo_entry_bytes(0) + undo_entry_bytes(copy_bytes));
+    press(volume_b);
+    write(8, 4096, 3);
+    press(volume_a);
+  }
   void close() {
     run->put_mark(CASCADE_MARK_ATTACHED);
     world.settle();
@@ -373,10 +380,7 @@ TEST_F(ApplierPast, KeepsWhatIsZeroedToo) {
 }
 
 TEST_F(ApplierPast, StandsStillWhenTheUndoDeviceIsFull) {
-  give_undo(undo_entry_bytes(0) + undo_entry_bytes(copy_bytes));
-  press(volume_b);
-  write(8, 4096, 3);
-  press(volume_a);
+  fill_undo();
   EXPECT_TRUE(applier->undo_full());
   EXPECT_TRUE(run->journal.starved() || run->journal.stored_seq() == run->journal.received_seq());
   EXPECT_TRUE(undo_brings_back());
@@ -388,10 +392,7 @@ TEST_F(ApplierPast, StandsStillWhenTheUndoDeviceIsFull) {
 }
 
 TEST_F(ApplierPast, GoesOnWhenAFullUndoDeviceHasGrown) {
-  give_undo(undo_entry_bytes(0) + undo_entry_bytes(copy_bytes));
-  press(volume_b);
-  write(8, 4096, 3);
-  press(volume_a);
+  fill_undo();
   ASSERT_TRUE(applier->undo_full());
   const auto before = applier->applied_seq();
   undo->grow(4 << 20);
