@@ -6,10 +6,6 @@
 
 #include "daemon/io/disk.hpp"
 
-#include <boost/asio/post.hpp>
-
-#include <cerrno>
-#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
@@ -45,11 +41,7 @@ class MemoryDisk : public Disk {
     moved_.notify();
   }
   /// Takes back every write that was not flushed.
-  void cut_power() {
-    for (auto undo = undo_.rbegin(); undo != undo_.rend(); ++undo)
-      std::memcpy(image_.data() + undo->offset, undo->data.data(), undo->data.size());
-    undo_.clear();
-  }
+  void cut_power();
 
   /// With so many writes that go well when it is opened anew.
   void fail_after_reopening(std::uint64_t n) { writes_of_reopened_ = n; }
@@ -73,46 +65,14 @@ class MemoryDisk : public Disk {
   std::uint64_t bytes_now() const override { return image_.size(); }
   std::uint32_t block() const override { return block_; }
 
-  Task<Result<void>> read(std::uint64_t offset, std::span<std::byte> out) override {
-    co_await asio::post(executor_, use_task);
-    if (auto ok = inside("read", offset, out.size()); !ok) co_return ok;
-    std::memcpy(out.data(), image_.data() + offset, out.size());
-    co_return Result<void>{};
-  }
-
-  Task<Result<void>> write(std::span<const DiskWrite> writes) override {
-    for (const DiskWrite& w : writes)
-      if (auto put = co_await put_one(w.offset, w.data); !put) co_return put;
-    co_return Result<void>{};
-  }
-
-  Task<Result<void>> write_durable(std::uint64_t offset, std::span<const std::byte> data) override {
-    if (auto put = co_await put_one(offset, data); !put) co_return put;
-    // Like FUA: this write is stable, not those before it.
-    undo_.pop_back();
-    co_return Result<void>{};
-  }
-
-  Task<Result<void>> zero(std::uint64_t offset, std::uint64_t bytes, bool) override {
-    const std::vector<std::byte> zeroes(bytes);
-    co_return co_await put_one(offset, zeroes);
-  }
-
-  Task<Result<void>> flush() override {
-    co_await asio::post(executor_, use_task);
-    while (holding_flushes_) co_await moved_.wait();
-    undo_.clear();
-    co_return Result<void>{};
-  }
+  Task<Result<void>> read(std::uint64_t offset, std::span<std::byte> out) override;
+  Task<Result<void>> write(std::span<const DiskWrite> writes) override;
+  Task<Result<void>> write_durable(std::uint64_t offset, std::span<const std::byte> data) override;
+  Task<Result<void>> zero(std::uint64_t offset, std::uint64_t bytes, bool) override;
+  Task<Result<void>> flush() override;
 
   /// A device that went away has lost what was not flushed.
-  Result<void> reopen() override {
-    cut_power();
-    writes_left_ = writes_of_reopened_;
-    times_reopened_ += 1;
-    bytes_ = image_.size();
-    return {};
-  }
+  Result<void> reopen() override;
 
  private:
   struct Undo {
@@ -120,22 +80,8 @@ class MemoryDisk : public Disk {
     std::vector<std::byte> data;
   };
 
-  Result<void> inside(const char* what, std::uint64_t offset, std::uint64_t bytes) const {
-    if (offset <= image_.size() && bytes <= image_.size() - offset) return {};
-    return Error{Errc::io, path_ + ": " + what + " past the end"};
-  }
-
-  Task<Result<void>> put_one(std::uint64_t offset, std::span<const std::byte> data) {
-    for (unsigned i = 0; i < write_turns_; ++i) co_await asio::post(executor_, use_task);
-    while (holding_) co_await moved_.wait();
-    if (auto ok = inside("write", offset, data.size()); !ok) co_return ok;
-    if (writes_left_ == 0) co_return Error{Errc::io, path_ + ": write: " + std::strerror(EIO)};
-    if (writes_left_ != never) --writes_left_;
-    const std::byte* at = image_.data() + offset;
-    undo_.push_back({offset, {at, at + data.size()}});
-    std::memcpy(image_.data() + offset, data.data(), data.size());
-    co_return Result<void>{};
-  }
+  Result<void> inside(const char* what, std::uint64_t offset, std::uint64_t bytes) const;
+  Task<Result<void>> put_one(std::uint64_t offset, std::span<const std::byte> data);
 
   Executor executor_;
   std::string path_;

@@ -6,14 +6,9 @@
 
 #include "daemon/io/net.hpp"
 
-#include <boost/asio/post.hpp>
-
-#include <algorithm>
-#include <cstring>
 #include <functional>
 #include <limits>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,11 +44,7 @@ class MemoryStream final : public Stream {
   using Pair = std::pair<std::unique_ptr<MemoryStream>, std::unique_ptr<MemoryStream>>;
   static Pair pair(const Executor& executor) { return pair(executor, executor); }
   static Pair pair(const Executor& a, const Executor& b, const std::string& host_of_a = "10.0.0.1",
-                   const std::string& host_of_b = "10.0.0.1") {
-    auto from_a = std::make_shared<Pipe>(a, b), from_b = std::make_shared<Pipe>(b, a);
-    return {std::make_unique<MemoryStream>(a, from_b, from_a, host_of_b),
-            std::make_unique<MemoryStream>(b, from_a, from_b, host_of_a)};
-  }
+                   const std::string& host_of_b = "10.0.0.1");
 
   /// Asked before each operation; if it says so, the connection is lost then.
   void cut_when(std::function<bool()> cut) { cut_ = std::move(cut); }
@@ -66,38 +57,8 @@ class MemoryStream final : public Stream {
   Pipe& out() { return *out_; }
   bool closed() const { return out_->closed; }
 
-  Task<Result<std::size_t>> read_some(std::span<std::byte> out) override {
-    co_await asio::post(executor_, use_task);
-    if (cut_ && cut_()) shut();
-    const auto in = in_;
-    while (!closed_here_ && ((held_ && held_()) || (in->bytes.empty() && !in->closed)))
-      co_await in->arrived.wait();
-    if (closed_here_) co_return Error{Errc::closed, "closed"};
-    if (in->bytes.empty()) co_return Error{Errc::closed, "End of file"};
-    const std::size_t n = std::min(out.size(), in->bytes.size());
-    std::memcpy(out.data(), in->bytes.data(), n);
-    in->bytes.erase(in->bytes.begin(), in->bytes.begin() + static_cast<std::ptrdiff_t>(n));
-    in->notify();
-    co_return n;
-  }
-
-  Task<Result<void>> write(std::span<const asio::const_buffer> buffers) override {
-    if (writing_) throw std::logic_error("two writers on one stream");
-    writing_ = true;
-    co_await asio::post(executor_, use_task);
-    if (cut_ && cut_()) shut();
-    const auto out = out_;
-    while (out->bytes.size() >= out->room && !out->closed) co_await out->drained.wait();
-    writing_ = false;
-    if (out->closed) co_return Error{Errc::closed, "Broken pipe"};
-    for (const auto& buffer : buffers) {
-      const auto* data = static_cast<const std::byte*>(buffer.data());
-      out->bytes.insert(out->bytes.end(), data, data + buffer.size());
-    }
-    out->notify();
-    co_return Result<void>{};
-  }
-
+  Task<Result<std::size_t>> read_some(std::span<std::byte> out) override;
+  Task<Result<void>> write(std::span<const asio::const_buffer> buffers) override;
   void close() override { shut(); }
 
   std::optional<Transit> transit() const override { return transit_now; }
@@ -107,13 +68,7 @@ class MemoryStream final : public Stream {
   const std::string& peer_host() const override { return host_; }
 
  private:
-  void shut() {
-    closed_here_ = true;
-    for (const auto& pipe : {in_, out_}) {
-      pipe->closed = true;
-      pipe->notify();
-    }
-  }
+  void shut();
 
   Executor executor_;
   std::shared_ptr<Pipe> in_, out_;

@@ -51,14 +51,7 @@ class VirtualClock final : public Clock {
    public:
     explicit VirtualTimer(VirtualClock& clock) : clock_(clock) {}
 
-    Task<> sleep(Duration duration) override {
-      Sleeper sleeper{clock_.now_ + duration, Signal(clock_.executor_)};
-      const auto place = clock_.sleepers_.insert(clock_.sleepers_.end(), &sleeper);
-      current_ = &sleeper;
-      while (clock_.now_ < sleeper.until && !sleeper.cancelled) co_await sleeper.signal.wait();
-      current_ = nullptr;
-      clock_.sleepers_.erase(place);
-    }
+    Task<> sleep(Duration duration) override;
     void cancel() override {
       if (current_ == nullptr) return;
       current_->cancelled = true;

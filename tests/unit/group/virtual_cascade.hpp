@@ -2,11 +2,8 @@
 // A whole cascade in one thread, its application, and verbs to make it go on and to compare it.
 #pragma once
 
-#include "daemon/report/log.hpp"
 #include "tests/double/virtual_node.hpp"
 #include "tests/unit/path/journal_rig.hpp"
-
-#include <fmt/format.h>
 
 #include <array>
 #include <random>
@@ -19,255 +16,75 @@ inline constexpr std::uint64_t copy_bytes = VirtualVolume::sectors * 512;
 inline constexpr std::uint64_t writes = 60;
 inline const std::array names{"p1", "p2", "h", "r"};
 
-inline Config make_config(AckWhen hub_ack, FenceLevel fence) {
-  Config config;
-  for (const char* name : names) config.nodes.push_back({name, name, {name, 1}});
-  GroupConfig g;
-  g.name = "shop";
-  g.uuid = group;
-  g.hub = "h";
-  g.remote = "r";
-  g.hub_ack = hub_ack;
-  g.fence_level = fence;
-  g.lease = milliseconds(fence == FenceLevel::never ? 400 : 4000);
-  g.journal = {{"h", "journal"}, {"r", "journal"}};
-  g.journal_cache_bytes = 1 << 20;
-  g.on_journal_full = OnJournalFull::suspend;
-  for (const auto& [name, uuid, primary] :
-       {std::tuple{"orders", volume_a, "p1"}, std::tuple{"ledger", volume_b, "p2"}})
-    g.volumes.push_back({name, uuid, primary, {{"h", name}, {"r", name}}, 1 << 20});
-  config.groups.push_back(g);
-  config.daemon.heartbeat = milliseconds(fence == FenceLevel::never ? 100 : 1000);
-  config.daemon.session_timeout = milliseconds(5000);
-  config.daemon.reconnect_min = milliseconds(50);
-  config.daemon.reconnect_max = milliseconds(200);
-  return config;
-}
+Config make_config(AckWhen hub_ack, FenceLevel fence);
 
-inline std::vector<std::byte> new_journal(std::uint64_t bytes) {
-  std::vector<std::byte> image(bytes);
-  const Superblock sb = *format_superblock(group, image.size());
-  for (const std::uint64_t generation : {0, 1})
-    encode_superblock(
-        sb, std::span(image).subspan(superblock_offset(generation)).first<superblock_bytes>());
-  return image;
-}
+std::vector<std::byte> new_journal(std::uint64_t bytes);
 
 /// Two primaries, hub and remote; one volume each. What was written is remembered, to be compared.
 class Cascade {
  public:
   Cascade(unsigned seed, AckWhen hub_ack, FenceLevel fence = FenceLevel::data,
-          std::uint64_t remote_journal_bytes = journal_disk_bytes)
-      : lots_(seed), config_(make_config(hub_ack, fence)) {
-    for (const char* name : names) nodes_.try_emplace(name, config_, wires_, name);
-    for (const char* name : {"h", "r"}) {
-      node(name).images["journal"] =
-          new_journal(name == std::string("r") ? remote_journal_bytes : journal_disk_bytes);
-      for (const char* volume : {"orders", "ledger"}) node(name).images[volume].resize(copy_bytes);
-    }
-    add_volume("p1", volume_a, "orders");
-    add_volume("p2", volume_b, "ledger");
-    for (const char* name : names) node(name).start();
-    report::time_from([this] { return node("h").realtime_ns(); });
-  }
-  ~Cascade() {
-    report::time_from([] { return std::uint64_t{0}; });
-    for (auto& [name, node] : nodes_)
-      if (node.runs()) node.kill(false);
-  }
+          std::uint64_t remote_journal_bytes = journal_disk_bytes);
+  ~Cascade();
 
   VirtualNode& node(const std::string& name) { return nodes_.at(name); }
 
   /// Writes to sector 0 of the volume what it has seen acknowledged of the other one, as an
   /// application on both would: the effect of that cause. Once its own last one is acknowledged.
-  void depend(std::size_t which) {
-    Volume& volume = volumes_[which];
-    Volume& other = volumes_[1 - which];
-    if (!volume.kernel->writable() || acknowledged(volume) < volume.chain) return;
-    std::array<std::uint64_t, 64> sector{volume.chain_length + 1, seen(other)};
-    const auto payload = std::as_bytes(std::span(sector));
-    volume.seq = volume.chain = volume.kernel->write(0, payload);
-    volume.chain_length += 1;
-  }
+  void depend(std::size_t which);
 
   /// What the node's copies hold once it has recovered by itself, its daemon being killed: an
   /// effect that is there without its cause, or empty.
-  std::string effect_without_cause(const std::string& name) {
-    Wires none;
-    VirtualNode alone(config_, none, name);
-    alone.images = node(name).images;
-    alone.start();
-    for (int i = 0; i < 100; ++i) {
-      while (alone.step()) {
-      }
-      alone.advance(milliseconds(100));
-    }
-    alone.kill(false);
-    const std::string restored = restore(alone.images);
-    if (!restored.empty()) return name + ": " + restored;
-    if (const std::string other = other_than_before(name, alone.images); !other.empty())
-      return other;
-    std::array<std::array<std::uint64_t, 2>, 2> held{};
-    for (std::size_t i = 0; i < 2; ++i)
-      std::memcpy(held[i].data(), alone.images[volumes_[i].name].data(), sizeof held[i]);
-    for (std::size_t i = 0; i < 2; ++i)
-      if (held[i][1] > held[1 - i][0])
-        return fmt::format("{}: {} has seen {} of {}, whose copy is at {}", name, volumes_[i].name,
-                           held[i][1], volumes_[1 - i].name, held[1 - i][0]);
-    if (held[0][0] < seen_on_[name][0] || held[1][0] < seen_on_[name][1])
-      return fmt::format("{}: its point in time went back", name);
-    seen_on_[name] = {held[0][0], held[1][0]};
-    return {};
-  }
+  std::string effect_without_cause(const std::string& name);
 
   /// Gives the node a device for undo.
-  void add_undo(const std::string& name, std::uint64_t bytes) {
-    config_.groups.front().undo[name] = "undo";
-    node(name).images["undo"].resize(bytes);
-  }
+  void add_undo(const std::string& name, std::uint64_t bytes);
 
   /// Some handlers of some nodes, some time, some writes.
-  void go_on() {
-    auto at = nodes_.begin();
-    std::advance(at, lots_() % nodes_.size());
-    if (paused_for_ > 0 && --paused_for_ == 0) node(paused_).pause(false);
-    for (unsigned i = lots_() % 8; i > 0; --i) at->second.step();
-    if (lots_() % 4 == 0) pass(milliseconds(lots_() % 40));
-    if (lots_() % 4 == 0) write_one(volumes_[lots_() % volumes_.size()]);
-    volumes_[lots_() % volumes_.size()].kernel->step();
-  }
+  void go_on();
 
   /// A large write to each volume that has nothing under way: so a journal gets full. It stays in
   /// one part of the volume for some time, so that some parts are only in what was given up.
-  void write_much() {
-    constexpr std::uint64_t parts = 4, writes_a_part = 10, part_sectors = 512;
-    for (Volume& volume : volumes_) {
-      if (!volume.kernel->writable() || volume.kernel->ring().stored() < volume.seq) continue;
-      const auto payload = pattern(part_sectors * 512, static_cast<unsigned>(lots_()));
-      const std::uint64_t part = volume.much++ / writes_a_part % parts;
-      volume.seq =
-          volume.kernel->write(part_sectors * (1 + part) + lots_() % (part_sectors / 2), payload);
-    }
-  }
+  void write_much();
   /// Whether the remote lacks what the hub's journal does not hold any more; nothing while the hub
   /// does not know.
-  std::optional<bool> remote_behind() {
-    const auto remote = node("h").runs() ? node("h").group().status().remote : std::nullopt;
-    if (!remote) return std::nullopt;
-    return !remote->behind_since.empty();
-  }
+  std::optional<bool> remote_behind();
 
   /// How far hub and remote are, for whoever has to find out why they are not further.
-  std::string figures() {
-    std::string out;
-    for (const char* name : {"h", "r"}) {
-      if (!node(name).runs()) continue;
-      const auto group = node(name).group().status();
-      if (group.journal)
-        out += fmt::format("{}: {} of {} bytes, {} received, {} stored, {} applied; ", name,
-                           group.journal->used_bytes, group.journal->size_bytes,
-                           group.journal->received_seq, group.journal->stored_seq,
-                           group.journal->applied_seq);
-      if (group.bracket)
-        out += fmt::format("bracket at {}, {} volumes, catching up {}; ",
-                           group.bracket->applied_through, group.bracket->volumes.size(),
-                           group.bracket->catching_up);
-      if (group.remote)
-        out += fmt::format("remote at {}, {} bytes out of sync; ", group.remote->stored_seq,
-                           group.remote->out_of_sync_bytes);
-    }
-    return out;
-  }
+  std::string figures();
 
   /// The primary's machine loses power, with some of the writes that nobody has acknowledged, and
   /// is there again, its daemon not yet.
-  void cut_primary(std::size_t which) {
-    Volume& volume = volumes_[which];
-    const std::uint64_t sure = acknowledged(volume);
-    (void)seen(volume);
-    node(which == 0 ? "p1" : "p2").kill(true);
-    volume.kernel->lose_power(sure, lots_() % 4);
-    // What the application finds on the disk is what it goes on from.
-    std::memcpy(&volume.chain_length, volume.kernel->disk.data(), sizeof volume.chain_length);
-    volume.chain = 0;
-  }
+  void cut_primary(std::size_t which);
 
   /// The daemon stands still for so many steps, as after a SIGSTOP.
-  void pause(const std::string& name, unsigned steps) {
-    if (paused_for_ > 0) node(paused_).pause(false);
-    node(name).pause(true);
-    paused_ = name;
-    paused_for_ = steps;
-  }
+  void pause(const std::string& name, unsigned steps);
   /// What `from` sends does not arrive at `to`, until heal().
   void black_hole(const std::string& from, const std::string& to) { wires_.black_hole(from, to); }
   void heal() { wires_.heal(); }
-  /// How often the primary went on alone.
   /// The volume grows by so many of its regions.
   void grow(std::size_t which, std::uint64_t regions) { volumes_[which].kernel->grow(regions); }
   std::uint64_t volume_bytes(std::size_t which) const {
     return volumes_[which].kernel->disk.size();
   }
+  /// How often the primary went on alone.
   unsigned times_alone(std::size_t which) const { return volumes_[which].kernel->times_alone; }
 
   /// Until every copy has everything; false if it does not come to that.
-  bool drain() {
-    for (auto& [name, node] : nodes_) node.pause(false);
-    for (int i = 0; i < 4000; ++i) {
-      if (i % 10 == 0 && drained()) return true;
-      run_for(milliseconds(20));
-    }
-    return false;
-  }
+  bool drain();
   /// All nodes do what they have to do, for so long.
-  void run_for(milliseconds time) {
-    for (milliseconds passed{}; passed < time; passed += milliseconds(20)) {
-      for (int n = 0; n < 50; ++n) {
-        for (auto& [name, node] : nodes_) node.step();
-        for (Volume& volume : volumes_) volume.kernel->step();
-      }
-      pass(milliseconds(20));
-    }
-  }
+  void run_for(milliseconds time);
 
   /// Empty, or which copy is not what was written.
-  std::string difference() {
-    // What lies in the disks' images is there once the daemons are gone.
-    for (const char* name : {"h", "r"}) node(name).kill(false);
-    for (const Volume& volume : volumes_)
-      for (const char* name : {"h", "r"})
-        if (node(name).images[volume.name] != volume.kernel->disk)
-          return volume.name + " on " + name;
-    return {};
-  }
+  std::string difference();
 
   /// One step of each node, and a little time; the same every time.
-  void go_round() {
-    for (auto& [name, node] : nodes_) node.step();
-    for (Volume& volume : volumes_) volume.kernel->step();
-    if (++rounds_ % 8 == 0) pass(milliseconds(1));
-  }
-  bool ready() const {
-    for (const Volume& volume : volumes_)
-      if (volume.kernel->alone() || !volume.kernel->ring().started()) return false;
-    return true;
-  }
+  void go_round();
+  bool ready() const;
   void write_to_each() {
     for (Volume& volume : volumes_) write_one(volume);
   }
-  bool drained() {
-    if (!ready() || !node("h").runs() || !node("r").runs()) return false;
-    for (const Volume& volume : volumes_) {
-      volume.kernel->ring().doorbell();
-      const RingDouble& ring = volume.kernel->ring();
-      if (ring.stored() != ring.published() || !volume.kernel->in_sync()) return false;
-    }
-    const auto hub = node("h").group().status().journal,
-               remote = node("r").group().status().journal;
-    // Marks stand between the writes.
-    return hub && remote && hub->applied_seq == hub->received_seq &&
-           remote->applied_seq == hub->received_seq && hub->consistent && remote->consistent;
-  }
+  bool drained();
   void cut_when(std::function<bool()> cut) { wires_.cut = std::move(cut); }
 
   /// How often copies were found that had gone past a bracket.
@@ -290,79 +107,22 @@ class Cascade {
   };
 
   /// As the application of the volume sees it, by the group's hub-ack.
-  std::uint64_t acknowledged(Volume& volume) {
-    // What was under way when it went on alone is done.
-    if (std::exchange(volume.times_alone, volume.kernel->times_alone) != volume.kernel->times_alone)
-      volume.chain = 0;
-    if (volume.kernel->alone()) return std::numeric_limits<std::uint64_t>::max();
-    volume.kernel->ring().doorbell();
-    return config_.groups.front().hub_ack == AckWhen::sync ? volume.kernel->ring().stored()
-                                                           : volume.kernel->ring().received();
-  }
+  std::uint64_t acknowledged(Volume& volume);
   /// What others may know of the volume's chain: what was acknowledged, or what its application
   /// found on the disk when the volume was there again.
-  std::uint64_t seen(Volume& volume) {
-    // In this order: what it has acknowledged may change what it waits for.
-    const std::uint64_t through = acknowledged(volume);
-    if (volume.kernel->writable())
-      volume.known = through >= volume.chain ? volume.chain_length : volume.chain_length - 1;
-    return volume.known;
-  }
+  std::uint64_t seen(Volume& volume);
 
-  void add_volume(const std::string& primary, const Uuid& uuid, const std::string& name) {
-    auto& slot = node(primary).volumes[uuid];
-    slot = std::make_unique<VirtualVolume>(uuid);
-    if (config_.groups.front().fence_level == FenceLevel::never) slot->fence = CASCADE_FENCE_NEVER;
-    volumes_.push_back({name, uuid, slot.get()});
-  }
+  void add_volume(const std::string& primary, const Uuid& uuid, const std::string& name);
 
-  void write_one(Volume& volume) {
-    if (!volume.kernel->writable() || volume.count >= writes) return;
-    const std::size_t sectors = 1 + lots_() % 8, at = 1 + lots_() % (255 - sectors);
-    const auto payload = pattern(sectors * 512, static_cast<unsigned>(lots_()));
-    volume.seq = volume.kernel->write(at, payload);
-    volume.count += 1;
-  }
+  void write_one(Volume& volume);
 
-  void pass(milliseconds time) {
-    for (auto& [name, node] : nodes_) node.advance(time);
-  }
+  void pass(milliseconds time);
 
   /// While a bracket is open its node holds the same moment, byte for byte, whenever one looks.
-  std::string other_than_before(const std::string& name, VirtualDisks::Images& images) {
-    World world;
-    MemoryDisk journal(world.executor, "journal", images["journal"]);
-    const std::uint64_t limit = superblock_on(journal).limit_seq;
-    if (limit == no_limit) return {};
-    std::vector<std::vector<std::byte>> now;
-    for (const Volume& volume : volumes_) now.push_back(images[volume.name]);
-    const auto [before, first] = at_limit_.try_emplace({name, limit}, now);
-    if (first || before->second == now) return {};
-    return fmt::format("{}: its copies are not what they were at write {}", name, limit);
-  }
+  std::string other_than_before(const std::string& name, VirtualDisks::Images& images);
 
   /// Brings copies that went past a bracket back to its limit; empty, or why that can't be.
-  std::string restore(VirtualDisks::Images& images) {
-    World world;
-    const auto disk = [&](const std::string& name) {
-      return std::make_unique<MemoryDisk>(world.executor, name, images[name]);
-    };
-    const auto journal = disk("journal");
-    const Superblock sb = superblock_on(*journal);
-    if (!sb.past_limit) return {};
-    if (*sb.past_limit != sb.limit_seq) return {};
-    times_past_ += 1;
-    const auto log = disk("undo");
-    Undo undo(*log);
-    Undo::Copies copies;
-    for (const Volume& volume : volumes_) copies[volume.uuid] = disk(volume.name);
-    if (!world.get(undo.open({sb.journal, sb.limit_seq}))) return "the undo log can't be read";
-    if (!undo.holds({sb.journal, sb.limit_seq})) return "there is no undo log";
-    if (!world.get(undo.restore(copies))) return "the undo log can't be restored";
-    for (const Volume& volume : volumes_)
-      images[volume.name] = static_cast<MemoryDisk&>(*copies[volume.uuid]).image();
-    return {};
-  }
+  std::string restore(VirtualDisks::Images& images);
 
   std::mt19937 lots_;
   Config config_;
