@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -SE
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Speaks the module's generic netlink family with nothing but sockets; prints JSON lines.
 

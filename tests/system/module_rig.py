@@ -26,17 +26,23 @@ Status = namedtuple("Status", "daemon link hub_ack send_order published received
                               "marked resync fence lease errors oldest")
 Meta = namedtuple("Meta", "clean numbered differs end_seq errors counter")
 META_SECTORS = 256
-building = threading.Lock()
+building, built = threading.Lock(), set()
 
 
 def build(kernel):
-    """The module and the tools, on the host; returns the module's path."""
+    """The module and the tools, on the host, once; returns the module's path."""
     series = re.match(r"\d+\.\d+", kernel).group()
     with building:
-        subprocess.run(["make", "-s", "-j2", "-C", os.path.join(image.TOP, "kmod"), f"KVER={series}"],
-                       check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["make", "-s", "-C", SOURCES, f"OUT={TOOLS}"], check=True)
+        if kernel not in built:
+            make(series)
+        built.add(kernel)
     return os.path.join(image.TOP, "kmod", "build", kernel, "dm-cascade.ko")
+
+
+def make(series):
+    subprocess.run(["make", "-s", "-j2", "-C", os.path.join(image.TOP, "kmod"), f"KVER={series}"],
+                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["make", "-s", "-C", SOURCES, f"OUT={TOOLS}"], check=True)
 
 
 def load(guest, parameters=""):
@@ -77,18 +83,18 @@ class Volume:
         return self.guest.run(f"{DMSETUP} {words}", check=check, timeout=timeout)
 
     def create(self):
-        self.zero_backing()
-        self.guest.run(f"{TOOLS}/meta_tool format {self.meta} {self.uuid} {self.sectors}")
-        self.create_again()
+        """Both copies start equal. One script: each command of its own costs a round trip."""
+        self.guest.run(f"dd if=/dev/zero of={self.below} bs=1M oflag=direct "
+                       f"count={(self.offset + self.sectors) * 512 >> 20} status=none && "
+                       f"{TOOLS}/meta_tool format {self.meta} {self.uuid} {self.sectors} && "
+                       f"{DMSETUP} {self.create_words()}")
+
+    def create_words(self):
+        return f"create {self.name} --table {shlex.quote(self.table())}"
 
     def create_again(self):
         """With copies and metadata area as they are."""
-        self.dm(f"create {self.name} --table {shlex.quote(self.table())}")
-
-    def zero_backing(self):
-        """Both copies start equal."""
-        self.guest.run(f"dd if=/dev/zero of={self.below} bs=1M oflag=direct "
-                       f"count={(self.offset + self.sectors) * 512 >> 20} status=none")
+        self.dm(self.create_words())
 
     def area(self):
         """What the metadata area says on disk."""
@@ -163,11 +169,13 @@ class Volume:
                                 not s.deferred, "drained ring")
 
     def compare(self):
-        """The hub's copy and the backing device, byte for byte, by a program that is not ours."""
+        """The hub's copy and the backing device, byte for byte, by a program that is not ours;
+        what the device holds, past all caches."""
         self.drained()
-        self.guest.run("sync; echo 3 > /proc/sys/vm/drop_caches")
-        skip = self.offset * 512
-        self.guest.run(f"cmp -n {self.sectors * 512} -i {skip}:0 {self.below} {self.image}")
+        size = self.sectors * 512
+        self.guest.run(f"sync; dd if={self.below} bs=1M iflag=direct,skip_bytes,count_bytes "
+                       f"skip={self.offset * 512} count={size} status=none | "
+                       f"cmp -n {size} - {self.image}")
 
     def fio(self, words, seconds=6, wait=True):
         """Random writes to the volume with fio's own verification of what it reads back."""
@@ -181,16 +189,17 @@ class Volume:
             if client.poll() is None:
                 client.kill(9)
                 client.wait()
-        listed = self.dm("ls", check=False).out
-        if re.search(rf"^{self.name}\b", listed, re.M):
-            self.dm(f"message {self.name} 0 fail_writes", check=False)
-            self.dm(f"remove --force --noflush {self.name}")
-        self.guest.run(f"rm -f {self.image}")
+        self.guest.run(f"if {DMSETUP} info {self.name} > /dev/null 2>&1; then "
+                       f"{DMSETUP} message {self.name} 0 fail_writes 2> /dev/null; "
+                       f"{DMSETUP} remove --force --noflush {self.name} || exit 1; fi; "
+                       f"rm -f {self.image}")
 
 
 def ram_disk(guest, mib=64):
     """A RAM disk of the guest: shows the module's own path, without a disk's latency."""
-    guest.run(f"[ -b /dev/ram0 ] || modprobe brd rd_nr=3 rd_size={mib * 1024}")
+    if "ram disk" not in guest.made:
+        guest.run(f"modprobe brd rd_nr=3 rd_size={mib * 1024}")
+    guest.made.add("ram disk")
     return "/dev/ram0"
 
 

@@ -188,16 +188,16 @@ def test_alone_and_back_under_load(guest):
                     NEVER + " hub_ack memory-sync"):
         with Volume(guest, ram_disk(guest), SECTORS, options=options) as v:
             fio = v.fio("--rw=randwrite --bsrange=512-64k --bs_unaligned=0 --iodepth=16 --fsync=32 "
-                        "--verify=crc32c --verify_backlog=64 --size=32M", seconds=12, wait=False)
-            for _ in range(3):
+                        "--verify=crc32c --verify_backlog=64 --size=32M", seconds=8, wait=False)
+            for _ in range(2):
                 client = v.daemon("--lease 60000") if not v.clients else come_back(v)
-                guest.run("sleep 1")
+                guest.run("sleep 0.5")
                 client.kill(9)
                 client.wait()
                 client = lose_hub(v, "--lease 300")
                 assert writer(v, 200).wait(timeout=60) == 0, "also when fio is done already"
                 alone(v)
-                guest.run("sleep 1")
+                guest.run("sleep 0.5")
             client = come_back(v)
             assert fio.wait(timeout=120) == 0, fio.output()
             v.compare()

@@ -38,7 +38,7 @@ def test_overlapping_writes_leave_both_copies_equal(guest):
             client = v.daemon()
             v.fio("--rw=randwrite --bssplit=512/30:4k/30:24k/30:256k/10 --blockalign=512 "
                   "--size=1m --iodepth=32 --numjobs=4 --norandommap --serialize_overlap=0 "
-                  "--buffer_compress_percentage=0 --refill_buffers", seconds=8)
+                  "--buffer_compress_percentage=0 --refill_buffers", seconds=5)
             v.compare()
             v.stop_daemon(client)
 

@@ -57,7 +57,9 @@ def test_reads_are_not_cut_into_records(guest):
 
         before = reads()
         guest.run(f"dd if={v.device} of=/dev/null bs=1M count=16 iflag=direct status=none")
-        assert reads() - before < 32, f"{reads() - before} reads of the disk for 16 of 1 MiB"
+        # In two, where its pages lie so that they are more pieces than the disk takes at a time;
+        # a record would make four of them.
+        assert reads() - before <= 32, f"{reads() - before} reads of the disk for 16 of 1 MiB"
         assert v.status().published == 64, "a MiB is four records"
         v.compare()
         v.stop_daemon(client)
