@@ -88,6 +88,8 @@ class Guest:
                   "tsc=reliable no_timer_check rcupdate.rcu_expedited=1 random.trust_cpu=on "
                   "hung_task_panic=0 net.ifnames=0 printk.time=1 "
                   f"dmc.name={self.name} dmc.top={image.TOP} dmc.init={self.init}")
+        if not lab.kvm:
+            append += f" tsc_early_khz={image.tsc_khz()}"
         cmd = ["ip", "netns", "exec", lab.netns] if lab.netns else []
         cmd += ["qemu-system-x86_64", "-M", "q35,usb=off,vmport=off", "-m", str(self.memory),
                 "-smp", str(self.smp), "-display", "none", "-nodefaults", "-no-reboot",

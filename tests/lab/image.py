@@ -4,14 +4,17 @@
 The guest's root is the host's own root file system, read-only, under a tmpfs overlay, so there is
 no image to build: what is installed or built on the host is in the guest at its own path.
 """
+import ctypes
 import functools
 import glob
+import mmap
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CACHE = os.path.join(TOP, "build", "lab")
@@ -33,6 +36,19 @@ for m in $(/bin/busybox cat /modules); do /bin/busybox insmod /$m; done
 /bin/busybox mount -o move /dev /root/dev
 exec /bin/busybox switch_root /root @GUEST_INIT@
 """
+
+
+@functools.cache
+def tsc_khz():
+    """Frequency of the time-stamp counter: a guest under emulation has the host's. A guest that measures
+    it itself while others boot is wrong by up to a factor of five, and so are all its time-outs."""
+    # rdtsc; shl $32, %rdx; or %rdx, %rax; ret
+    code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code.write(b"\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\xc3")
+    ticks = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+    began, start = ticks(), time.monotonic_ns()
+    time.sleep(0.1)
+    return (ticks() - began) * 1000000 // (time.monotonic_ns() - start)
 
 
 def newest_kernel(series):
