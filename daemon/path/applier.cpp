@@ -60,6 +60,7 @@ Applier::Applier(const Executor& executor, Clock& clock, Journal& journal, Copie
                  std::string subject, std::function<std::uint64_t()> needed_from)
     : clock_(clock),
       journal_(journal),
+      reader_(journal),
       copies_(std::move(copies)),
       subject_(std::move(subject)),
       needed_from_(std::move(needed_from)),
@@ -258,7 +259,7 @@ Task<Result<void>> Applier::apply_some() {
   std::uint64_t seq = applied_seq_;
   const std::uint64_t last = through();
   while (zeroing == nullptr && seq < last && !burst.full()) {
-    auto batch = co_await journal_.read(seq + 1);
+    auto batch = co_await reader_.read(seq + 1);
     if (!batch) co_return batch.error();
     burst.keep.push_back(*batch);
     std::size_t payload_at = 0;

@@ -16,7 +16,7 @@
 #include "daemon/io/clock.hpp"
 #include "daemon/path/backoff.hpp"
 #include "daemon/path/intake.hpp"
-#include "daemon/path/journal.hpp"
+#include "daemon/path/journal_reader.hpp"
 #include "daemon/path/undo.hpp"
 
 #include <cstdint>
@@ -108,6 +108,7 @@ class Applier {
 
   Clock& clock_;
   Journal& journal_;
+  JournalReader reader_;
   Copies copies_;
   std::string subject_;
   std::function<std::uint64_t()> needed_from_;

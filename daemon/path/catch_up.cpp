@@ -164,8 +164,9 @@ Task<Result<std::uint64_t>> CatchUp::mark_oldest(std::uint64_t from) {
   DirtyMap& map = map_ ? *map_ : fresh;
   const std::uint64_t applied = p_.applier.applied_seq();
   const std::uint64_t wanted = given_up_at_once(p_.journal.size_bytes());
+  JournalReader reader(p_.journal, JournalReader::Part::head);
   for (std::uint64_t bytes = 0; from <= applied && bytes < wanted;) {
-    const auto batch = co_await p_.journal.read_head(from);
+    const auto batch = co_await reader.read(from);
     if (!batch) co_return batch.error();
     if ((*batch)->last_seq() > applied) break;
     for (const Record& record : (*batch)->records())

@@ -14,11 +14,20 @@
 
 namespace cascade {
 
-/// One DATA frame's contents, in place; stable until the feed is asked for the next one.
-struct Outgoing {
+/// Consecutive records and their payload, in place.
+struct Piece {
   std::span<const Record> records;
   std::span<const std::byte> payload;
-  BatchPtr keep;  // what the spans point into, if it is a batch
+  BatchPtr keep = nullptr;  // what the spans point into, if it is a batch
+};
+
+/// One DATA frame's contents: that of its pieces, one after another. Stable until the feed is asked
+/// for the next one.
+struct Outgoing {
+  /// As many as go into one sendmsg() of Asio's with the frame's header: it takes 64 buffers.
+  static constexpr std::size_t pieces_max = 31;
+
+  std::span<const Piece> pieces;
 };
 
 class Feed {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/path/journal.hpp"
 
+#include "daemon/path/journal_reader.hpp"
 #include "daemon/report/log.hpp"
 
 #include <fmt/format.h>
@@ -79,11 +80,13 @@ Task<Result<void>> Journal::open(const std::function<void(const BatchInfo&)>& on
 
 Task<Result<void>> Journal::walk(const std::function<void(const BatchInfo&)>& on_batch) {
   Recovery recovery(superblock_);
-  AlignedBuffer buffer(batch_bytes(limits::batch_records_max, limits::batch_payload_bytes_max));
+  DiskWindow window(disk_, DiskWindow::usual_bytes,
+                    batch_bytes(limits::batch_records_max, limits::batch_payload_bytes_max));
+  const std::uint64_t end = superblock_.data_offset + superblock_.data_bytes;
   while (const auto wanted = recovery.next()) {
-    const auto bytes = buffer.span().first(wanted->bytes);
-    if (auto read = co_await disk_.read(wanted->offset, bytes); !read) co_return read.error();
-    auto batch = recovery.feed(bytes);
+    const auto bytes = co_await window.at(wanted->offset, wanted->bytes, end);
+    if (!bytes) co_return bytes.error();
+    auto batch = recovery.feed(*bytes);
     if (!batch)
       co_return Error{batch.error().code, fmt::format("{}: {}", disk_.path(), batch.error().text)};
     if (*batch) {
@@ -458,7 +461,7 @@ void Journal::cache(BatchPtr batch) {
   }
 }
 
-BatchPtr Journal::find_cached(std::uint64_t seq) const {
+BatchPtr Journal::cached(std::uint64_t seq) const {
   if (cache_.empty() || seq < cache_.front()->first_seq()) return nullptr;
   auto after =
       std::upper_bound(cache_.begin(), cache_.end(), seq,
@@ -467,60 +470,31 @@ BatchPtr Journal::find_cached(std::uint64_t seq) const {
   return seq <= found->last_seq() ? found : nullptr;
 }
 
-Task<Result<BatchPtr>> Journal::read(std::uint64_t seq) {
-  if (auto batch = find_cached(seq)) co_return batch;
-  co_return co_await read_from_disk(seq, Part::whole);
-}
-
-Task<Result<BatchPtr>> Journal::read_head(std::uint64_t seq) {
-  if (auto batch = find_cached(seq)) co_return batch;
-  co_return co_await read_from_disk(seq, Part::head);
-}
-
-Task<Result<BatchPtr>> Journal::read_from_disk(std::uint64_t seq, Part part) {
+std::uint64_t Journal::position_before(std::uint64_t seq) const {
   const auto* entry = index_->find(seq);
-  std::uint64_t position = entry != nullptr ? entry->position : superblock_.tail_position;
-  AlignedBuffer block(journal_block);
-  for (;;) {
-    if (auto read = co_await disk_.read(offset_of(position), block.span()); !read)
-      co_return read.error();
-    auto info = peek_batch(block.span(), superblock_.journal);
-    if (!info || info->position != position)
-      co_return Error{Errc::corrupt,
-                      fmt::format("{}: the batch at position {} is damaged (looking for write {})",
-                                  disk_.path(), position, seq)};
-    const bool holds = info->kind == BatchKind::data && seq < info->first_seq + info->records;
-    if (!holds) {
-      position += info->bytes;
-      continue;
-    }
-    const bool whole = part == Part::whole;
-    const std::size_t bytes = whole ? info->bytes : batch_head_bytes(info->records);
-    auto batch = std::make_shared<Batch>(Batch{*info, AlignedBuffer(bytes)});
-    if (auto read = co_await disk_.read(offset_of(position), batch->buffer.span()); !read)
-      co_return read.error();
-    const auto check = whole ? check_batch : check_batch_head;
-    if (auto checked = check(batch->bytes(), superblock_.journal); !checked)
-      co_return Error{checked.error().code,
-                      fmt::format("{}: {}", disk_.path(), checked.error().text)};
-    co_return BatchPtr(std::move(batch));
-  }
+  return entry != nullptr ? entry->position : superblock_.tail_position;
+}
+
+std::uint64_t Journal::offset_of(std::uint64_t position) const {
+  return superblock_.data_offset + position % superblock_.data_bytes;
+}
+
+std::uint64_t Journal::written_end(std::uint64_t position) const {
+  const std::uint64_t to_end = superblock_.data_bytes - position % superblock_.data_bytes;
+  return offset_of(position) + std::min(to_end, head_.position - position);
 }
 
 Task<Result<History>> Journal::history_at(std::uint64_t seq) {
   if (seq + 1 == superblock_.tail_seq) co_return superblock_.tail_history;
   if (seq == received_seq_) co_return received_history_;
   if (seq == sealed_seq_ && !pending_.empty()) co_return pending_.front().history;
-  const auto batch = co_await read(seq);
+  JournalReader reader(*this);
+  const auto batch = co_await reader.read(seq);
   if (!batch) co_return batch.error();
   History history = (*batch)->info.history;
   for (const Record& record : (*batch)->records())
     if (group_seq_of(record) <= seq) history = history_after(history, record);
   co_return history;
-}
-
-std::uint64_t Journal::offset_of(std::uint64_t position) const {
-  return superblock_.data_offset + position % superblock_.data_bytes;
 }
 
 // ---- trimming

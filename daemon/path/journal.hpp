@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The journal of one consistency group on this node: takes records in one order, makes them
-// durable by group commit, hands them to any number of readers, forgets what nobody needs.
+// durable by group commit, keeps them for any number of readers, forgets what nobody needs.
 //
 //   append() ─► pending ─ seal ─► batch in memory ─ one durable write ─► stored
 //   received_seq                  sealed_seq                             stored_seq      (all only
@@ -143,10 +143,14 @@ class Journal {
   /// The last run was not closed in order.
   bool was_crashed() const { return was_crashed_; }
 
-  /// The batch that holds `seq`, first_seq() <= seq <= sealed_seq().
-  Task<Result<BatchPtr>> read(std::uint64_t seq);
-  /// The same with its info and records alone: it may have no payload().
-  Task<Result<BatchPtr>> read_head(std::uint64_t seq);
+  /// For JournalReader: the batch that holds `seq` if it is in memory, as all are that are not
+  /// stored yet; else the position of it or of one before it.
+  BatchPtr cached(std::uint64_t seq) const;
+  std::uint64_t position_before(std::uint64_t seq) const;
+  /// Where a position is on the device, in bytes, and how far one can read on from there.
+  std::uint64_t offset_of(std::uint64_t position) const;
+  std::uint64_t written_end(std::uint64_t position) const;
+  Disk& disk() { return disk_; }
   /// First group_seq that can still be read.
   std::uint64_t first_seq() const { return superblock_.tail_seq; }
 
@@ -190,10 +194,6 @@ class Journal {
   void note_stored(const Batch& batch);
   void fail(Error error);
   void cache(BatchPtr batch);
-  BatchPtr find_cached(std::uint64_t seq) const;
-  enum class Part { head, whole };
-  Task<Result<BatchPtr>> read_from_disk(std::uint64_t seq, Part part);
-  std::uint64_t offset_of(std::uint64_t position) const;
 
   Disk& disk_;
   Clock& clock_;

@@ -8,7 +8,7 @@
 namespace cascade {
 
 JournalFeed::JournalFeed(const GroupConfig& group, Clock& clock, Journal& journal)
-    : group_(group), clock_(clock), journal_(journal) {
+    : group_(group), clock_(clock), journal_(journal), reader_(journal) {
   journal_.on_sealed([this](const BatchInfo& batch) { backlog_.add(batch, clock_.boottime()); });
 }
 
@@ -78,6 +78,7 @@ Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
 void JournalFeed::end() {
   up_ = false;
   current_.reset();
+  frame_.clear();
 }
 
 void JournalFeed::caught_up() {
@@ -129,41 +130,56 @@ Task<Result<void>> JournalFeed::same_history(const Welcome& welcome) const {
   co_return Result<void>{};
 }
 
+/// A frame is filled from batch after batch, as long as nothing has to be waited for.
 Task<Result<std::optional<Outgoing>>> JournalFeed::next() {
   using Answer = Result<std::optional<Outgoing>>;
   if (renew_) co_return Error{Errc::closed, "the volumes have changed"};
   if (next_seq_ > through()) co_return Answer(std::nullopt);
-  if (!current_ || next_seq_ > current_->last_seq()) {
-    auto batch = co_await journal_.read(next_seq_);
-    // Meanwhile or before.
-    if (next_seq_ < journal_.first_seq())
-      co_return Error{Errc::closed, "the journal has given up what the remote still lacks"};
-    if (!batch) co_return batch.error();
-    current_ = std::move(*batch);
-    record_ = next_seq_ - current_->first_seq();
-    payload_ = 0;
-    for (const Record& record : current_->records().first(record_))
-      payload_ += payload_bytes_of(record);
-  }
-  co_return Answer(slice(current_));
+  frame_.clear();
+  frame_records_ = frame_bytes_ = 0;
+  do {
+    if (auto found = co_await find_next(); !found) co_return found.error();
+  } while (add_slice() && frame_.size() < Outgoing::pieces_max && next_seq_ <= through() &&
+           reader_.at_hand(next_seq_));
+  co_return Answer(Outgoing{frame_});
 }
 
-/// As many of the batch's records, from next_seq_ on, as fit one frame.
-Outgoing JournalFeed::slice(const BatchPtr& batch) {
-  const auto rest = batch->records().subspan(record_);
+/// current_ is the batch that holds next_seq_.
+Task<Result<void>> JournalFeed::find_next() {
+  if (current_ && next_seq_ <= current_->last_seq()) co_return Result<void>{};
+  auto batch = co_await reader_.read(next_seq_);
+  // Meanwhile or before.
+  if (next_seq_ < journal_.first_seq())
+    co_return Error{Errc::closed, "the journal has given up what the remote still lacks"};
+  if (!batch) co_return batch.error();
+  current_ = std::move(*batch);
+  record_ = next_seq_ - current_->first_seq();
+  payload_ = 0;
+  for (const Record& record : current_->records().first(record_))
+    payload_ += payload_bytes_of(record);
+  co_return Result<void>{};
+}
+
+/// As many of current_'s records, from next_seq_ on, as fit the frame; whether those were all.
+bool JournalFeed::add_slice() {
+  const auto rest = current_->records().subspan(record_);
   const std::uint64_t last = through();
   std::size_t count = 0, bytes = 0;
-  while (count < rest.size() && count < limits::frame_records_max && next_seq_ + count <= last) {
+  while (count < rest.size() && frame_records_ + count < limits::frame_records_max &&
+         next_seq_ + count <= last) {
     const std::size_t more = payload_bytes_of(rest[count]);
-    if (bytes + more > limits::frame_payload_bytes_max) break;
+    if (frame_bytes_ + bytes + more > limits::frame_payload_bytes_max) break;
     bytes += more;
     ++count;
   }
-  Outgoing out{rest.first(count), batch->payload().subspan(payload_, bytes), batch};
+  if (count > 0)
+    frame_.push_back({rest.first(count), current_->payload().subspan(payload_, bytes), current_});
   record_ += count;
   payload_ += bytes;
   next_seq_ += count;
-  return out;
+  frame_records_ += count;
+  frame_bytes_ += bytes;
+  return count == rest.size();
 }
 
 Task<> JournalFeed::wait() { co_await journal_.progress().wait(); }

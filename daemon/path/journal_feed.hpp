@@ -5,11 +5,12 @@
 
 #include "daemon/path/backlog.hpp"
 #include "daemon/path/feed.hpp"
-#include "daemon/path/journal.hpp"
+#include "daemon/path/journal_reader.hpp"
 #include "lib/config/config.hpp"
 
 #include <functional>
 #include <optional>
+#include <vector>
 
 namespace cascade {
 
@@ -64,13 +65,18 @@ class JournalFeed final : public Feed {
   Result<void> same_journal(const Welcome& welcome) const;
   Result<void> same_as_known(const Welcome& welcome) const;
   Task<Result<void>> same_history(const Welcome& welcome) const;
-  Outgoing slice(const BatchPtr& batch);
+  Task<Result<void>> find_next();
+  bool add_slice();
 
   const GroupConfig& group_;
   Clock& clock_;
   Journal& journal_;
   Backlog backlog_;
+  JournalReader reader_;
   BatchPtr current_;
+  std::vector<Piece> frame_;
+  std::size_t frame_records_ = 0;
+  std::size_t frame_bytes_ = 0;  // of payload
   std::uint64_t next_seq_ = 1;
   // Where next_seq_ is in current_.
   std::size_t record_ = 0;

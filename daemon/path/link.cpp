@@ -202,16 +202,24 @@ Task<Result<bool>> Link::send_next(Session& s) {
 }
 
 Task<Result<void>> Link::send_data(Session& s, const Outgoing& out) {
-  const auto records = std::as_bytes(out.records);
   s.tally_told = feed_.tally();
-  const FrameHeader header =
-      make_header(FrameType::data, static_cast<std::uint32_t>(records.size() + out.payload.size()),
-                  static_cast<std::uint32_t>(out.records.size()), s.tally_told, crc32c(records));
-  const std::array buffers{asio::const_buffer(&header, sizeof header),
-                           asio::const_buffer(records.data(), records.size()),
-                           asio::const_buffer(out.payload.data(), out.payload.size())};
-  auto sent = co_await s.stream->write(buffers);
-  status_.sent_bytes += sizeof header + records.size() + out.payload.size();
+  FrameHeader header;
+  s.buffers.assign(1, asio::const_buffer(&header, sizeof header));
+  std::size_t count = 0, bytes = 0;
+  std::uint32_t crc = 0;
+  for (const Piece& piece : out.pieces) {
+    const auto records = std::as_bytes(piece.records);
+    s.buffers.emplace_back(records.data(), records.size());
+    crc = crc32c(records, crc);
+    count += piece.records.size();
+    bytes += records.size() + piece.payload.size();
+  }
+  for (const Piece& piece : out.pieces)
+    s.buffers.emplace_back(piece.payload.data(), piece.payload.size());
+  header = make_header(FrameType::data, static_cast<std::uint32_t>(bytes),
+                       static_cast<std::uint32_t>(count), s.tally_told, crc);
+  auto sent = co_await s.stream->write(s.buffers);
+  status_.sent_bytes += sizeof header + bytes;
   s.beat_due = false;
   s.sent_data = true;
   co_return sent;

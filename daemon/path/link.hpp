@@ -41,6 +41,7 @@ class Link {
     std::unique_ptr<Timer> beat_timer;
     Crew crew;
     std::vector<Ack> acks;
+    std::vector<asio::const_buffer> buffers;  // of the frame that is being sent
     Bytes body;
     std::uint64_t tally_told = 0;
     bool beat_due = false;

@@ -379,7 +379,8 @@ Task<Result<std::optional<Outgoing>>> RingFeed::next() {
     if (batch->records.empty()) continue;
     // Taken before it is sent: a session that fails begins anew from what the hub has.
     volume.ring->view().take(batch->records.size());
-    co_return Answer(Outgoing{batch->records, batch->payload, nullptr});
+    piece_ = {batch->records, batch->payload};
+    co_return Answer(Outgoing{std::span(&piece_, 1)});
   }
   co_return Answer(std::nullopt);
 }

@@ -86,6 +86,7 @@ class RingFeed final : public Feed {
   std::optional<TimePoint> ask_at_;  // when to offer refused volumes again
   int refusals_ = 0;                 // sessions in a row with a refused volume
   std::size_t turn_ = 0;
+  Piece piece_;                  // of the last Outgoing
   std::size_t taken_from_ = 0;   // volume of the last Outgoing
   std::size_t taken_count_ = 0;  // its records
   Duration lease_{};             // that the hub gives, of the session under way; 0: none

@@ -8,6 +8,7 @@
 
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cascade::test {
@@ -47,6 +48,12 @@ class MemoryDisk : public Disk {
   void fail_after_reopening(std::uint64_t n) { writes_of_reopened_ = n; }
   /// How often that was.
   unsigned times_reopened() const { return times_reopened_; }
+
+  /// What has been read since the last call.
+  struct Reads {
+    std::uint64_t count = 0, bytes = 0;
+  };
+  Reads take_reads() { return std::exchange(reads_, {}); }
 
   /// A write takes so many turns of the loop.
   void slow_down(unsigned turns) { write_turns_ = turns; }
@@ -94,6 +101,7 @@ class MemoryDisk : public Disk {
   unsigned times_reopened_ = 0;
   std::uint32_t block_ = 512;
   unsigned write_turns_ = 1;
+  Reads reads_;
   bool holding_ = false;
   bool holding_flushes_ = false;
 };

@@ -30,7 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 1: {
         const auto out = rig.world.get(feed.next());
         fuzz::require(static_cast<bool>(out));
-        if (*out) sent = group_seq_of((*out)->records.back());
+        if (*out) sent = group_seq_of((*out)->pieces.back().records.back());
         break;
       }
       case 2: {

@@ -85,11 +85,12 @@ class HubCatchUp : public testing::Test {
     for (;;) {
       const auto next = world.get(feed->next());
       if (!next || !*next) break;
-      for (const Record& record : (*next)->records) {
-        last = group_seq_of(record);
-        if ((record.flags & CASCADE_FLAG_RESYNC) != 0 || record.op == CASCADE_OP_MARK)
-          copied.push_back(record);
-      }
+      for (const Piece& piece : (*next)->pieces)
+        for (const Record& record : piece.records) {
+          last = group_seq_of(record);
+          if ((record.flags & CASCADE_FLAG_RESYNC) != 0 || record.op == CASCADE_OP_MARK)
+            copied.push_back(record);
+        }
     }
     if (last > 0 && store) ack(last);
     world.settle();

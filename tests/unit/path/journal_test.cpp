@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The writer of a journal: what "clean", "stored" and "free" mean after any end. I1, I3, I4, I8.
+#include "daemon/path/journal_reader.hpp"
 #include "tests/unit/path/journal_rig.hpp"
 
 #include <gmock/gmock.h>
@@ -154,7 +155,8 @@ TEST_F(JournalWriter, GoesOnBehindAJumpAndHoldsTheCopiesUntilItIsMadeUpFor) {
       EXPECT_EQ(again.journal.places().gap_seq(), last.gap);
       EXPECT_EQ(again.journal.received_history(), history);
       if (last.received > 91) {
-        const auto batch = world.get(again.journal.read(3));
+        JournalReader reader(again.journal);
+        const auto batch = world.get(reader.read(3));
         ASSERT_TRUE(batch) << batch.error().text;
         EXPECT_EQ((*batch)->first_seq(), 91u) << "a reader finds what comes behind the jump";
       }

@@ -82,7 +82,7 @@ TEST_F(RingFeedTest, NumbersAFreshRingAndRemembersTheHubsJournal) {
   EXPECT_EQ(kernel[volume_a]->shape.journal, group);
   const auto out = world.get(feed->next());
   ASSERT_TRUE(out && *out);
-  EXPECT_EQ(volume_seq_of((*out)->records[0]), 41u);
+  EXPECT_EQ(volume_seq_of((*out)->pieces[0].records[0]), 41u);
 }
 
 TEST_F(RingFeedTest, GoesOnWithoutWhatIsRefusedAndAsksAgain) {

@@ -312,7 +312,7 @@ TEST_F(BehindShipFeed, OffersToGoOnBehindTheGap) {
   ASSERT_TRUE(begin({group, 2, 2}, at_two));
   const auto next = world.get(feed->next());
   ASSERT_TRUE(next && *next);
-  EXPECT_EQ(group_seq_of((*next)->records.front()), 4u);
+  EXPECT_EQ(group_seq_of((*next)->pieces.front().records.front()), 4u);
   EXPECT_EQ(superblock_on(disk).behind.seq, 2u) << "remembered over a restart";
 }
 

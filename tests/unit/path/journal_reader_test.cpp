@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Reading a journal back: what it costs is counted in bytes and in reads of the disk, for a reader
+// that costs more than what it reads is one that never catches up.
+#include "daemon/path/journal_reader.hpp"
+#include "daemon/path/journal_feed.hpp"
+#include "lib/config/config.hpp"
+#include "tests/unit/path/journal_rig.hpp"
+
+#include <gtest/gtest.h>
+
+namespace cascade::test {
+namespace {
+
+constexpr std::uint64_t MiB = 1024 * 1024;
+
+class Reader : public testing::Test {
+ protected:
+  void SetUp() override { format(disk); }
+
+  /// So many batches of one write; none of them stays in memory.
+  void fill(RunningJournal& run, std::uint64_t writes, std::size_t bytes = 4096) {
+    for (std::uint64_t i = 0; i < writes; ++i) run.put(run.journal.next_seq(), bytes);
+    (void)disk.take_reads();
+  }
+  /// Reads all through `last`; what was found has to be what was written.
+  void read_all(RunningJournal& run, JournalReader& reader, std::uint64_t last) {
+    for (std::uint64_t seq = run.journal.first_seq(); seq <= last;) {
+      const auto batch = world.get(reader.read(seq));
+      ASSERT_TRUE(batch) << batch.error().text;
+      ASSERT_EQ((*batch)->first_seq(), seq);
+      for (const Record& record : (*batch)->records()) ASSERT_EQ(volume_seq_of(record), seq++);
+    }
+  }
+
+  World world;
+  MemoryDisk disk{world.executor, "journal", journal_disk_bytes};
+};
+
+TEST_F(Reader, ReadsEachByteOnceHoweverSmallTheBatchesAre) {
+  RunningJournal run(world, disk, {volume_a}, 0);
+  fill(run, 800);
+  const std::uint64_t used = run.journal.used_bytes();
+  ASSERT_GT(used, 6 * MiB);
+  JournalReader reader(run.journal);
+  read_all(run, reader, 800);
+  const auto reads = disk.take_reads();
+  EXPECT_LT(reads.bytes, used * 11 / 10);
+  EXPECT_LE(reads.count, used / MiB + 4);
+  EXPECT_TRUE(run.stop_in_order());
+}
+
+TEST_F(Reader, ReadsABatchThatIsLargerThanItsWindow) {
+  RunningJournal run(world, disk, {volume_a}, 0);
+  for (int i = 0; i < 3; ++i) {
+    // What arrives while a batch is written is one batch: of two MiB and more.
+    disk.hold_writes(true);
+    for (int n = 0; n < 12; ++n)
+      run.journal.append(one_write(run.journal.next_seq(), 256 * 1024, run.journal.next_seq()));
+    disk.hold_writes(false);
+    world.settle();
+  }
+  const std::uint64_t used = run.journal.used_bytes();
+  (void)disk.take_reads();
+  JournalReader reader(run.journal);
+  read_all(run, reader, 36);
+  EXPECT_LT(disk.take_reads().bytes, used + 6 * MiB)
+      << "at the most a window a batch is for nothing";
+  EXPECT_TRUE(run.stop_in_order());
+}
+
+TEST_F(Reader, OfHeadsLeavesThePayloadWhereItIs) {
+  RunningJournal run(world, disk, {volume_a}, 0);
+  fill(run, 20, 256 * 1024);
+  JournalReader reader(run.journal, JournalReader::Part::head);
+  read_all(run, reader, 20);
+  EXPECT_LT(disk.take_reads().bytes, 2 * MiB) << "of five";
+  EXPECT_TRUE(run.stop_in_order());
+}
+
+TEST_F(Reader, GoesOnWhereTheCircleBeginsAnew) {
+  RunningJournal run(world, disk, {volume_a}, 0);
+  fill(run, 100, 120 * 1024);
+  ASSERT_TRUE(run.checkpoint(90, 80));
+  fill(run, 60, 120 * 1024);
+  JournalReader reader(run.journal);
+  read_all(run, reader, 160);
+  EXPECT_TRUE(run.stop_in_order());
+}
+
+TEST_F(Reader, FollowsAWriterThatIsAheadByLittle) {
+  RunningJournal run(world, disk, {volume_a}, 64 * 1024);
+  JournalReader reader(run.journal);
+  for (std::uint64_t seq = 1, read = 1; seq <= 300; ++seq) {
+    run.put(seq);
+    for (; seq % 7 == 0 && read <= seq; ++read) ASSERT_TRUE(world.get(reader.read(read)));
+    if (seq % 50 == 0) {
+      ASSERT_TRUE(world.get(reader.read(seq / 2))) << "anywhere else, and on from there";
+    }
+  }
+  EXPECT_TRUE(run.stop_in_order());
+}
+
+TEST_F(Reader, IsToldOfDamage) {
+  RunningJournal run(world, disk, {volume_a}, 0);
+  fill(run, 3);
+  for (std::size_t i = 0; i < journal_block; ++i)
+    disk.image()[run.journal.offset_of(0) + 8192 + i] = std::byte{0xff};
+  JournalReader reader(run.journal);
+  EXPECT_TRUE(world.get(reader.read(1)));
+  const auto second = world.get(reader.read(2));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Errc::corrupt);
+  run.journal.stop();
+  world.settle();
+}
+
+// A feed's frame costs the remote an acknowledgement, and both a system call.
+TEST_F(Reader, GivesAFeedFullFramesOfSmallBatches) {
+  RunningJournal run(world, disk, {volume_a}, 0);
+  fill(run, 310);
+  GroupConfig config;
+  config.uuid = group;
+  JournalFeed feed(config, world.clock, run.journal);
+  ASSERT_TRUE(world.get(
+      feed.begin(Welcome{"r", {Answer{{group, 0, 0}, history_begin(group), {}}}, volume_b})));
+  std::uint64_t seq = 1, frames = 0;
+  for (;; ++frames) {
+    const auto next = world.get(feed.next());
+    ASSERT_TRUE(next) << next.error().text;
+    if (!*next) break;
+    for (const Piece& piece : (*next)->pieces) {
+      std::size_t bytes = 0;
+      for (const Record& record : piece.records) {
+        ASSERT_EQ(group_seq_of(record), seq++);
+        bytes += payload_bytes_of(record);
+      }
+      ASSERT_EQ(piece.payload.size(), bytes);
+    }
+  }
+  EXPECT_EQ(seq, 311u);
+  EXPECT_LE(frames, 12u);
+  EXPECT_TRUE(run.stop_in_order());
+}
+
+// 93 MiB of small batches took 2.3 s, each with two reads of its own.
+TEST_F(Reader, OpeningReadsTheBacklogInLargePieces) {
+  std::uint64_t used = 0;
+  {
+    RunningJournal run(world, disk, {volume_a}, 0);
+    fill(run, 800);
+    used = run.journal.used_bytes();
+    ASSERT_TRUE(run.stop_in_order());
+  }
+  (void)disk.take_reads();
+  RunningJournal again(world, disk);
+  const auto reads = disk.take_reads();
+  EXPECT_EQ(again.journal.stored_seq(), 800u);
+  EXPECT_LE(reads.count, used / MiB + 16);
+  EXPECT_TRUE(again.stop_in_order());
+}
+
+}  // namespace
+}  // namespace cascade::test
