@@ -136,6 +136,9 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
     out.fence_level = fence_word(volume.fence);
     out.lease_seconds = seconds(volume.lease_left);
     if (volume.alone_ns != 0) out.alone_since = report::rfc3339(volume.alone_ns);
+    // Whoever asks for another size waits for the hub's word on it.
+    if (connected && volume.heard_sectors != 0)
+      out.size_bytes = volume.heard_sectors * CASCADE_SECTOR_BYTES;
     out.state = volume.alone_ns != 0 ? "alone"
                 : !connected         ? "waiting"
                 : volume.refused     ? "refused"

@@ -44,7 +44,8 @@ struct RingFeed::Volume {
   std::uint8_t fence = 0;  // cascade_fence, as the hello said
   std::optional<Duration> lease_until = {};  // on Clock::boottime()
   std::optional<Hello::Stream> left = {};    // removed in order, and the hub does not know it
-  bool refused = false;  // by the hub, in the session under way; `reason` says why
+  bool refused = false;             // by the hub, in the session under way; `reason` says why
+  std::uint64_t heard_sectors = 0;  // VolumeStatus
 };
 
 RingFeed::RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
@@ -165,8 +166,8 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() {
     if (volume->ring) {
       const RingView& view = volume->ring->view();
       s.shape = volume->ring->shape();
-      // Who asks for a new one wants to know that the hub has heard of it.
-      s.shape.sectors = volume->named ? volume->sectors : sectors_of(*volume);
+      s.shape.sectors = sectors_of(*volume);
+      s.heard_sectors = volume->heard_sectors;
       s.published = view.published();
       s.received = view.received();
       s.stored = view.stored();
@@ -235,6 +236,7 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
       co_return Error{Errc::refused, "the hub answers for a volume that we did not name"};
     auto ready = answer.refusal ? *answer.refusal : go_on(*volume, answer.ack, welcome.journal);
     volume->refused = !ready;
+    volume->heard_sectors = volume->sectors;
     if (!ready) {
       report(*volume, ready.error().text);
       if (answer.detached && volume->fence == CASCADE_FENCE_STATUS) leave_hub(*volume);

@@ -23,6 +23,7 @@ class RingFeed final : public Feed {
     std::string reason;    // why not attached, or why it cannot replicate
     bool refused = false;  // by the hub
     RingShape shape = {};
+    std::uint64_t heard_sectors = 0;  // the size that the hub last answered for; 0: none yet
     std::uint32_t differs = 0;
     std::uint64_t local_errors = 0;
     std::uint64_t out_of_sync = 0;              // sectors

@@ -116,6 +116,19 @@ INSTANTIATE_TEST_SUITE_P(All, FailingCopy, testing::Values("h", "r"));
 INSTANTIATE_TEST_SUITE_P(All, FailingJournal,
                          testing::Values(std::pair("h", 12), std::pair("r", 6)));
 
+/// 'resize' waits for the hub's word: the new size is not shown as one that replicates before.
+TEST_F(KeeperTest, ANewSizeReplicatesOnceTheHubHasAnswered) {
+  go_on();
+  cascade.grow(0, 8);
+  for (int i = 0; i < 4000 && !has("p1", "VOLUME_REFUSED"); ++i) {
+    cascade.go_round();
+    for (const auto& volume : status("p1").volumes)
+      ASSERT_FALSE(volume.size_bytes == cascade.volume_bytes(0) && volume.state == "replicating")
+          << "round " << i;
+  }
+  EXPECT_TRUE(has("p1", "VOLUME_REFUSED"));
+}
+
 /// K6: a volume that grows under load before its copies have, first refused by the hub and then by
 /// the remote.
 TEST_F(KeeperTest, AVolumeAndItsCopiesGrowWhileEverythingRuns) {
