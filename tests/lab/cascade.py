@@ -5,8 +5,13 @@
     |          ╠══► H ──► R        (P1 and P2 have a wire of their own for applications)
    P2 ledger ══╝
 """
+import atexit
+import functools
 import json
 import os
+import shutil
+import subprocess
+import tempfile
 
 from . import image
 from .lab import Lab, wait_until
@@ -17,6 +22,8 @@ VOLUMES = {"orders": ("P1", "0b9c6f0e-2222-4a2b-8c3d-000000000001"),
            "ledger": ("P2", "0b9c6f0e-2222-4a2b-8c3d-000000000002")}
 BUILD = os.environ.get("CASCADE_BUILD", os.path.join(image.TOP, "build", "release"))
 CONFIG = "/etc/dmcascade/dmcascade.toml"
+SOCKET = "/run/dmcascade/dmcascaded.sock"
+DIR = "/usr/local/sbin"  # of the programs in a guest
 CHOICES = {"send-order": "parallel", "hub-ack": "sync", "ship": "stored", "remote-ack": "sync"}
 
 
@@ -80,18 +87,27 @@ class Cascade:
     def format_journals(self):
         """Begins anew: empty journals, and copies that are equal, whatever the test before left."""
         for name, (primary, _) in VOLUMES.items():
-            for node in (primary, "H", "R"):
-                self.g[node].run(f"blkdiscard -z /dev/lab/{name}")
-        for name in ("H", "R"):
-            self.tool(name, "journal format shop --force")
+            self.g[primary].run(f"blkdiscard -z /dev/lab/{name}")
+        for node in ("H", "R"):
+            self.g[node].run(" && ".join(f"blkdiscard -z /dev/lab/{name}" for name in VOLUMES))
+            self.tool(node, "journal format shop --force")
 
     def tool(self, node, args, check=True, timeout=60):
-        return self.g[node].run(f"{BUILD}/tools/dmcascade {args}", check=check, timeout=timeout)
+        self.install(node)
+        return self.g[node].run(f"{DIR}/dmcascade {args}", check=check, timeout=timeout)
+
+    def install(self, node):
+        """Into the guest's memory: from the host's folder, which no guest caches, each start of the
+        programs would read them anew."""
+        if "programs" not in self.g[node].made:
+            self.g[node].run(f"cp {stripped_programs()}/* {DIR}")
+        self.g[node].made.add("programs")
 
     # ---- daemons
 
     def start_daemon(self, node):
-        self.daemons[node] = self.g[node].spawn(f"{BUILD}/daemon/dmcascaded")
+        self.install(node)
+        self.daemons[node] = self.g[node].spawn(f"{DIR}/dmcascaded")
 
     def start_daemons(self):
         for node in self.g:
@@ -138,9 +154,10 @@ class Cascade:
     # ---- state
 
     def report(self, node):
-        """What the node's daemon says of everything; None if it does not answer."""
-        report = json.loads(self.tool(node, "--json status", check=False).out)
-        return report if report["schema"].startswith("dmcascade.status/") else None
+        """What the node's daemon says of everything, as to `dmcascade --json status`; None if it does
+        not answer."""
+        report = json.loads(self.g[node].ask_socket(SOCKET, '{"command": "status"}') or "null")
+        return report if report and report["schema"].startswith("dmcascade.status/") else None
 
     def status(self, node):
         report = self.report(node)
@@ -179,6 +196,17 @@ class Cascade:
     def volume_bytes(self, name):
         """Without a metadata area behind it."""
         return int(self.tool(VOLUMES[name][0], f"table {name}").out.split()[1]) * 512
+
+
+@functools.cache
+def stripped_programs():
+    """A folder with them, without what debuggers need: a tenth of their size."""
+    folder = tempfile.mkdtemp(prefix="programs-", dir=image.CACHE)
+    atexit.register(shutil.rmtree, folder)
+    for program in ("tools/dmcascade", "daemon/dmcascaded"):
+        subprocess.run(["strip", "--strip-debug", "-o", os.path.join(folder, os.path.basename(program)),
+                        os.path.join(BUILD, program)], check=True)
+    return folder
 
 
 def compare_images(a, b, name, size):

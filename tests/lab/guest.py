@@ -240,6 +240,10 @@ class Guest:
         reply = self.ask({"op": "spawn", "cmd": cmd, "log": f"/run/lab/{name}"})
         return Process(self, reply["pid"], os.path.join(self.dir, name))
 
+    def ask_socket(self, path, line):
+        """The answer of whoever listens there, a line; None if nobody does."""
+        return self.ask({"op": "line", "socket": path, "line": line})["line"]
+
     def write_file(self, path, text):
         self.run(f"mkdir -p $(dirname {shlex.quote(path)}) && printf %s {shlex.quote(text)} > "
                  f"{shlex.quote(path)}")

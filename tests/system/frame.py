@@ -4,7 +4,7 @@
 A test is a function test_<sentence>. What it asks for by the names of its arguments is made once and
 used by the tests after it, until one fails:
 
-  guest    one guest with two processors, for tests of the module
+  guest    one guest, for tests of the module; with two processors if the test is marked so
   cascade  four guests: two primaries, hub, remote (tests/lab/cascade.py), no daemon running
   lab      an empty lab, for tests of the lab itself
   seed     a number; the same number gives the same run
@@ -32,7 +32,7 @@ USUAL_SUITES = ("lab", "e2e")
 # Where a test runs that says nothing of it. What the daemons do depends on no kernel.
 USUAL_KERNELS = {"lab": KERNELS, "e2e": ("6.12",), "soak": ("6.12",)}
 
-Job = namedtuple("Job", "suite kernel test")
+Job = namedtuple("Job", "suite kernel test processors")
 
 
 class Skip(Exception):
@@ -49,6 +49,13 @@ def kernels(*series):
 
 # For a test of the cascade that goes through what differs between kernels.
 BOTH_KERNELS = kernels(*KERNELS)
+
+
+def two_processors(function):
+    """Marks a test whose guest has two: it looks for what they do to each other. On the newer
+    kernel, and on the older one with --all."""
+    function.processors = 2
+    return function
 
 
 def tests_of(suite):
@@ -69,9 +76,11 @@ def jobs_of(suites, pattern, kernel=None, everything=False):
         for series in reversed(KERNELS):
             for test in tests_of(suite):
                 usual = getattr(test, "kernels", USUAL_KERNELS[suite])
-                wanted = KERNELS if everything else (kernel,) if kernel else usual
+                wanted = (kernel,) if kernel else KERNELS if everything else usual
                 if series in wanted and pattern in test.__name__:
-                    out.append(Job(suite, series, test))
+                    several = everything or series == KERNELS[-1]
+                    out.append(Job(suite, series, test,
+                                   getattr(test, "processors", 1) if several else 1))
     return out
 
 
@@ -80,26 +89,32 @@ def say(word, name, seconds=None, detail=""):
     print(f"{word:4} {name}{time_text}{detail}", flush=True)
 
 
+def a_guest(lab, processors):
+    lab.guest("guest", disks=[("data", 512 << 20), ("spare", 256 << 20)], smp=processors,
+              memory=1024)
+    return lab.boot().guests["guest"]
+
+
+# What a test may ask for by name; of which kind: of which kernel, with how many processors.
+MAKE = {"guest": a_guest, "cascade": lambda lab, _: Cascade(lab), "lab": lambda lab, _: lab}
+Kind = namedtuple("Kind", "kernel name processors")
+
+
 class Fixtures:
     """What the tests of one lane ask for, made when first asked for: one lab at a time."""
 
     def __init__(self, keep):
-        self.keep, self.made = keep, None  # (kernel, name), lab, what the test gets
+        self.keep, self.made = keep, None  # kind, lab, what the test gets
 
-    def _guest(self, lab):
-        lab.guest("guest", disks=[("data", 512 << 20), ("spare", 256 << 20)], smp=2, memory=1024)
-        return lab.boot().guests["guest"]
+    def has(self, kind):
+        return self.made is not None and self.made[0] == kind
 
-    def has(self, kernel, name):
-        return self.made is not None and self.made[0] == (kernel, name)
-
-    def get(self, kernel, name):
-        if not self.has(kernel, name):
+    def get(self, kind):
+        if not self.has(kind):
             self.drop()
-            lab = Lab(kernel, keep=self.keep)
-            make = {"guest": self._guest, "cascade": Cascade, "lab": lambda lab: lab}[name]
+            lab = Lab(kind.kernel, keep=self.keep)
             try:
-                self.made = (kernel, name), lab, make(lab)
+                self.made = kind, lab, MAKE[kind.name](lab, kind.processors)
             except BaseException:
                 lab.close()
                 raise
@@ -130,14 +145,11 @@ class Fixtures:
 
 GIVEN = ("seed", "rounds", "minutes")
 
-# More emulated processors than real ones, and all stand still: one spins for another that does not
-# run. Two guests of two on two processors took 60 s each for what one alone did in 13.
-SEVERAL_PROCESSORS = ("guest",)
 
-
-def fixture_of(test):
+def kind_of(job):
     """The one thing that it asks for besides numbers."""
-    return next(n for n in inspect.signature(test).parameters if n not in GIVEN)
+    name = next(n for n in inspect.signature(job.test).parameters if n not in GIVEN)
+    return Kind(job.kernel, name, job.processors)
 
 
 class Queue:
@@ -150,8 +162,8 @@ class Queue:
         with self.lock:
             if not self.jobs:
                 return None
-            job = next((j for j in self.jobs if fixtures.has(j.kernel, fixture_of(j.test))),
-                       None) or self._of_a_new_kind()
+            job = (next((j for j in self.jobs if fixtures.has(kind_of(j))), None)
+                   or self._of_a_new_kind())
             self.jobs.remove(job)
             return job
 
@@ -159,7 +171,7 @@ class Queue:
         """First come guests that nobody has had yet."""
         kinds = {}
         for job in self.jobs:
-            kinds.setdefault((job.kernel, fixture_of(job.test)), job)
+            kinds.setdefault(kind_of(job), job)
         kind = next((k for k in kinds if k not in self.begun), next(iter(kinds)))
         self.begun.add(kind)
         return kinds[kind]
@@ -177,10 +189,12 @@ class Runner:
         setattr(self, attribute, getattr(self, attribute) + 1)
 
     def run_jobs(self, jobs, lanes):
-        """@lanes: so many labs side by side, for guests with one processor."""
-        several = [j for j in jobs if fixture_of(j.test) in SEVERAL_PROCESSORS]
-        self.run_side_by_side([j for j in jobs if j not in several], lanes)
-        self.run_side_by_side(several, max(1, lanes // 2))
+        """@lanes: so many labs side by side, whose guests have one processor each. With more
+        emulated processors than real ones all stand still, as one spins for an answer of another
+        that does not run: two guests of two took 60 s each for what one alone did in 13."""
+        for processors in sorted({j.processors for j in jobs}):
+            self.run_side_by_side([j for j in jobs if j.processors == processors],
+                                  max(1, lanes // processors))
 
     def run_side_by_side(self, jobs, lanes):
         queue = Queue(jobs)
@@ -214,7 +228,7 @@ class Runner:
         wanted, given = inspect.signature(job.test).parameters, self.given(seed)
         for attempt in (1, 2):
             try:
-                job.test(**{n: given[n] if n in GIVEN else fixtures.get(job.kernel, n)
+                job.test(**{n: given[n] if n in GIVEN else fixtures.get(kind_of(job))
                             for n in wanted})
                 fixtures.check()
                 return

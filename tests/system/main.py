@@ -35,8 +35,8 @@ def arguments():
     p.add_argument("--rounds", type=int, metavar="N",
                    help="how often tests that cut power or links do so; few without")
     p.add_argument("--minutes", type=float, default=10, metavar="N", help="how long soak goes on (10)")
-    p.add_argument("--fuzz-seconds", type=int, default=20, metavar="N",
-                   help="how long each fuzz target runs in unit (20)")
+    p.add_argument("--fuzz-seconds", type=int, default=10, metavar="N",
+                   help="how long each fuzz target runs in unit (10)")
     p.add_argument("--keep", action="store_true", help="leave the guests' folders behind")
     p.add_argument("--list", action="store_true")
     args = p.parse_args()

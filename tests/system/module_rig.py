@@ -4,6 +4,7 @@
 The daemon here is tests/kmod/ring_client: it applies every record to an image file, so what the
 hub would hold can be compared with the backing device byte for byte.
 """
+import contextlib
 import json
 import os
 import re
@@ -201,6 +202,17 @@ def ram_disk(guest, mib=64):
         guest.run(f"modprobe brd rd_nr=3 rd_size={mib * 1024}")
     guest.made.add("ram disk")
     return "/dev/ram0"
+
+
+@contextlib.contextmanager
+def parameter(guest, name, value):
+    """A parameter of the module, for as long."""
+    path = f"/sys/module/dm_cascade/parameters/{name}"
+    before = guest.run(f"cat {path} && echo {value} > {path}").out.strip()
+    try:
+        yield
+    finally:
+        guest.run(f"echo {before} > {path}")
 
 
 def meta_disk(guest):

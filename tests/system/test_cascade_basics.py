@@ -3,7 +3,7 @@
 import itertools
 import json
 
-from tests.lab.cascade import BUILD, VOLUMES
+from tests.lab.cascade import VOLUMES
 from tests.lab.lab import wait_until
 from tests.system.frame import BOTH_KERNELS, kernels
 
@@ -142,7 +142,7 @@ def test_volumes_come_and_go_while_the_daemon_runs(cascade):
     for devices in (6, 4):  # the kernel prints devices as numbers
         del table[devices], real[devices]
     assert table == real, (table, real)
-    assert cascade.g["P1"].run(f"{BUILD}/tools/dmcascade --version").out.strip()
+    assert cascade.tool("P1", "--version").out.strip()
     cascade.wait_drained()
     cascade.compare()
     cascade.down()

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import time
 
-from tests.lab.cascade import BUILD, CONFIG, VOLUMES, load_module
+from tests.lab.cascade import CONFIG, DIR, VOLUMES, load_module
 from tests.lab.lab import wait_until
 from tests.system.test_cascade_basics import fio, fio_on_both
 from tests.system.test_cascade_faults import QUICK
@@ -149,7 +149,7 @@ def test_a_cloned_primary_is_refused(cascade):
     refused = as_p1("create orders", check=False)
     assert "is another device than last time" in refused.err, refused
     assert "may differ" in as_p1("create --accept-device orders").err
-    daemon = cascade.daemons["P2"] = clone.spawn(f"{BUILD}/daemon/dmcascaded --node p1")
+    daemon = cascade.daemons["P2"] = clone.spawn(f"{DIR}/dmcascaded --node p1")
     wait_until(lambda: cascade.status("P2"), 30, "the clone's daemon answers")
     # As two machines behind one name do, they would take the session from each other.
     wait_until(lambda: "it is in a session from" in volume(cascade, "P2", "orders")["reason"], 60,
@@ -169,7 +169,7 @@ def test_a_cloned_primary_is_refused(cascade):
     cascade.tool("P1", "remove orders")
     before = cascade.status("H")["journal"]["received_seq"]
     as_p1("create --accept-device orders")
-    cascade.daemons["P2"] = clone.spawn(f"{BUILD}/daemon/dmcascaded --node p1")
+    cascade.daemons["P2"] = clone.spawn(f"{DIR}/dmcascaded --node p1")
     wait_until(lambda: cascade.status("P2"), 30, "the clone's daemon answers")
     wait_until(lambda: "its disk ended in order with write" in
                volume(cascade, "P2", "orders")["reason"], 60, "the clone is refused alone")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The lease, fence levels, and a volume that goes on without its hub. I2, I6, I7."""
+from tests.system.frame import two_processors
 from tests.system.module_rig import FragileMeta, Volume, kernel_mark, kernel_said, load, ram_disk
 from tests.system.test_module_bitmap import REGION, write
 from tests.system.test_module_resync import in_sync
@@ -181,6 +182,7 @@ def test_a_lone_volume_is_not_alone_under_another_level(guest):
         v.stop_daemon(client)
 
 
+@two_processors
 def test_alone_and_back_under_load(guest):
     """Writers see pauses and no error, and verify what they read; again and again."""
     load(guest)

@@ -2,13 +2,12 @@
 """The dirty bitmap: on disk before a write has its place, kept while a region is hot. I6."""
 import time
 
-from tests.system.frame import kernels
+from tests.system.frame import kernels, two_processors
 from tests.system.module_rig import (DMSETUP, SOURCES, TOOLS, FragileMeta, Volume, kernel_mark, kernel_said,
-                                     load, ram_disk)
+                                     load, parameter, ram_disk)
 
 SECTORS = 64 << 11
 REGION = 512  # sectors
-SWEEP = "/sys/module/dm_cascade/parameters/sweep_seconds"
 
 
 def write(v, region=0, check=True):
@@ -18,10 +17,6 @@ def write(v, region=0, check=True):
 
 def meta_writes(v):
     return v.netlink()["meta_writes"]
-
-
-def sweep_every(guest, seconds):
-    guest.run(f"echo {seconds} > {SWEEP}")
 
 
 def test_a_region_is_marked_on_disk_before_its_write_has_a_place(guest):
@@ -63,40 +58,34 @@ def test_a_write_without_a_mark_fails(guest):
 @kernels("6.12")
 def test_a_steady_load_costs_no_metadata_io(guest):
     load(guest)
-    sweep_every(guest, 2)
-    try:
-        with Volume(guest, ram_disk(guest), SECTORS) as v:
-            client = v.daemon()
-            job = v.fio("--rw=randwrite --bs=4k --size=1m --iodepth=8", seconds=14, wait=False)
-            time.sleep(4)
-            before = meta_writes(v)
-            assert 0 < v.status().marked <= 6 * REGION, v.status()
-            time.sleep(6)
-            assert meta_writes(v) == before, "several sweeps later"
-            assert job.wait(60) == 0, job.output()
-            v.wait_status(lambda s: s.marked == 0, "marks of a cold region go", 20)
-            assert v.marks() == (set(), 0)
-            v.stop_daemon(client)
-    finally:
-        sweep_every(guest, 20)
+    with (parameter(guest, "sweep_seconds", 1),
+          Volume(guest, ram_disk(guest), SECTORS) as v):
+        client = v.daemon()
+        job = v.fio("--rw=randwrite --bs=4k --size=1m --iodepth=8", seconds=9, wait=False)
+        time.sleep(3)
+        before = meta_writes(v)
+        assert 0 < v.status().marked <= 6 * REGION, v.status()
+        time.sleep(4)
+        assert meta_writes(v) == before, "several sweeps later"
+        assert job.wait(60) == 0, job.output()
+        v.wait_status(lambda s: s.marked == 0, "marks of a cold region go", 20)
+        assert v.marks() == (set(), 0)
+        v.stop_daemon(client)
 
 
 def test_what_is_not_stored_stays_marked(guest):
     load(guest)
-    sweep_every(guest, 1)
-    try:
-        with Volume(guest, ram_disk(guest), SECTORS, options="hub_ack memory-sync") as v:
-            client = v.daemon("--ack received")
-            write(v, 11)
-            time.sleep(4)
-            assert v.status().stored == 0 and v.marks() == ({11}, 0)
-            v.stop_daemon(client)
-            client = v.daemon()
-            v.drained()
-            v.wait_status(lambda s: s.marked == 0, "stored, and swept", 20)
-            v.stop_daemon(client)
-    finally:
-        sweep_every(guest, 20)
+    with (parameter(guest, "sweep_seconds", 1),
+          Volume(guest, ram_disk(guest), SECTORS, options="hub_ack memory-sync") as v):
+        client = v.daemon("--ack received")
+        write(v, 11)
+        time.sleep(3)
+        assert v.status().stored == 0 and v.marks() == ({11}, 0)
+        v.stop_daemon(client)
+        client = v.daemon()
+        v.drained()
+        v.wait_status(lambda s: s.marked == 0, "stored, and swept", 20)
+        v.stop_daemon(client)
 
 
 def test_an_orderly_end_leaves_no_mark(guest):
@@ -113,6 +102,7 @@ def test_an_orderly_end_leaves_no_mark(guest):
         assert v.status().out_of_sync == 0
 
 
+@two_processors
 def test_an_end_with_writes_under_way_leaves_exactly_their_marks(guest):
     """I6, P9: what the hub may lack is known, and known again after the next end."""
     load(guest)
@@ -231,14 +221,14 @@ def test_no_loss_of_power_finds_a_region_without_its_mark(guest):
     """I6: from the log of everything that was written below the volume, at each entry; writers in and out
     of the hot set, flushes, sweeps, alone and not."""
     load(guest)
-    sweep_every(guest, 1)
     area = 4 << 11
     guest.run(f"modprobe -a dm-log-writes loop && truncate -s {(SECTORS + area) * 512} /dev/shm/below && "
               "truncate -s 420M /dev/shm/log && losetup /dev/loop1 /dev/shm/below && "
               "losetup /dev/loop2 /dev/shm/log && "
               f"{DMSETUP} create logged --table '0 {SECTORS + area} log-writes /dev/loop1 /dev/loop2'")
     try:
-        with Volume(guest, "/dev/mapper/logged", SECTORS, options="fence_level never") as v:
+        with (parameter(guest, "sweep_seconds", 1),
+              Volume(guest, "/dev/mapper/logged", SECTORS, options="fence_level never") as v):
             v.dm(f"remove {v.name}")
             v.meta = f"/dev/mapper/logged {SECTORS}"
             guest.run(f"{TOOLS}/meta_tool format {v.meta} {v.uuid} {v.sectors}")
@@ -260,6 +250,5 @@ def test_no_loss_of_power_finds_a_region_without_its_mark(guest):
             f"{SOURCES}/log_marks.py /dev/shm/log {SECTORS} {SECTORS + 128}", timeout=120).out.split())
         assert writes > 100 and marks > 10 and drops > 2, (writes, marks, drops)
     finally:
-        sweep_every(guest, 20)
         guest.run(f"{DMSETUP} remove --retry logged; losetup -d /dev/loop1; losetup -d /dev/loop2; "
                   "rm -f /dev/shm/below /dev/shm/log", check=False)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What is written: read back right, the same at the hub, in every mode, in one guest. I2."""
 from tests.lab.lab import wait_until
+from tests.system.frame import two_processors
 from tests.system.module_rig import DMSETUP, DelayedDisk, Volume, load, ram_disk
 
 SECTORS = 64 << 11
@@ -13,6 +14,7 @@ def virtio(guest):
     return "/dev/lab/data"
 
 
+@two_processors
 def test_random_writes_verify_and_both_copies_are_equal_in_every_mode(guest):
     """I2, with payloads of one sector to more than a record may hold, and a ring that wraps."""
     load(guest)
@@ -29,6 +31,7 @@ def test_random_writes_verify_and_both_copies_are_equal_in_every_mode(guest):
             v.stop_daemon(client)
 
 
+@two_processors
 def test_overlapping_writes_leave_both_copies_equal(guest):
     """I2 for writes in flight to the same blocks: ring and disk must take them in one order."""
     load(guest)
@@ -43,6 +46,7 @@ def test_overlapping_writes_leave_both_copies_equal(guest):
             v.stop_daemon(client)
 
 
+@two_processors
 def test_overlapping_writes_on_a_slow_disk_leave_both_copies_equal(guest):
     """As before, with the local write far slower than the ring, so that many wait for their turn."""
     load(guest)
@@ -127,6 +131,7 @@ def test_file_systems_on_a_volume_are_whole_on_the_other_copy(guest):
             v.stop_daemon(client)
 
 
+@two_processors
 def test_payload_is_copied_before_a_writer_can_change_it(guest):
     """A buffer changed during the write must not make copies differ: mmap writers do that."""
     load(guest)
@@ -161,6 +166,7 @@ def test_memory_sync_flush_waits_until_the_hub_has_stored(guest):
             v.stop_daemon(client)
 
 
+@two_processors
 def test_a_full_ring_holds_writers_back_and_lets_them_go(guest):
     """I8: the ring is bounded; deferred writes are admitted in order when space returns."""
     load(guest)
@@ -176,13 +182,14 @@ def test_a_full_ring_holds_writers_back_and_lets_them_go(guest):
         v.stop_daemon(client)
 
 
+@two_processors
 def test_acknowledgements_are_taken_without_losing_a_wakeup(guest):
     """Single writes at queue depth 1 with a daemon that sleeps between: a lost one would hang."""
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v:
         client = v.daemon()
         v.fio("--rw=randwrite --bs=512 --iodepth=1 --numjobs=3 --size=1m --offset_increment=1m",
-              seconds=10)
+              seconds=6)
         s = v.drained()
         assert s.published > 300, s
         v.stop_daemon(client)

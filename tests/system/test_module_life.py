@@ -4,8 +4,9 @@ lies and absence, removal, the module's own coming and going. One guest."""
 import time
 
 from tests.lab.lab import wait_until
+from tests.system.frame import two_processors
 from tests.system.module_rig import (DMSETUP, TOOLS, DelayedDisk, Volume, kernel_mark, kernel_said,
-                                     load, ram_disk, unload)
+                                     load, parameter, ram_disk, unload)
 
 SECTORS = 64 << 11
 LOAD = "--rw=randwrite --bssplit=512/20:4k/60:64k/20 --blockalign=512 --size=16m --iodepth=32"
@@ -17,33 +18,35 @@ def one_write(v, seek=0):
                          "oflag=direct status=none")
 
 
+@two_processors
 def test_suspend_and_resume_under_load(guest):
     """I2, I7: no error, nothing lost, whether or not the suspend flushes."""
     load(guest)
     for mode in ("sync", "memory-sync"):
         with Volume(guest, ram_disk(guest), SECTORS, options=f"hub_ack {mode}") as v:
             client = v.daemon()
-            writer = v.fio(LOAD, seconds=12, wait=False)
+            writer = v.fio(LOAD, seconds=6, wait=False)
             for i in range(12):
                 v.dm(f"suspend {'--noflush --nolockfs' if i % 2 else ''} {v.name}")
                 v.dm(f"resume {v.name}")
-                time.sleep(0.2)
+                time.sleep(0.1)
             assert writer.wait() == 0, writer.output()
             v.compare()
             v.stop_daemon(client)
 
 
+@two_processors
 def test_a_reload_under_load_keeps_the_ring(guest):
     """I2, I7: same volume, other modes, a larger size; the daemon notices nothing."""
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS // 2) as v:
         guest.run(f"truncate -s {SECTORS * 512} {v.image}")
         client = v.daemon()
-        writer = v.fio(LOAD, seconds=12, wait=False)
+        writer = v.fio(LOAD, seconds=8, wait=False)
         for options in ("hub_ack memory-sync", "send_order local-first", "", "hub_ack sync") * 2:
             v.load(options=options, sectors=SECTORS)
             v.dm(f"resume {v.name}")
-            time.sleep(0.4)
+            time.sleep(0.2)
         v.sectors = SECTORS
         guest.run(f"dd if=/dev/urandom of={v.device} bs=1M seek=60 count=4 oflag=direct "
                   "status=none")
@@ -75,14 +78,15 @@ def test_a_reload_onto_larger_blocks_is_refused(guest):
         guest.run("losetup -d /dev/loop7; rm /dev/shm/blocks")
 
 
+@two_processors
 def test_a_killed_daemon_leaves_writes_waiting_for_the_next(guest):
     """I7: kill -9 under load, several times; no error, the next one goes on from the ring."""
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v:
         client = v.daemon()
-        writer = v.fio(LOAD, seconds=20, wait=False)
+        writer = v.fio(LOAD, seconds=10, wait=False)
         for _ in range(6):
-            time.sleep(1)
+            time.sleep(0.5)
             client.kill(9)
             client.wait()
             v.wait_status(lambda s: s.daemon == "absent" and s.reason == "no-daemon", "absence")
@@ -113,6 +117,7 @@ def test_a_new_daemon_starts_where_nothing_can_be_overwritten(guest):
             v.stop_daemon(second)
 
 
+@two_processors
 def test_hostile_words_detach_the_daemon_and_nothing_else(guest):
     """I9: each broken rule is answered by POLLERR, one log line and the state "revoked"; writes
     wait, an honest daemon takes over, other volumes notice nothing."""
@@ -143,11 +148,12 @@ def test_hostile_words_detach_the_daemon_and_nothing_else(guest):
         v.stop_daemon(honest)
 
 
+@two_processors
 def test_random_words_while_writes_are_in_flight(guest):
     """I9 again, under load: whatever a daemon writes and whenever, no oops, and order returns."""
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v:
-        writer = v.fio(LOAD, seconds=15, wait=False)
+        writer = v.fio(LOAD, seconds=8, wait=False)
         for _ in range(8):
             liar = v.daemon("--hostile random")
             assert liar.wait() == 4, liar.output()
@@ -159,7 +165,7 @@ def test_random_words_while_writes_are_in_flight(guest):
 
 def test_the_kernel_says_when_writes_begin_to_wait_for_a_daemon(guest):
     load(guest)
-    with Volume(guest, ram_disk(guest), SECTORS) as v:
+    with parameter(guest, "stall_seconds", 1), Volume(guest, ram_disk(guest), SECTORS) as v:
         client = v.daemon()
         assert one_write(v).wait() == 0
         v.stop_daemon(client)
@@ -171,6 +177,7 @@ def test_the_kernel_says_when_writes_begin_to_wait_for_a_daemon(guest):
         v.stop_daemon(client)
 
 
+@two_processors
 def test_fail_writes_ends_all_that_waits(guest):
     """I8: the administrator's way out, with an error for the application and not a hang."""
     load(guest)
@@ -206,6 +213,7 @@ def test_fail_writes_also_ends_writes_that_are_still_on_the_local_disk(guest):
             v.stop_daemon(client)
 
 
+@two_processors
 def test_a_noflush_suspend_without_a_daemon_returns_and_loses_nothing(guest):
     """I7: waiting writes go back to dm and are made again after the resume."""
     load(guest)
@@ -224,6 +232,7 @@ def test_a_noflush_suspend_without_a_daemon_returns_and_loses_nothing(guest):
         v.stop_daemon(client)
 
 
+@two_processors
 def test_forced_removal_works_without_a_daemon(guest):
     """With writes waiting and with none; a daemon that is attached sees POLLHUP."""
     load(guest)
@@ -253,6 +262,7 @@ def test_fail_writes_then_removal_does_not_wait_again(guest):
         v.dm(f"remove --force {v.name}", timeout=30)
 
 
+@two_processors
 def test_the_module_comes_and_goes(guest):
     """Load and unload, with a volume and a daemon in between; refused while either is there."""
     load(guest)
@@ -267,6 +277,7 @@ def test_the_module_comes_and_goes(guest):
         load(guest)
 
 
+@two_processors
 def test_an_attached_file_outlives_its_volume(guest):
     """Lifetime: START and DOORBELL on a volume that is gone; then close; then unload."""
     load(guest)

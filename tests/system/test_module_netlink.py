@@ -4,6 +4,7 @@ import json
 import signal
 
 from tests.lab.lab import wait_until
+from tests.system.frame import two_processors
 from tests.system.module_rig import (DMSETUP, META_SECTORS, SOURCES, TOOLS, UUID, Volume,
                                      kernel_mark, kernel_said, load, meta_disk, ram_disk)
 
@@ -117,6 +118,7 @@ def test_what_waits_for_long_is_told_with_its_reason_and_age(guest):
         ear.kill(9)
 
 
+@two_processors
 def test_a_list_of_many_volumes_is_whole_and_has_none_twice(guest):
     """With receives so small that the kernel has to go on in several parts."""
     load(guest)

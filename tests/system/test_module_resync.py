@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Copying what is out of sync through the ring, beside writers, over interruptions. I2, I6."""
 from tests.lab.lab import wait_until
+from tests.system.frame import two_processors
 from tests.system.module_rig import DMSETUP, Volume, load, ram_disk
 from tests.system.test_module_bitmap import REGION, write
 
@@ -51,6 +52,7 @@ def test_what_is_out_of_sync_is_copied_and_nothing_else(guest):
         assert v.area()[:3] == (1, 1, 0) and v.marks() == (set(), 0), v.area()
 
 
+@two_processors
 def test_everything_is_copied_beside_writers(guest):
     """Also through a ring that the writers fill."""
     load(guest)
