@@ -2,6 +2,7 @@
 // A running journal on a small disk in memory that is made ready again for each input.
 #pragma once
 
+#include "daemon/path/journal_reader.hpp"
 #include "lib/config/config.hpp"
 #include "tests/fuzz/input.hpp"
 #include "tests/unit/path/journal_rig.hpp"
@@ -39,8 +40,9 @@ class Rig {
   void check_journal() {
     world.settle();
     require(!journal().failure());
+    JournalReader reader(journal());
     for (std::uint64_t seq = 1; seq <= journal().stored_seq();) {
-      const auto batch = world.get(journal().read(seq));
+      const auto batch = world.get(reader.read(seq));
       require(static_cast<bool>(batch));
       for (const Record& record : (*batch)->records()) {
         require(static_cast<bool>(check_record(record)) && group_seq_of(record) == seq++);

@@ -113,7 +113,7 @@ class Cascade:
         for node in self.g:
             self.start_daemon(node)
         for node in self.g:
-            wait_until(lambda: self.status(node), 30, f"daemon of {node} answers")
+            wait_until(lambda: self.opened(node), 30, f"daemon of {node} answers")
 
     def stop_daemon(self, node, sig=15):
         self.daemons[node].kill(sig)
@@ -163,6 +163,12 @@ class Cascade:
         report = self.report(node)
         # A node may have no part in the group yet.
         return report and next(iter(report["groups"]), {"links": [], "volumes": [], "journal": None})
+
+    def opened(self, node):
+        """Its daemon answers, and has opened the journal or says why it can't."""
+        group = self.status(node)
+        journal = group and group["journal"]
+        return group and (not journal or journal["state"] != "ok" or journal["size_bytes"] > 0)
 
     def connected(self):
         return all(link["state"] == "connected"

@@ -115,7 +115,7 @@ def test_a_daemon_that_is_told_to_stop_stops_cleanly(cascade):
         assert cascade.stop_daemon(node) == 0
     for node in ("R", "H", "P2", "P1"):
         cascade.start_daemon(node)
-    wait_until(lambda: cascade.status("H"), 30, "the hub is back")
+    wait_until(lambda: cascade.opened("H"), 30, "the hub is back")
     assert "recovered after a crash" not in cascade.log("H")
     assert cascade.status("H")["journal"]["received_seq"] == before
     cascade.wait_connected()

@@ -79,7 +79,7 @@ def test_remote_is_a_prefix_wherever_its_link_is_cut(cascade, seed, rounds):
 def _kill_and_start(cascade, node):
     cascade.stop_daemon(node, signal.SIGKILL)
     cascade.start_daemon(node)
-    wait_until(lambda: cascade.status(node), 30, f"the daemon of {node} is back")
+    wait_until(lambda: cascade.opened(node), 30, f"the daemon of {node} is back")
 
 
 def _survive_kills(cascade, node, seed, **choices):

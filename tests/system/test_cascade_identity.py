@@ -150,7 +150,7 @@ def test_a_cloned_primary_is_refused(cascade):
     assert "is another device than last time" in refused.err, refused
     assert "may differ" in as_p1("create --accept-device orders").err
     daemon = cascade.daemons["P2"] = clone.spawn(f"{DIR}/dmcascaded --node p1")
-    wait_until(lambda: cascade.status("P2"), 30, "the clone's daemon answers")
+    wait_until(lambda: cascade.opened("P2"), 30, "the clone's daemon answers")
     # As two machines behind one name do, they would take the session from each other.
     wait_until(lambda: "it is in a session from" in volume(cascade, "P2", "orders")["reason"], 60,
                "the clone is refused beside the original")
@@ -170,7 +170,7 @@ def test_a_cloned_primary_is_refused(cascade):
     before = cascade.status("H")["journal"]["received_seq"]
     as_p1("create --accept-device orders")
     cascade.daemons["P2"] = clone.spawn(f"{DIR}/dmcascaded --node p1")
-    wait_until(lambda: cascade.status("P2"), 30, "the clone's daemon answers")
+    wait_until(lambda: cascade.opened("P2"), 30, "the clone's daemon answers")
     wait_until(lambda: "its disk ended in order with write" in
                volume(cascade, "P2", "orders")["reason"], 60, "the clone is refused alone")
     assert cascade.status("H")["journal"]["received_seq"] == before
@@ -216,7 +216,7 @@ def test_an_exchanged_disk_is_named_and_left_alone(cascade):
         if accepted:
             cascade.tool("H", "journal accept-copy orders")
         cascade.start_daemon("H")
-        wait_until(lambda: cascade.status("H"), 30, "the hub's daemon answers")
+        wait_until(lambda: cascade.opened("H"), 30, "the hub's daemon answers")
         state = cascade.status("H")["journal"]
         assert accepted or ("another device than last time" in state["reason"] and
                             "'dm LVM-other'" in state["reason"]), state

@@ -37,7 +37,7 @@ def refused_start(cascade, node, words, exit_code=None):
 
 def group_reason(cascade, node, words):
     cascade.start_daemon(node)
-    wait_until(lambda: cascade.status(node), 20, "the daemon answers")
+    wait_until(lambda: cascade.opened(node), 20, "the daemon answers")
     state = wait_until(lambda: (lambda s: s if s["journal"]["state"] == "failed" else None)
                        (cascade.status(node)), 20, "the group says that it failed")
     assert words in state["journal"]["reason"], state["journal"]

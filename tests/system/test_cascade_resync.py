@@ -67,7 +67,7 @@ def test_power_is_lost_anywhere_while_a_primary_is_copied(cascade, seed):
         cascade.lose_power(victim, daemon=victim != "P1")
         if victim == "P1":
             primary_back(cascade)
-        wait_until(lambda: cascade.status(victim), 30, f"the daemon of {victim}")
+        wait_until(lambda: cascade.opened(victim), 30, f"the daemon of {victim}")
     in_sync(cascade)
     cascade.wait_connected()
     cascade.wait_drained()

@@ -213,7 +213,8 @@ def test_a_bitmap_of_a_hundred_terabytes(guest):
             v.create_again()
             v.meta, v.sectors = small, SECTORS
     finally:
-        guest.run(f"{DMSETUP} remove --force v1; {DMSETUP} remove --retry vast", check=False)
+        guest.run(f"{DMSETUP} remove --force v1; {DMSETUP} remove --retry vast; "
+                  "dd if=/dev/zero of=/dev/ram1 bs=64k count=1 oflag=direct", check=False)
 
 
 @kernels("6.12")
