@@ -40,6 +40,9 @@ struct Applier::Burst {
   struct Writes {
     Disk* disk = nullptr;
     std::vector<DiskWrite> list;
+    Result<void> done = {};
+
+    Task<> put() { done = co_await disk->write(list); }
   };
   std::map<Uuid, Writes> writes;  // by volume: no order depends on an address
   std::vector<Undo::Range> ranges;
@@ -54,11 +57,33 @@ struct Applier::Burst {
       return r.begin < range.end && range.begin < r.end && r.volume == range.volume;
     });
   }
+
+  /// Unless it overlaps one that is already there. One that goes on where the last one ended, on
+  /// the disk and in memory, makes that larger.
+  bool add(Disk& disk, const Undo::Range& range, std::span<const std::byte> payload) {
+    if (overlaps(range)) return false;
+    Writes& to = writes[range.volume];
+    to.disk = &disk;
+    bytes += payload.size();
+    const bool goes_on = !ranges.empty() && ranges.back().volume == range.volume &&
+                         ranges.back().end == range.begin &&
+                         to.list.back().data.data() + to.list.back().data.size() == payload.data();
+    if (goes_on) {
+      auto& data = to.list.back().data;
+      data = {data.data(), data.size() + payload.size()};
+      ranges.back().end = range.end;
+    } else {
+      to.list.push_back({range.begin, payload});
+      ranges.push_back(range);
+    }
+    return true;
+  }
 };
 
 Applier::Applier(const Executor& executor, Clock& clock, Journal& journal, Copies copies,
                  std::string subject, std::function<std::uint64_t()> needed_from)
-    : clock_(clock),
+    : executor_(executor),
+      clock_(clock),
       journal_(journal),
       reader_(journal),
       copies_(std::move(copies)),
@@ -284,9 +309,8 @@ Task<Result<void>> Applier::apply_some() {
         zeroing = &record;
         break;
       }
-      const auto before = burst.ranges.size();
-      if (auto added = add(burst, *copy->second, record, payload); !added) co_return added;
-      if (burst.ranges.size() == before) {
+      if (auto fits = check(*copy->second, record, payload); !fits) co_return fits;
+      if (!burst.add(*copy->second, range_of(record), payload)) {
         stop = true;
         break;
       }
@@ -309,27 +333,23 @@ Task<Result<void>> Applier::apply_some() {
   co_return Result<void>{};
 }
 
-/// Adds the write unless it overlaps one that is already there.
-Result<void> Applier::add(Burst& burst, Disk& disk, const Record& record,
-                          std::span<const std::byte> payload) {
+Result<void> Applier::check(const Disk& disk, const Record& record,
+                            std::span<const std::byte> payload) const {
   if (!payload_matches(record, payload))
     return Error{Errc::corrupt, fmt::format("write {} is damaged: its payload does not match its "
                                             "checksum; nothing after it is applied",
                                             group_seq_of(record))};
   if (!inside(record, disk.bytes())) return past_the_end(record, disk);
-  const Undo::Range range = range_of(record);
-  if (burst.overlaps(range)) return {};
-  burst.ranges.push_back(range);
-  auto& writes = burst.writes[range.volume];
-  writes.disk = &disk;
-  writes.list.push_back({range.begin, payload});
-  burst.bytes += payload.size();
   return {};
 }
 
+/// All copies at once.
 Task<Result<void>> Applier::write_out(Burst& burst) {
+  Crew crew(executor_);
+  for (auto& [volume, writes] : burst.writes) crew.add(writes.put());
+  co_await crew.join();
   for (auto& [volume, writes] : burst.writes)
-    if (auto written = co_await writes.disk->write(writes.list); !written) co_return written;
+    if (!writes.done) co_return writes.done;
   co_return Result<void>{};
 }
 

@@ -97,8 +97,8 @@ class Applier {
   Task<Result<void>> go_past();
   Task<Result<bool>> keep(const std::vector<Undo::Range>& ranges);
   void note_dropped(const Record& record);
-  Result<void> add(Burst& burst, Disk& disk, const Record& record,
-                   std::span<const std::byte> payload);
+  Result<void> check(const Disk& disk, const Record& record,
+                     std::span<const std::byte> payload) const;
   Task<Result<void>> write_out(Burst& burst);
   Task<Result<void>> zero(const Record& record);
   Task<Result<void>> checkpoint();
@@ -106,6 +106,7 @@ class Applier {
   void fail(Error error);
   void well();
 
+  Executor executor_;
   Clock& clock_;
   Journal& journal_;
   JournalReader reader_;

@@ -68,6 +68,8 @@ Task<Result<void>> MemoryDisk::put_one(std::uint64_t offset, std::span<const std
   if (auto ok = inside("write", offset, data.size()); !ok) co_return ok;
   if (writes_left_ == 0) co_return Error{Errc::io, path_ + ": write: " + std::strerror(EIO)};
   if (writes_left_ != never) --writes_left_;
+  writes_.count += 1;
+  writes_.bytes += data.size();
   const std::byte* at = image_.data() + offset;
   undo_.push_back({offset, {at, at + data.size()}});
   std::memcpy(image_.data() + offset, data.data(), data.size());

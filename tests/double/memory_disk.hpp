@@ -49,11 +49,12 @@ class MemoryDisk : public Disk {
   /// How often that was.
   unsigned times_reopened() const { return times_reopened_; }
 
-  /// What has been read since the last call.
-  struct Reads {
+  /// What has been read, or written, since the last call.
+  struct Traffic {
     std::uint64_t count = 0, bytes = 0;
   };
-  Reads take_reads() { return std::exchange(reads_, {}); }
+  Traffic take_reads() { return std::exchange(reads_, {}); }
+  Traffic take_writes() { return std::exchange(writes_, {}); }
 
   /// A write takes so many turns of the loop.
   void slow_down(unsigned turns) { write_turns_ = turns; }
@@ -101,7 +102,7 @@ class MemoryDisk : public Disk {
   unsigned times_reopened_ = 0;
   std::uint32_t block_ = 512;
   unsigned write_turns_ = 1;
-  Reads reads_;
+  Traffic reads_, writes_;
   bool holding_ = false;
   bool holding_flushes_ = false;
 };

@@ -88,6 +88,30 @@ TEST_F(ApplierTest, TheLastOfOverlappingWritesRemains) {
   EXPECT_TRUE(holds(9, 2048, 9));
 }
 
+// A write of a MiB comes as four records, a writer in order as many more.
+TEST_F(ApplierTest, NeighboursAreOneWriteOfTheDisk) {
+  for (unsigned i = 0; i < 8; ++i) write(8 * i, 4096, i);
+  write(0, 4096, 1, volume_b);
+  write(64, 4096, 8);
+  world.settle();
+  for (unsigned i = 0; i <= 8; ++i) EXPECT_TRUE(holds(8 * i, 4096, i)) << i;
+  const auto written = copies_[volume_a]->take_writes();
+  EXPECT_EQ(written.count, 2u) << "another volume's write lies between";
+  EXPECT_EQ(written.bytes, 9 * 4096u);
+}
+
+TEST_F(ApplierTest, CopiesAreWrittenTogether) {
+  copies_[volume_a]->hold_writes(true);
+  write(0, 4096, 1);
+  write(0, 4096, 2, volume_b);
+  world.settle();
+  EXPECT_TRUE(holds(0, 4096, 2, volume_b)) << "one that is slow holds no other one up";
+  EXPECT_EQ(applier->applied_seq(), 0u);
+  copies_[volume_a]->hold_writes(false);
+  world.settle();
+  EXPECT_EQ(applier->applied_seq(), 2u);
+}
+
 TEST_F(ApplierTest, ZeroingAndDiscardLeaveZeroesAndANoopNothing) {
   write(0, 8192, 1);
   put(make_record(++seq, {}, 0, volume_a, CASCADE_OP_DISCARD, 2048), {});
