@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -100,6 +101,11 @@ bool RingDouble::revoked() const {
   return revoked_;
 }
 
+void RingDouble::wake_with(std::function<void()> wake) {
+  const std::lock_guard lock(mutex_);
+  wake_ = std::move(wake);
+}
+
 // ---- writes
 
 bool RingDouble::has_room(std::size_t bytes) const {
@@ -144,6 +150,7 @@ void RingDouble::publish() {
   if (daemon_ == nullptr || load(daemon_->waiting, std::memory_order_relaxed) == 0) return;
   ++wakeups_;
   poll_.notify_all();
+  if (wake_) wake_();
 }
 
 bool RingDouble::wait_stored(std::uint64_t seq, std::chrono::milliseconds time_max) {

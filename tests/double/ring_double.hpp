@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -38,6 +39,8 @@ class RingDouble {
   /// Like poll(): waits for records past `consumed`; false on time-out.
   bool wait_readable(std::chrono::milliseconds time_max);
   bool revoked() const;
+  /// `wake` is called, on the writer's thread, when whoever polls is woken.
+  void wake_with(std::function<void()> wake);
 
   // ---- the application's side
 
@@ -87,6 +90,7 @@ class RingDouble {
   std::uint64_t published_ = 0, received_ = 0, stored_ = 0, released_ = 0;
   std::uint64_t payload_head_ = 0, payload_tail_ = 0;
   std::uint64_t wakeups_ = 0;
+  std::function<void()> wake_;
 };
 
 }  // namespace cascade::test
