@@ -21,12 +21,20 @@ JournalReader::JournalReader(Journal& journal, Part part)
 
 Task<Result<BatchPtr>> JournalReader::read(std::uint64_t seq) {
   if (auto batch = journal_.cached(seq)) {
-    window_.drop();
-    last_.reset();
+    forget();
     co_return batch;
   }
   if (is_last(seq)) co_return last_;
-  co_return co_await read_from_disk(seq);
+  if (!last_ || seq != next_seq_) forget();
+  auto batch = co_await read_from_disk(seq);
+  if (!batch) forget();
+  co_return batch;
+}
+
+/// Positions go round on the device: what was read ahead holds for what follows on, and no more.
+void JournalReader::forget() {
+  window_.drop();
+  last_.reset();
 }
 
 bool JournalReader::at_hand(std::uint64_t seq) const {
@@ -48,8 +56,7 @@ std::size_t JournalReader::wanted_bytes(const BatchInfo& info) const {
 }
 
 Task<Result<BatchPtr>> JournalReader::read_from_disk(std::uint64_t seq) {
-  const bool goes_on = last_ && seq == next_seq_;
-  std::uint64_t position = goes_on ? next_position_ : journal_.position_before(seq);
+  std::uint64_t position = last_ ? next_position_ : journal_.position_before(seq);
   for (;;) {
     const auto block = co_await window_.at(journal_.offset_of(position), journal_block,
                                            journal_.written_end(position));

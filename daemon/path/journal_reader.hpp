@@ -30,6 +30,7 @@ class JournalReader {
   bool at_hand(std::uint64_t seq) const;
 
  private:
+  void forget();
   bool is_last(std::uint64_t seq) const;
   std::size_t wanted_bytes(const BatchInfo& info) const;
   Task<Result<BatchPtr>> read_from_disk(std::uint64_t seq);

@@ -88,6 +88,25 @@ TEST_F(Reader, GoesOnWhereTheCircleBeginsAnew) {
   EXPECT_TRUE(run.stop_in_order());
 }
 
+// A hub that gave up what its remote lacked: the session that follows begins anywhere.
+TEST_F(Reader, FindsWhatIsThereNowWhereItHasReadBefore) {
+  RunningJournal run(world, disk, {volume_a}, 0);
+  fill(run, 10, 120 * 1024);
+  JournalReader reader(run.journal);
+  ASSERT_TRUE(world.get(reader.read(1)));
+  // Once around the circle, to where the first read has looked ahead; the last batch is in memory.
+  std::uint64_t seq = 0;
+  do {
+    ASSERT_TRUE(run.checkpoint(run.journal.stored_seq(), run.journal.stored_seq()));
+    fill(run, 2, 100 * 1024);
+    seq = run.journal.stored_seq() - 1;
+  } while (run.journal.position_before(seq) < run.journal.size_bytes() + MiB / 2);
+  const auto batch = world.get(reader.read(seq));
+  ASSERT_TRUE(batch) << batch.error().text;
+  EXPECT_EQ((*batch)->last_seq(), seq);
+  EXPECT_TRUE(run.stop_in_order());
+}
+
 TEST_F(Reader, FollowsAWriterThatIsAheadByLittle) {
   RunningJournal run(world, disk, {volume_a}, 64 * 1024);
   JournalReader reader(run.journal);
@@ -104,6 +123,7 @@ TEST_F(Reader, FollowsAWriterThatIsAheadByLittle) {
 TEST_F(Reader, IsToldOfDamage) {
   RunningJournal run(world, disk, {volume_a}, 0);
   fill(run, 3);
+  const auto whole = disk.image();
   for (std::size_t i = 0; i < journal_block; ++i)
     disk.image()[run.journal.offset_of(0) + 8192 + i] = std::byte{0xff};
   JournalReader reader(run.journal);
@@ -111,6 +131,8 @@ TEST_F(Reader, IsToldOfDamage) {
   const auto second = world.get(reader.read(2));
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Errc::corrupt);
+  disk.image() = whole;
+  EXPECT_TRUE(world.get(reader.read(2))) << "what was damaged is read again";
   run.journal.stop();
   world.settle();
 }
