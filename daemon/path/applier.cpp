@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <vector>
 
 namespace cascade {
@@ -343,10 +344,14 @@ Result<void> Applier::check(const Disk& disk, const Record& record,
   return {};
 }
 
-/// All copies at once.
+/// All copies at once; the rule is one, which needs no coroutine of its own.
 Task<Result<void>> Applier::write_out(Burst& burst) {
+  if (burst.writes.empty()) co_return Result<void>{};
+  const auto own = burst.writes.begin();
   Crew crew(executor_);
-  for (auto& [volume, writes] : burst.writes) crew.add(writes.put());
+  for (auto other = std::next(own); other != burst.writes.end(); ++other)
+    crew.add(other->second.put());
+  co_await own->second.put();
   co_await crew.join();
   for (auto& [volume, writes] : burst.writes)
     if (!writes.done) co_return writes.done;
