@@ -74,6 +74,14 @@ static void leave_hub(struct cascade_volume *v, struct list_head *finished)
 	v->doubts++;
 }
 
+/* Nothing that a daemon says counts any more, of this one or of another, until leave() has ended. */
+static void begin_to_leave(struct cascade_volume *v)
+{
+	lockdep_assert_held(&v->lock);
+	v->parting = true;
+	cascade_let_go(v, CASCADE_LET_GO_ALONE);
+}
+
 static void go_alone(struct cascade_volume *v, const uuid_t *incarnation,
 		     struct list_head *finished)
 {
@@ -144,7 +152,7 @@ void cascade_set_fence(struct cascade_volume *v, enum cascade_fence fence,
 
 /* ---- the end of a lease */
 
-/* The daemon was let go before: nothing it says counts any more. meta_mutex held */
+/* After begin_to_leave(); meta_mutex held since then. */
 static int leave(struct cascade_volume *v, const char *why)
 {
 	LIST_HEAD(finished);
@@ -159,6 +167,7 @@ static int leave(struct cascade_volume *v, const char *why)
 		       v->name, why);
 		go_alone(v, &incarnation, &finished);
 	}
+	v->parting = false;
 	spin_unlock_irq(&v->lock);
 	cascade_finish(&finished);
 	return r;
@@ -176,7 +185,7 @@ int cascade_go_alone(struct cascade_volume *v, const char *why)
 	else if (v->alone)
 		r = -EALREADY;
 	else
-		cascade_let_go(v);
+		begin_to_leave(v);
 	spin_unlock_irq(&v->lock);
 	if (!r)
 		r = leave(v, why);
@@ -208,7 +217,7 @@ void cascade_lease_work(struct work_struct *work)
 	v->fenced |= fails;
 	v->lease_over = over;
 	if (leaves)
-		cascade_let_go(v);
+		begin_to_leave(v);
 	else if (v->lease_until && !over)
 		mod_delayed_work(v->wq, &v->lease_work,
 				 msecs_to_jiffies(cascade_lease_left(v)) + 1);

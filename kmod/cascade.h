@@ -176,6 +176,7 @@ struct cascade_volume {
 	bool lease_over;		/* it has run out, and nobody waited */
 	bool fenced;			/* it has: writes fail */
 	bool alone;			/* it has: the ring is ours alone, with numbers of its own */
+	bool parting;			/* that is being written; no daemon may attach meanwhile */
 	bool rejoining;			/* nothing gets a place in it */
 	bool clean;			/* suspended in order, as the area says */
 	u64 alone_ns;			/* CLOCK_REALTIME: since then */
@@ -405,7 +406,8 @@ struct cascade_io *cascade_io_of(struct bio *bio);
 int cascade_cdev_init(void);
 void cascade_cdev_exit(void);
 void cascade_revoke(struct cascade_volume *v, const char *why);	/* volume->lock held */
-void cascade_let_go(struct cascade_volume *v);			/* of the daemon; likewise */
+/* Of the daemon; likewise. */
+void cascade_let_go(struct cascade_volume *v, enum cascade_let_go why);
 
 /* netlink.c */
 int cascade_netlink_init(void);

@@ -36,7 +36,7 @@ static u64 part_offset(int part)
 }
 
 /* The daemon, if there is one, is not listened to any more; it may attach again. */
-void cascade_let_go(struct cascade_volume *v)
+void cascade_let_go(struct cascade_volume *v, enum cascade_let_go why)
 {
 	lockdep_assert_held(&v->lock);
 	if (!v->owner)
@@ -45,6 +45,7 @@ void cascade_let_go(struct cascade_volume *v)
 	v->link = CASCADE_LINK_DOWN;
 	cascade_resync_run(v, false);
 	v->owner->revoked = true;
+	WRITE_ONCE(v->words->let_go, why);
 	v->owner = NULL;
 	v->daemon_words = NULL;
 	cascade_later_event(v, CASCADE_EVENT_DAEMON);
@@ -55,7 +56,7 @@ void cascade_let_go(struct cascade_volume *v)
 void cascade_revoke(struct cascade_volume *v, const char *why)
 {
 	DMERR("%s: daemon detached: %s; restart dmcascaded", v->name, why);
-	cascade_let_go(v);
+	cascade_let_go(v, CASCADE_LET_GO_BROKEN);
 	v->daemon = CASCADE_DAEMON_REVOKED;
 }
 
@@ -111,11 +112,14 @@ static int take_ownership(struct cascade_volume *v, struct cascade_file *f, stru
 		r = -ENODEV;
 	} else if (v->owner) {
 		r = -EBUSY;
+	} else if (v->parting) {
+		r = -EAGAIN;
 	} else {
 		words->received = v->received;
 		words->stored = v->stored;
 		words->consumed = v->stored;
 		v->owner = f;
+		WRITE_ONCE(v->words->let_go, CASCADE_LET_GO_NOT);
 		v->daemon_words = words;
 		v->daemon = CASCADE_DAEMON_ATTACHED;
 		v->woken = 0;

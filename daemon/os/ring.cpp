@@ -192,9 +192,16 @@ class KernelRing final : public Ring {
   }
 
   Error why_lost(short events) const {
-    if (view_ && view_->alone_ns() != 0) return Error{Errc::closed, "the volume goes on alone"};
     if ((events & POLLHUP) != 0) return Error{Errc::not_found, "the volume was removed"};
-    return Error{Errc::corrupt, "the module detached this daemon: a ring word failed its check"};
+    switch (view_ ? view_->let_go() : 0U) {
+      case CASCADE_LET_GO_ALONE:
+        return Error{Errc::closed, "the volume goes on alone"};
+      case CASCADE_LET_GO_BROKEN:
+        return Error{Errc::corrupt,
+                     "the module detached this daemon: a ring word failed its check"};
+      default:
+        return Error{Errc::closed, "the module detached this daemon; the kernel's log says why"};
+    }
   }
 
   File file_;
@@ -214,6 +221,8 @@ Error attach_error(int error, const cascade_attach& attach) {
       return Error{Errc::not_found, "the device does not exist; run 'dmcascade create'"};
     case EBUSY:
       return Error{Errc::refused, "another daemon is attached to it"};
+    case EAGAIN:
+      return Error{Errc::closed, "the volume is about to go on alone"};
     default:
       errno = error;
       return os_error("attach");

@@ -133,6 +133,13 @@ struct cascade_record {
  *           if (received >= kernel.ring_received || stored >= kernel.ring_stored) ioctl(DOORBELL)
  *   kernel: set ring_received, ring_stored; barrier; read the daemon's words once more
  */
+/* Why the kernel let a daemon go. */
+enum cascade_let_go {
+	CASCADE_LET_GO_NOT	= 0,
+	CASCADE_LET_GO_BROKEN	= 1,	/* a word of the ring failed its check */
+	CASCADE_LET_GO_ALONE	= 2,	/* the volume goes on alone, or tried to */
+};
+
 #define CASCADE_CACHELINE	64
 #define CASCADE_RING_NEVER	(~0ULL)
 
@@ -155,7 +162,8 @@ struct cascade_kernel_words {
 	__u64 local_errors;
 	/* CASCADE_DIFFERS_* (dm_cascade_meta.h): why the volume and the hub's copy may differ. */
 	__u32 differs;
-	__u32 pad3;
+	/* enum cascade_let_go: why the daemon that was attached last is not any more. */
+	__u32 let_go;
 	/* Sectors that have to be copied to the hub, in whole regions. */
 	__u64 out_of_sync;
 	/* Bytes read to be copied, since the ring began. */
@@ -210,8 +218,8 @@ struct cascade_daemon_words {
  * an open file; closing the file and its mappings detaches, and the kernel keeps every record not
  * yet released. Errors: EPROTONOSUPPORT (other ABI; @abi_version then holds the kernel's),
  * EOPNOTSUPP (a feature that the kernel does not have; @features then holds those that it has),
- * ENODEV (no such volume), EBUSY (volume has a daemon, or file is attached), EINVAL (@reserved_in
- * not zero).
+ * ENODEV (no such volume), EBUSY (volume has a daemon, or file is attached), EAGAIN (it is about to
+ * go on alone; in a moment it will have), EINVAL (@reserved_in not zero).
  */
 struct cascade_attach {
 	__u32 abi_version;		/* in: the daemon's; out: the kernel's */

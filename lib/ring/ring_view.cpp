@@ -79,6 +79,8 @@ bool RingView::clean() const { return load_acquire(memory_.kernel->clean) != 0; 
 
 std::uint64_t RingView::alone_ns() const { return load_acquire(memory_.kernel->alone_ns); }
 
+std::uint32_t RingView::let_go() const { return load_acquire(memory_.kernel->let_go); }
+
 std::uint64_t RingView::resynced() const { return load_acquire(memory_.kernel->resynced); }
 
 bool RingView::has_records() { return refresh(); }

@@ -75,6 +75,7 @@ class RingView {
   std::uint32_t fence() const;         // likewise: cascade_fence; zero: not known
   bool clean() const;                  // likewise: suspended in order, everything is at the hub
   std::uint64_t alone_ns() const;      // likewise: since when it goes on alone; zero: it does not
+  std::uint32_t let_go() const;        // likewise: cascade_let_go: why the last daemon was
   std::uint64_t sectors() const;       // likewise: size of the volume; zero: not known
   bool has_records();                  // published past taken; reads the kernel's word
 

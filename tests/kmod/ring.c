@@ -142,7 +142,7 @@ void ring_join(struct ring *ring, const char *volume, unsigned int wait_ms)
 	int fd = ring_open_device();
 	int r = ring_attach(fd, volume, &at);
 
-	for (; (r == -ENODEV || r == -EBUSY) && wait_ms >= 20; wait_ms -= 20) {
+	for (; (r == -ENODEV || r == -EBUSY || r == -EAGAIN) && wait_ms >= 20; wait_ms -= 20) {
 		nanosleep(&step, NULL);
 		r = ring_attach(fd, volume, &at);
 	}

@@ -245,6 +245,13 @@ class FragileMeta:
     def mend(self):
         self.replace(self.line)
 
+    def hold(self):
+        """What is read and written there waits."""
+        self.v.dm("suspend --noflush meta")
+
+    def go_on(self):
+        self.v.dm("resume meta")
+
     def __exit__(self, *_):
         self.v.meta = self.good
         self.v.dm("resume meta", check=False)

@@ -6,6 +6,7 @@ import time
 
 from tests.lab import pingpong
 from tests.lab.cascade import VOLUMES
+from tests.lab.guest import TimedOut
 from tests.lab.lab import wait_until
 from tests.system.frame import BOTH_KERNELS
 from tests.system.test_cascade_basics import fio
@@ -27,13 +28,22 @@ def wait_alone(cascade, name):
 
 def wait_healthy(cascade, timeout=120):
     """Nobody is alone, nothing out of sync, no bracket: by what the nodes themselves say."""
-    def healthy():
+    def ailing():
+        """What is not, for whoever reads that it took too long."""
+        found = []
         for name, (primary, _) in VOLUMES.items():
             v = volume(cascade, primary, name)
             if v["alone_since"] or v["out_of_sync_bytes"] or v["state"] != "replicating":
-                return False
-        return not cascade.status("H")["bracket"] and not cascade.status("R")["bracket"]
-    wait_until(healthy, timeout, "all are in sync again")
+                found.append(v)
+        for node in "HR":
+            shown = cascade.status(node)
+            if not shown or shown["bracket"]:
+                found.append(shown and shown["bracket"] or f"{node} does not answer")
+        return found
+    try:
+        wait_until(lambda: not ailing(), timeout, "all are in sync again")
+    except TimedOut as late:
+        raise TimedOut(f"{late}: {ailing()}") from None
 
 
 def stop(writers):

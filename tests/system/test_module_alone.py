@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The lease, fence levels, and a volume that goes on without its hub. I2, I6, I7."""
 from tests.system.frame import two_processors
-from tests.system.module_rig import FragileMeta, Volume, kernel_mark, kernel_said, load, ram_disk
+from tests.system.module_rig import (DMSETUP, FragileMeta, Volume, kernel_mark, kernel_said, load,
+                                     ram_disk)
 from tests.system.test_module_bitmap import REGION, write
 from tests.system.test_module_resync import in_sync
 
@@ -253,3 +254,25 @@ def test_a_parting_that_could_not_be_written_leaves_nothing_behind(guest):
         v.dm(f"remove {v.name}")
         v.create_again()
         assert v.status().lease == "-" and v.generation() == here, (v.status(), here)
+
+
+def test_a_daemon_that_comes_while_a_volume_parts_finds_it_alone(guest):
+    """Else it would go on with a ring and a history that are no more, and nobody would bring the hub back."""
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v, FragileMeta(v) as meta:
+        client = v.daemon()
+        write(v, 1)
+        v.drained()
+        meta.hold()
+        parting = guest.spawn(f"env {DMSETUP} message {v.name} 0 go_alone")
+        assert client.wait() == REVOKED
+        client = guest.spawn(v.client_command("--base 1 --resync --lease 60000"))
+        v.clients.append(client)
+        guest.run("sleep 0.5")
+        assert parting.poll() is None and v.status().lease == "-", v.status()
+        meta.go_on()
+        assert parting.wait(timeout=60) == 0
+        in_sync(v, client)
+        write(v, 2)
+        v.compare()
+        v.stop_daemon(client)

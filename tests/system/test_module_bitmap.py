@@ -22,18 +22,18 @@ def meta_writes(v):
 def test_a_region_is_marked_on_disk_before_its_write_has_a_place(guest):
     """I6: while the bitmap can't be written, nothing is published, nor waits behind it."""
     load(guest)
-    with Volume(guest, ram_disk(guest), SECTORS) as v, FragileMeta(v):
+    with Volume(guest, ram_disk(guest), SECTORS) as v, FragileMeta(v) as meta:
         client = v.daemon()
         write(v, 7)
         assert v.marks() == ({7}, 0)
-        v.dm("suspend --noflush meta")
+        meta.hold()
         writer = guest.spawn(f"dd if=/dev/urandom of={v.device} bs=4k count=1 seek={20 * 64} "
                              "oflag=direct")
         v.wait_status(lambda s: s.reason == "marking" and s.published == 1, "a write held back")
         write(v, 7)
         assert v.status().published == 2, "a marked region does not wait"
         assert writer.poll() is None
-        v.dm("resume meta")
+        meta.go_on()
         assert writer.wait(30) == 0
         assert v.marks() == ({7, 20}, 0)
         v.stop_daemon(client)
