@@ -262,27 +262,24 @@ void Cascade::pass(milliseconds time) {
 }
 
 std::string Cascade::other_than_before(const std::string& name, VirtualDisks::Images& images) {
-  World world;
-  MemoryDisk journal(world.executor, "journal", images["journal"]);
-  const std::uint64_t limit = superblock_on(journal).limit_seq;
+  const std::uint64_t limit = superblock_in(images["journal"]).limit_seq;
   if (limit == no_limit) return {};
-  std::vector<std::vector<std::byte>> now;
-  for (const Volume& volume : volumes_) now.push_back(images[volume.name]);
-  const auto [before, first] = at_limit_.try_emplace({name, limit}, now);
-  if (first || before->second == now) return {};
-  return fmt::format("{}: its copies are not what they were at write {}", name, limit);
+  auto& before = at_limit_[{name, limit}];
+  for (const Volume& volume : volumes_)
+    if (before.try_emplace(volume.name, images[volume.name]).first->second != images[volume.name])
+      return fmt::format("{}: its copies are not what they were at write {}", name, limit);
+  return {};
 }
 
 std::string Cascade::restore(VirtualDisks::Images& images) {
-  World world;
-  const auto disk = [&](const std::string& name) {
-    return std::make_unique<MemoryDisk>(world.executor, name, images[name]);
-  };
-  const auto journal = disk("journal");
-  const Superblock sb = superblock_on(*journal);
+  const Superblock sb = superblock_in(images["journal"]);
   if (!sb.past_limit) return {};
   if (*sb.past_limit != sb.limit_seq) return {};
   times_past_ += 1;
+  World world;
+  const auto disk = [&](const std::string& name) {
+    return std::make_unique<MemoryDisk>(world.executor, name, std::move(images[name]));
+  };
   const auto log = disk("undo");
   Undo undo(*log);
   Undo::Copies copies;
@@ -291,7 +288,7 @@ std::string Cascade::restore(VirtualDisks::Images& images) {
   if (!undo.holds({sb.journal, sb.limit_seq})) return "there is no undo log";
   if (!world.get(undo.restore(copies))) return "the undo log can't be restored";
   for (const Volume& volume : volumes_)
-    images[volume.name] = static_cast<MemoryDisk&>(*copies[volume.uuid]).image();
+    images[volume.name] = std::move(static_cast<MemoryDisk&>(*copies[volume.uuid]).image());
   return {};
 }
 

@@ -134,7 +134,7 @@ class Cascade {
   std::string paused_;
   unsigned paused_for_ = 0;
   unsigned times_past_ = 0;
-  std::map<std::pair<std::string, std::uint64_t>, std::vector<std::vector<std::byte>>> at_limit_;
+  std::map<std::pair<std::string, std::uint64_t>, VirtualDisks::Images> at_limit_;
 };
 
 }  // namespace cascade::test

@@ -60,14 +60,15 @@ inline void format(MemoryDisk& disk, const Uuid& group_uuid = group) {
   put_superblocks(disk, group_uuid);
 }
 
-inline Superblock superblock_on(MemoryDisk& disk) {
+inline Superblock superblock_in(std::span<const std::byte> image) {
   const auto copy = [&](std::uint64_t generation) {
-    return decode_superblock(std::span<const std::byte>(disk.image())
-                                 .subspan(superblock_offset(generation))
-                                 .first<superblock_bytes>());
+    return decode_superblock(
+        image.subspan(superblock_offset(generation)).first<superblock_bytes>());
   };
-  return *choose_superblock(copy(0), copy(1), group, disk.bytes(), disk.path());
+  return *choose_superblock(copy(0), copy(1), group, image.size(), "journal");
 }
+
+inline Superblock superblock_on(const MemoryDisk& disk) { return superblock_in(disk.image()); }
 
 /// One write of `bytes`, numbered for its volume, and for its group if `group_seq` is given.
 inline Incoming one_write(std::uint64_t volume_seq, std::size_t bytes = 4096,
