@@ -7,14 +7,16 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/intrusive/list.hpp>
 
-#include <chrono>
 #include <exception>
 #include <utility>
+#include <vector>
 
 namespace cascade {
 
@@ -28,20 +30,60 @@ using Task = asio::awaitable<T, Executor>;
 inline constexpr asio::use_awaitable_t<Executor> use_task{};
 inline constexpr asio::as_tuple_t<asio::use_awaitable_t<Executor>> use_tuple{};
 
-/// A condition to wait for: `while (!what_i_need) co_await signal.wait();`. Everything runs on one
-/// thread, so nothing can change between the check and the wait.
-class Signal {
- public:
-  explicit Signal(const Executor& executor) : timer_(executor, Timer::time_point::max()) {}
+class Signal;
 
-  Task<> wait() { co_await timer_.async_wait(use_tuple); }
-  /// Wakes everyone who waits now.
-  void notify() { timer_.cancel(); }
+/// The signals of a loop: who waits at one when the loop is given up is destroyed with it.
+class Signals : public asio::execution_context::service {
+ public:
+  using key_type = Signals;
+  static asio::execution_context::id id;
+
+  explicit Signals(asio::execution_context& loop) : service(loop) {}
+  void add(Signal& signal);
+  bool over() const { return over_; }
 
  private:
-  using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
-                                           asio::wait_traits<std::chrono::steady_clock>, Executor>;
-  Timer timer_;
+  using Hook =
+      boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+  friend class Signal;
+  void shutdown() override;
+
+  boost::intrusive::list<Hook, boost::intrusive::constant_time_size<false>> all_;
+  bool over_ = false;
+};
+
+/// A condition to wait for: `while (!what_i_need) co_await signal.wait();`. Everything runs on one
+/// thread, so nothing can change between the check and the wait. Not a timer, as Asio's examples
+/// have it: that one goes through the reactor's queue and its lock at each wait.
+class Signal : public Signals::Hook {
+ public:
+  explicit Signal(const Executor& executor)
+      : executor_(executor), signals_(asio::use_service<Signals>(executor.context())) {
+    signals_.add(*this);
+  }
+  Signal(const Signal&) = delete;
+  Signal& operator=(const Signal&) = delete;
+  ~Signal() { notify(); }
+
+  Task<> wait() {
+    co_await asio::async_initiate<const asio::use_awaitable_t<Executor>&, void()>(
+        [this](auto handler) { waiting_.push_back(std::move(handler)); }, use_task);
+  }
+
+  /// Wakes everyone who waits now.
+  void notify() {
+    if (signals_.over()) return;
+    for (Handler& handler : waiting_) asio::post(executor_, std::move(handler));
+    waiting_.clear();
+  }
+
+ private:
+  using Handler = asio::async_result<asio::use_awaitable_t<Executor>, void()>::handler_type;
+  friend class Signals;
+
+  Executor executor_;
+  Signals& signals_;
+  std::vector<Handler> waiting_;
 };
 
 /// Owner of coroutines: knows how many run, and waits for all of them. Stopping them is the

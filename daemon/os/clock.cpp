@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/os/clock.hpp"
 
+#include <boost/asio/basic_waitable_timer.hpp>
+
+#include <chrono>
 #include <ctime>
 
 namespace cascade::os {
