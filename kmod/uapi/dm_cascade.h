@@ -133,15 +133,15 @@ struct cascade_record {
  *           if (received >= kernel.ring_received || stored >= kernel.ring_stored) ioctl(DOORBELL)
  *   kernel: set ring_received, ring_stored; barrier; read the daemon's words once more
  */
+#define CASCADE_CACHELINE	64
+#define CASCADE_RING_NEVER	(~0ULL)
+
 /* Why the kernel let a daemon go. */
 enum cascade_let_go {
 	CASCADE_LET_GO_NOT	= 0,
 	CASCADE_LET_GO_BROKEN	= 1,	/* a word of the ring failed its check */
 	CASCADE_LET_GO_ALONE	= 2,	/* the volume goes on alone, or tried to */
 };
-
-#define CASCADE_CACHELINE	64
-#define CASCADE_RING_NEVER	(~0ULL)
 
 /* Written by the kernel only. Each word on a cache line of its own. */
 struct cascade_kernel_words {

@@ -30,20 +30,20 @@ def wait_healthy(cascade, timeout=120):
     """Nobody is alone, nothing out of sync, no bracket: by what the nodes themselves say."""
     def ailing():
         """What is not, for whoever reads that it took too long."""
-        found = []
         for name, (primary, _) in VOLUMES.items():
             v = volume(cascade, primary, name)
             if v["alone_since"] or v["out_of_sync_bytes"] or v["state"] != "replicating":
-                found.append(v)
+                yield v
         for node in "HR":
             shown = cascade.status(node)
-            if not shown or shown["bracket"]:
-                found.append(shown and shown["bracket"] or f"{node} does not answer")
-        return found
+            if not shown:
+                yield f"{node} does not answer"
+            elif shown["bracket"]:
+                yield shown["bracket"]
     try:
-        wait_until(lambda: not ailing(), timeout, "all are in sync again")
+        wait_until(lambda: not any(ailing()), timeout, "all are in sync again")
     except TimedOut as late:
-        raise TimedOut(f"{late}: {ailing()}") from None
+        raise TimedOut(f"{late}: {list(ailing())}") from None
 
 
 def stop(writers):
@@ -196,6 +196,8 @@ def test_a_volume_that_the_hub_refuses_goes_on_under_status(cascade):
                         "status=none", timeout=20)
     cascade.start_daemon("H")
     wait_healthy(cascade)
+    said = cascade.log("P1")
+    assert "shop/orders: the volume goes on alone" in said and "ring word" not in said, said
     cascade.wait_drained()
     cascade.g["H"].run("sync")
     cascade.compare()

@@ -25,7 +25,7 @@ def build(preset, targets=()):
     log = os.path.join(image.TOP, "build", f"{preset}.log")
     os.makedirs(os.path.dirname(log), exist_ok=True)
     print(f"building {preset} (log: build/{preset}.log)", flush=True)
-    # Everything at once is faster in few large pieces; who has a tree already changes one file.
+    # Everything at once is faster in few large pieces; a tree that somebody works in stays as it is.
     new = not os.path.exists(os.path.join(image.TOP, "build", preset, "CMakeCache.txt"))
     with open(log, "wb") as out:
         for command in (["cmake", "--preset", preset] + ["-DCMAKE_UNITY_BUILD=ON"] * new,
