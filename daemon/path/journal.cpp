@@ -16,6 +16,9 @@ namespace {
 // complete when the disk is ready for it.
 constexpr std::size_t pending_bytes_max = 2 * limits::batch_payload_bytes_max;
 
+// What a start after a crash may have to read behind the index that the superblock knows.
+constexpr std::uint64_t unknown_bytes_max = 256 * 1024 * 1024;
+
 }  // namespace
 
 Incoming make_incoming(std::span<const Record> records, std::span<const std::byte> payload) {
@@ -65,7 +68,10 @@ Task<Result<void>> Journal::open(const std::function<void(const BatchInfo&)>& on
   superblock_ = std::move(*chosen);
   index_.emplace(superblock_.data_bytes);
   was_crashed_ = !superblock_.clean;
-  if (auto walked = co_await walk(on_batch); !walked) co_return walked.error();
+  const auto index = co_await load_index();
+  if (!index) co_return index.error();
+  if (*index) tell_indexed((*index)->first_seq, on_batch);
+  if (auto walked = co_await walk(*index, on_batch); !walked) co_return walked.error();
 
   free_before_ = superblock_.tail_position;
   received_seq_ = sealed_seq_ = stored_seq_ = head_.seq - 1;
@@ -73,13 +79,93 @@ Task<Result<void>> Journal::open(const std::function<void(const BatchInfo&)>& on
   superblock_.epoch += 1;
   whole_from_ = std::min(stored_seq_, limit_seq());
   superblock_.clean = false;
+  superblock_.indexed = true;
   // Both copies: whichever is lost later, the other one knows of this opening.
   if (auto first = co_await write_superblock(); !first) co_return first;
   co_return co_await write_superblock();
 }
 
-Task<Result<void>> Journal::walk(const std::function<void(const BatchInfo&)>& on_batch) {
-  Recovery recovery(superblock_);
+/// The header of the last index that the superblock knows: all that lies before is in index_.
+/// Nothing: the journal has to be read from its tail on.
+Task<Result<std::optional<BatchInfo>>> Journal::load_index() {
+  using Answer = Result<std::optional<BatchInfo>>;
+  if (!superblock_.index || *superblock_.index < superblock_.tail_position)
+    co_return Answer(std::nullopt);
+  std::optional<BatchInfo> last;
+  auto blocks = co_await read_indexes(last);
+  Result<void> usable;
+  if (blocks)
+    usable = co_await check_tail();
+  else
+    usable = blocks.error();
+  if (!usable && usable.error().code == Errc::corrupt) {
+    report::log(report::Level::warning, disk_.path(),
+                fmt::format("{}; all of the journal is read instead", usable.error().text));
+    co_return Answer(std::nullopt);
+  }
+  if (!usable) co_return usable.error();
+  std::reverse(blocks->begin(), blocks->end());
+  IndexEntry begin;
+  begin.first_seq = superblock_.tail_seq;
+  begin.position = superblock_.tail_position;
+  begin.number = superblock_.tail_number;
+  begin.history = superblock_.tail_history;
+  begin.append_time_ns = last->append_time_ns;
+  begin.previous_crc = superblock_.tail_previous_crc;
+  index_->restore(begin, *blocks, last->position);
+  co_return Answer(last);
+}
+
+/// From the last one back to the tail; `last` is the header of that.
+Task<Result<std::vector<IndexBlock>>> Journal::read_indexes(std::optional<BatchInfo>& last) {
+  std::vector<IndexBlock> blocks;
+  AlignedBuffer buffer(journal_block);
+  const auto block = buffer.span().first<journal_block>();
+  auto position = superblock_.index;
+  while (position && *position >= superblock_.tail_position) {
+    if (auto read = co_await disk_.read(offset_of(*position), block); !read) co_return read.error();
+    auto index = decode_index(block, superblock_.journal, *position);
+    if (!index) co_return index.error();
+    if (!last) last = *peek_batch(block, superblock_.journal);
+    position = index->previous;
+    blocks.push_back(std::move(*index));
+  }
+  co_return blocks;
+}
+
+/// An older superblock may come with an index, but what it takes for the tail is written over.
+Task<Result<void>> Journal::check_tail() {
+  AlignedBuffer buffer(journal_block);
+  if (auto read = co_await disk_.read(offset_of(superblock_.tail_position), buffer.span()); !read)
+    co_return read.error();
+  const auto info = peek_batch(buffer.span(), superblock_.journal);
+  if (!info) co_return info.error();
+  if (info->position != superblock_.tail_position || info->number != superblock_.tail_number ||
+      info->previous_crc != superblock_.tail_previous_crc)
+    co_return Error{Errc::corrupt, "another batch stands at the tail"};
+  co_return Result<void>{};
+}
+
+/// What lies between two entries, as one batch; the last ends before `end_seq`.
+void Journal::tell_indexed(std::uint64_t end_seq,
+                           const std::function<void(const BatchInfo&)>& on_batch) const {
+  const auto& entries = index_->entries();
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const bool is_last = i + 1 == entries.size();
+    const std::uint64_t end = is_last ? end_seq : entries[i + 1].first_seq;
+    BatchInfo piece;
+    piece.first_seq = entries[i].first_seq;
+    piece.records = static_cast<std::uint32_t>(end - piece.first_seq);
+    piece.payload_bytes = static_cast<std::uint32_t>(is_last ? index_->payload_after()
+                                                             : entries[i + 1].payload_before);
+    piece.append_time_ns = entries[i].append_time_ns;
+    on_batch(piece);
+  }
+}
+
+Task<Result<void>> Journal::walk(const std::optional<BatchInfo>& index,
+                                 const std::function<void(const BatchInfo&)>& on_batch) {
+  Recovery recovery(superblock_, index);
   DiskWindow window(disk_, DiskWindow::usual_bytes,
                     batch_bytes(limits::batch_records_max, limits::batch_payload_bytes_max));
   const std::uint64_t end = superblock_.data_offset + superblock_.data_bytes;
@@ -126,6 +212,7 @@ Task<Result<void>> Journal::write_next_superblock() {
   superblock_.volumes = places_.volumes();
   superblock_.limit_seq = places_.limit_seq();
   superblock_.gap_seq = places_.gap_seq();
+  superblock_.index = index_->last_block();
   if (!past_limit()) superblock_.past_limit.reset();
   if (superblock_.volumes.size() > superblock_volumes_max)
     co_return Error{Errc::full,
@@ -263,7 +350,29 @@ Task<> Journal::run() {
       auto batch = seal(select_pending());
       if (!co_await commit(std::move(batch))) co_return;
     }
+    while (index_->due() && has_space(journal_block)) {
+      const bool saved = co_await save_index();
+      if (!saved) co_return;
+    }
   }
+}
+
+/// Nobody waits for it, so it takes only room that nobody else wants now.
+Task<bool> Journal::save_index() {
+  BatchInfo info;
+  info.kind = BatchKind::index;
+  info.bytes = journal_block;
+  info.first_seq = stored_seq_ + 1;
+  info.history = head_.history;
+  const IndexBlock block = index_->unsaved();
+  const std::uint64_t position = head_.position;
+  if (!co_await write_bare(info, &block)) co_return false;
+  index_->saved(position);
+  const std::uint64_t known = std::max(superblock_.index.value_or(0), superblock_.tail_position);
+  if (position - known < unknown_bytes_max) co_return true;
+  auto written = co_await write_superblock();
+  if (!written) fail(written.error());
+  co_return written.has_value();
 }
 
 /// How many of the pending frames fit one batch; at least one.
@@ -381,8 +490,9 @@ Task<bool> Journal::commit_jump() {
   co_return true;
 }
 
-/// One block without records: `info` says what it is, and where the records go on.
-Task<bool> Journal::write_bare(BatchInfo info) {
+/// One block without records: `info` says what it is, and where the records go on; and what stands
+/// in it, if it is an index.
+Task<bool> Journal::write_bare(BatchInfo info, const IndexBlock* index) {
   info.epoch = superblock_.epoch;
   info.number = head_.number;
   info.position = head_.position;
@@ -391,6 +501,7 @@ Task<bool> Journal::write_bare(BatchInfo info) {
   info.previous_crc = head_.previous_crc;
   AlignedBuffer buffer(journal_block);
   std::memset(buffer.span().data(), 0, journal_block);
+  if (index != nullptr) encode_index(*index, buffer.span().first<journal_block>());
   info.header_crc = seal_batch(info, superblock_.journal, buffer.span());
   const auto written = co_await disk_.write_durable(offset_of(info.position), buffer.span());
   if (!written) {
@@ -402,13 +513,17 @@ Task<bool> Journal::write_bare(BatchInfo info) {
 }
 
 Task<bool> Journal::wait_for_space(std::uint64_t bytes) {
-  while (used_bytes() + bytes > superblock_.data_bytes && !stopping_) {
+  while (!has_space(bytes) && !stopping_) {
     starved_ = true;
     progress_.notify();
     co_await space_.wait();
   }
   starved_ = false;
-  co_return used_bytes() + bytes <= superblock_.data_bytes;
+  co_return has_space(bytes);
+}
+
+bool Journal::has_space(std::uint64_t bytes) const {
+  return used_bytes() + bytes <= superblock_.data_bytes;
 }
 
 std::uint64_t Journal::used_from(std::uint64_t seq) const {
@@ -524,8 +639,19 @@ Task<Result<void>> Journal::checkpoint(std::uint64_t applied_seq, std::uint64_t 
   co_return Result<void>{};
 }
 
+/// Nothing stands behind the last index, and it knows everything.
+bool Journal::is_indexed() const {
+  const auto last = index_->last_block();
+  return index_->all_saved() && last && *last + journal_block == head_.position;
+}
+
 Task<Result<void>> Journal::close() {
   if (failure_) co_return *failure_;
+  // So that the next opening has nothing to read behind it.
+  while (!is_indexed() && has_space(journal_block)) {
+    const bool saved = co_await save_index();
+    if (!saved) co_return *failure_;
+  }
   // A full journal may end with writes that have no place in it: received, even acknowledged on
   // receipt, and gone. Whoever opens it next has to know.
   superblock_.clean = pending_.empty() && stored_seq_ == received_seq_;

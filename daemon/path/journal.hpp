@@ -59,7 +59,9 @@ class Journal {
           std::set<Uuid> volumes, std::uint64_t cache_bytes);
 
   /// Recovers to the last whole batch and begins a new epoch. Called once, before anything else.
-  /// `on_batch` is told of every batch found. Errors as of choose_superblock() and Recovery.
+  /// Of what its index knows it reads the index alone: damage there is found by whoever reads it.
+  /// `on_batch` is told of every batch found, and of those that the index knows, many as one.
+  /// Errors as of choose_superblock() and Recovery.
   Task<Result<void>> open(const std::function<void(const BatchInfo&)>& on_batch);
 
   /// Group commit, until stop() and until all that was appended is stored (or has failed).
@@ -181,15 +183,24 @@ class Journal {
   Task<Result<void>> write_superblock();
   Task<Result<void>> write_next_superblock();
   void forget_volumes();
-  Task<Result<void>> walk(const std::function<void(const BatchInfo&)>& on_batch);
+  Task<Result<std::optional<BatchInfo>>> load_index();
+  Task<Result<std::vector<IndexBlock>>> read_indexes(std::optional<BatchInfo>& last);
+  Task<Result<void>> check_tail();
+  void tell_indexed(std::uint64_t end_seq,
+                    const std::function<void(const BatchInfo&)>& on_batch) const;
+  Task<Result<void>> walk(const std::optional<BatchInfo>& index,
+                          const std::function<void(const BatchInfo&)>& on_batch);
   std::size_t select_pending() const;
   std::shared_ptr<Batch> seal(std::size_t frames);
   Task<bool> commit(std::shared_ptr<Batch> batch);
   Task<bool> write_batch(const Batch& batch);
   Task<bool> commit_jump();
-  Task<bool> write_bare(BatchInfo info);
+  Task<bool> write_bare(BatchInfo info, const IndexBlock* index = nullptr);
+  Task<bool> save_index();
   Task<bool> skip_to_start_if_needed(std::uint64_t bytes);
   Task<bool> wait_for_space(std::uint64_t bytes);
+  bool has_space(std::uint64_t bytes) const;
+  bool is_indexed() const;
   void advance_head(const BatchInfo& info);
   void note_stored(const Batch& batch);
   void fail(Error error);

@@ -59,6 +59,8 @@ Result<void> check_geometry(const Superblock& sb) {
                                sb.data_bytes, sb.data_offset));
   if (sb.tail_position % journal_block != 0 || sb.tail_number == 0 || sb.tail_seq == 0)
     return corrupt("superblock: the tail makes no sense");
+  if (sb.index && *sb.index % journal_block != 0)
+    return corrupt("superblock: the index makes no sense");
   return {};
 }
 
@@ -129,6 +131,7 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   std::memcpy(disk.follower, sb.follower.data, 16);
   disk.gap_seq = htole64(sb.gap_seq);
   disk.past_limit = htole64(sb.past_limit ? *sb.past_limit + 1 : 0);
+  disk.index = htole64(sb.index ? *sb.index + 1 : 0);
   disk.behind_map = htole64(sb.behind.map);
   disk.behind_seq = htole64(sb.behind.seq);
   disk.behind_history = htole64(sb.behind.history);
@@ -160,7 +163,8 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   disk.required =
       htole64((brackets ? journal_required_brackets : 0) | (gaps ? journal_required_gaps : 0) |
               (sb.behind.map != 0 ? journal_required_behind : 0) |
-              (sb.past_limit ? journal_required_past : 0));
+              (sb.past_limit ? journal_required_past : 0) |
+              (sb.indexed || sb.index ? journal_required_index : 0));
   std::memcpy(out.data(), &disk, sizeof disk);
   disk.crc = htole32(superblock_crc(out));
   std::memcpy(out.data(), &disk, sizeof disk);
@@ -203,6 +207,8 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
                le64toh(disk.behind_time_ns)};
   if (const std::uint64_t past = le64toh(disk.past_limit); past != 0) sb.past_limit = past - 1;
   sb.jumped = (le64toh(disk.required) & journal_required_gaps) != 0;
+  sb.indexed = (le64toh(disk.required) & journal_required_index) != 0;
+  if (const std::uint64_t index = le64toh(disk.index); index != 0) sb.index = index - 1;
   const std::byte* at = in.data() + sizeof disk;
   for (std::size_t i = 0; i < volumes; ++i, at += sizeof(VolumeEntry)) {
     VolumeEntry entry;
@@ -302,7 +308,7 @@ Result<BatchInfo> peek_batch(std::span<const std::byte> block, const Uuid& journ
   info.header_crc = le32toh(h.header_crc);
   if (info.kind == BatchKind::skip) {
     if (info.records == 0 && info.payload_bytes == 0 && info.bytes > 0) return info;
-  } else if (info.kind == BatchKind::jump) {
+  } else if (info.kind == BatchKind::jump || info.kind == BatchKind::index) {
     if (info.records == 0 && info.payload_bytes == 0 && info.bytes == journal_block) return info;
   } else if (info.kind == BatchKind::data) {
     if (info.records > 0 && info.records <= limits::batch_records_max &&

@@ -58,9 +58,11 @@ inline constexpr std::uint64_t journal_required_gaps = 2;
 inline constexpr std::uint64_t journal_required_behind = 4;
 /// Required while copies have gone past the limit of the open bracket.
 inline constexpr std::uint64_t journal_required_past = 8;
+/// Required while an index may stand in the circle.
+inline constexpr std::uint64_t journal_required_index = 16;
 inline constexpr std::uint64_t journal_required_known =
     journal_required_brackets | journal_required_gaps | journal_required_behind |
-    journal_required_past;
+    journal_required_past | journal_required_index;
 
 /// First 512 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
 /// generation wins if both are valid; they are written in turn, never both at once.
@@ -101,12 +103,14 @@ struct SuperblockDisk {
                                     // CLOCK_REALTIME
   std::uint64_t past_limit;         // one more than the limit_seq that the copies have gone past,
                                     // with or without undo; zero: none
-  std::uint8_t reserved[272];       // zero; ignored by readers of this minor version
+  std::uint64_t index;              // one more than the position of the last index in the circle;
+                                    // zero: none
+  std::uint8_t reserved[264];       // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generation) == 48 &&
               offsetof(SuperblockDisk, required) == 144 &&
               offsetof(SuperblockDisk, gap_seq) == 192 &&
-              offsetof(SuperblockDisk, reserved) == 240);
+              offsetof(SuperblockDisk, reserved) == 248);
 
 /// How far a volume was when the superblock was written. 96 bytes.
 struct VolumeEntry {
@@ -160,8 +164,9 @@ static_assert(sizeof(BatchHeader) == 128 && offsetof(BatchHeader, journal) == 24
               offsetof(BatchHeader, epoch) == 40 && offsetof(BatchHeader, history) == 96);
 
 /// A jump is one block without records: first_seq and history are those of the next record, and
-/// what lies between the one before and that is not in this journal.
-enum class BatchKind : std::uint16_t { data = 1, skip = 2, jump = 3 };
+/// what lies between the one before and that is not in this journal. An index is one block without
+/// records, too: index_block.hpp.
+enum class BatchKind : std::uint16_t { data = 1, skip = 2, jump = 3, index = 4 };
 
 /// Hub: the remote lacks writes that the journal does not hold any more.
 struct RemoteBehind {
@@ -196,6 +201,8 @@ struct Superblock {
   bool jumped = false;  // a jump may stand in the circle
   RemoteBehind behind{};
   std::optional<std::uint64_t> past_limit{};  // the copies may hold what stands behind this
+  bool indexed = false;                       // an index may stand in the circle
+  std::optional<std::uint64_t> index{};       // position of the last one
   std::map<Uuid, VolumePlace> volumes;        // without their group_seq
 };
 

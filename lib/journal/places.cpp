@@ -5,6 +5,10 @@
 
 namespace cascade {
 
+void Places::may_have_written_through(std::uint64_t group_seq) {
+  for (auto& [uuid, place] : volumes_) place.group_seq = group_seq;
+}
+
 void Places::follow(const Record& record) {
   if (record.op == CASCADE_OP_MARK && CASCADE_MARK_OF(sector_of(record)) == CASCADE_MARK_CAUGHT_UP)
     return follow_caught_up(record);

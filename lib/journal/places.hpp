@@ -40,10 +40,11 @@ struct Standing {
 /// How far a journal has one volume.
 struct VolumePlace {
   std::uint64_t volume_seq = 0;  // of its last write
-  std::uint64_t group_seq = 0;   // of its last record, if that was seen in the journal; else zero
-  VolumeSource source{};         // of its writes
-  CopyDevice copy{};             // of this node
-  bool dropped = false;          // writes of it were left out of the copy
+  std::uint64_t group_seq = 0;  // of its last record, or a later one, if the journal may have that;
+                                // else zero
+  VolumeSource source{};        // of its writes
+  CopyDevice copy{};            // of this node
+  bool dropped = false;         // writes of it were left out of the copy
   Standing standing{};
   bool leased = false;      // hub: its primary may go on alone once its lease has run out
   std::uint64_t bytes = 0;  // hub: the volume's size, as its primary last said; zero: not known
@@ -61,6 +62,9 @@ class Places {
         gap_seq_(gap_seq),
         known_seq_(known_seq) {}
 
+  /// The journal is not read from its tail on: any of the volumes may have a record in it, through
+  /// `group_seq`.
+  void may_have_written_through(std::uint64_t group_seq);
   /// The next record of the journal. Those through `known_seq` may come once more, as they do when
   /// recovery begins at the tail: of them only a place in the journal is learnt.
   void follow(const Record& record);

@@ -16,7 +16,7 @@ constexpr std::uint64_t probe_read_bytes = 1024 * 1024;
 
 }  // namespace
 
-Recovery::Recovery(const Superblock& superblock)
+Recovery::Recovery(const Superblock& superblock, const std::optional<BatchInfo>& index)
     : superblock_(superblock),
       places_(superblock.volumes, superblock.limit_seq, superblock.gap_seq, superblock.stored_seq) {
   head_.position = superblock.tail_position;
@@ -24,6 +24,14 @@ Recovery::Recovery(const Superblock& superblock)
   head_.seq = superblock.tail_seq;
   head_.previous_crc = superblock.tail_previous_crc;
   head_.history = superblock.tail_history;
+  if (!index) return;
+  head_.position = index->position + index->bytes;
+  head_.number = index->number + 1;
+  head_.seq = index->first_seq;
+  head_.previous_crc = index->header_crc;
+  head_.history = index->history;
+  last_epoch_ = index->epoch;
+  places_.may_have_written_through(index->first_seq - 1);
 }
 
 std::uint64_t Recovery::offset_of(std::uint64_t position) const {

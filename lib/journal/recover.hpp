@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Recovery: walk the circle from the superblock's tail to the last whole batch. Decides, reads
-// nothing: the caller asks next() what to read, reads it, and feeds it back, so that the same code
-// runs in the daemon, in the simulator, in the fuzzer and in the offline checker.
+// Recovery: walk the circle from the superblock's tail, or its index, to the last whole batch.
+// Decides, reads nothing: the caller asks next() what to read, reads it, and feeds it back, so that
+// the same code runs in the daemon, in the simulator, in the fuzzer and in the offline checker.
 #pragma once
 
 #include "lib/journal/layout.hpp"
@@ -31,7 +31,9 @@ class Recovery {
     bool torn = false;    // something unfinished stood behind the last whole batch; it is discarded
   };
 
-  explicit Recovery(const Superblock& superblock);
+  /// From the tail on; or from behind `index`, the header of an index that stands in the circle, is
+  /// whole, and is no newer than the superblock.
+  explicit Recovery(const Superblock& superblock, const std::optional<BatchInfo>& index = {});
 
   /// What to read next; nothing when the walk is over (or has failed).
   std::optional<Read> next() const;

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A journal with some bytes changed: found whole, torn or damaged, never more than was written.
-// A dirty bitmap and an undo entry of any content: nothing outside the volumes.
+// A dirty bitmap and an undo entry of any content: nothing outside the volumes. An index of any
+// content: nothing that goes forwards, or round.
 #include "lib/journal/dirty_map.hpp"
+#include "lib/journal/index_block.hpp"
 #include "lib/journal/undo_log.hpp"
 #include "tests/fuzz/input.hpp"
 #include "tests/unit/journal/disk_image.hpp"
+
+#include <array>
 
 namespace cascade::fuzz {
 namespace {
@@ -88,6 +92,28 @@ void try_undo(Input& in) {
   if (entry) require(entry->bytes <= undo_region_bytes);
 }
 
+/// Whole by its checksums, whatever it says.
+void try_index(Input& in) {
+  constexpr std::uint64_t position = 1 << 20;
+  static const Uuid journal = make_uuid();
+  std::array<std::byte, journal_block> block{};
+  encode_index({4096, 5, {{1, 8192, 2, 3, 4, 5, 6}, {9, 16384, 4, 3, 4, 5, 6}}}, block);
+  constexpr std::size_t at = sizeof(BatchHeader);
+  for (int i = 0; i < 12 && !in.empty(); ++i)
+    block[at + in.get<std::uint8_t>()] = std::byte{in.get<std::uint8_t>()};
+  const std::uint32_t crc = htole32(crc32c(std::span(block).subspan(at + sizeof crc)));
+  std::memcpy(block.data() + at, &crc, sizeof crc);
+  BatchInfo info;
+  info.kind = BatchKind::index;
+  info.bytes = journal_block;
+  info.position = position;
+  seal_batch(info, journal, block);
+  const auto index = decode_index(block, journal, position);
+  if (!index) return;
+  require(!index->previous || *index->previous < position);
+  for (const IndexEntry& entry : index->entries) require(entry.position < position);
+}
+
 }  // namespace
 }  // namespace cascade::fuzz
 
@@ -111,5 +137,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::try_superblock(in, good);
   fuzz::try_dirty_map(in);
   fuzz::try_undo(in);
+  fuzz::try_index(in);
   return 0;
 }
