@@ -229,6 +229,7 @@ std::optional<api::RemoteLag> GroupNode::remote_status() {
   const auto behind = journal_feed_->behind();
   api::RemoteLag out{journal_feed_->remote_received(), journal_feed_->remote_stored(),
                      behind.writes, behind.bytes, behind.age_seconds};
+  out.ship_rate_bytes = journal_feed_->rate();
   if (const auto& report = journal_feed_->report()) {
     out.applied_seq = report->applied;
     out.journal_used_bytes = report->journal_used;

@@ -6,9 +6,22 @@
 #include <algorithm>
 
 namespace cascade {
+namespace {
+
+// Under a limit a frame is what may be sent in this time, so that a link is used evenly.
+constexpr std::chrono::milliseconds limited_interval{125};
+// It may be another one by then.
+constexpr Duration limited_look = std::chrono::seconds(1);
+constexpr std::size_t limited_bytes_min = 4096;
+
+}  // namespace
 
 JournalFeed::JournalFeed(const GroupConfig& group, Clock& clock, Journal& journal)
-    : group_(group), clock_(clock), journal_(journal), reader_(journal) {
+    : group_(group),
+      clock_(clock),
+      journal_(journal),
+      reader_(journal),
+      pace_timer_(clock.timer()) {
   journal_.on_sealed([this](const BatchInfo& batch) { backlog_.add(batch, clock_.boottime()); });
 }
 
@@ -134,14 +147,38 @@ Task<Result<void>> JournalFeed::same_history(const Welcome& welcome) const {
 Task<Result<std::optional<Outgoing>>> JournalFeed::next() {
   using Answer = Result<std::optional<Outgoing>>;
   if (renew_) co_return Error{Errc::closed, "the volumes have changed"};
-  if (next_seq_ > through()) co_return Answer(std::nullopt);
+  if (next_seq_ > through() || !may_send()) co_return Answer(std::nullopt);
   frame_.clear();
   frame_records_ = frame_bytes_ = 0;
   do {
     if (auto found = co_await find_next(); !found) co_return found.error();
   } while (add_slice() && frame_.size() < Outgoing::pieces_max && next_seq_ <= through() &&
            reader_.at_hand(next_seq_));
+  if (limit_) {
+    const std::uint64_t bytes = frame_bytes_ + frame_records_ * sizeof(Record);
+    not_before_ = clock_.now() + std::chrono::microseconds(bytes * 1'000'000 / *limit_);
+  }
   co_return Answer(Outgoing{frame_});
+}
+
+Rate JournalFeed::rate() const {
+  if (!group_.ship_rate.is_limited()) return {};
+  return group_.ship_rate.at(minute_of_day(clock_.realtime_ns()));
+}
+
+/// By `ship-rate`; and how much then.
+bool JournalFeed::may_send() {
+  const TimePoint now = clock_.now();
+  const Rate limit = rate();
+  // What was sent under another one does not count any more.
+  if (limit != limit_) not_before_ = now;
+  limit_ = limit;
+  frame_bytes_max_ = limits::frame_payload_bytes_max;
+  if (!limit) return true;
+  frame_bytes_max_ = std::clamp<std::size_t>(*limit / (std::chrono::seconds(1) / limited_interval),
+                                             limited_bytes_min, frame_bytes_max_);
+  if (*limit == 0) not_before_ = now + limited_look;
+  return now >= not_before_;
 }
 
 /// current_ is the batch that holds next_seq_.
@@ -160,7 +197,8 @@ Task<Result<void>> JournalFeed::find_next() {
   co_return Result<void>{};
 }
 
-/// As many of current_'s records, from next_seq_ on, as fit the frame; whether those were all.
+/// As many of current_'s records, from next_seq_ on, as fit the frame, and one in any case; whether
+/// those were all.
 bool JournalFeed::add_slice() {
   const auto rest = current_->records().subspan(record_);
   const std::uint64_t last = through();
@@ -168,7 +206,8 @@ bool JournalFeed::add_slice() {
   while (count < rest.size() && frame_records_ + count < limits::frame_records_max &&
          next_seq_ + count <= last) {
     const std::size_t more = payload_bytes_of(rest[count]);
-    if (frame_bytes_ + bytes + more > limits::frame_payload_bytes_max) break;
+    const bool is_first = frame_records_ + count == 0;
+    if (!is_first && frame_bytes_ + bytes + more > frame_bytes_max_) break;
     bytes += more;
     ++count;
   }
@@ -182,9 +221,18 @@ bool JournalFeed::add_slice() {
   return count == rest.size();
 }
 
-Task<> JournalFeed::wait() { co_await journal_.progress().wait(); }
+Task<> JournalFeed::wait() {
+  const TimePoint now = clock_.now();
+  if (next_seq_ <= through() && now < not_before_)
+    co_await pace_timer_->sleep(std::min(not_before_ - now, limited_look));
+  else
+    co_await journal_.progress().wait();
+}
 
-void JournalFeed::wake() { journal_.progress().notify(); }
+void JournalFeed::wake() {
+  pace_timer_->cancel();
+  journal_.progress().notify();
+}
 
 void JournalFeed::stop() { wake(); }
 

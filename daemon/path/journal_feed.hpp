@@ -42,6 +42,8 @@ class JournalFeed final : public Feed {
   Backlog::Figures behind() const;
   /// How the remote was when it last said so; nothing: it has not, since this daemon began.
   const std::optional<Report>& report() const { return report_; }
+  /// What may be sent in a second now, by the configuration and the time of the day.
+  Rate rate() const;
   void stop();
 
   SessionKind kind() const override { return SessionKind::ship; }
@@ -67,6 +69,7 @@ class JournalFeed final : public Feed {
   Task<Result<void>> same_history(const Welcome& welcome) const;
   Task<Result<void>> find_next();
   bool add_slice();
+  bool may_send();
 
   const GroupConfig& group_;
   Clock& clock_;
@@ -76,7 +79,11 @@ class JournalFeed final : public Feed {
   BatchPtr current_;
   std::vector<Piece> frame_;
   std::size_t frame_records_ = 0;
-  std::size_t frame_bytes_ = 0;  // of payload
+  std::size_t frame_bytes_ = 0;      // of payload
+  std::size_t frame_bytes_max_ = 0;  // likewise
+  Rate limit_{};                     // at the last frame
+  TimePoint not_before_{};           // the next frame, by that
+  std::unique_ptr<Timer> pace_timer_;
   std::uint64_t next_seq_ = 1;
   // Where next_seq_ is in current_.
   std::size_t record_ = 0;

@@ -110,7 +110,8 @@ void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
          {"journal_size_bytes", or_null(v.journal_size_bytes)},
          {"bracket", v.bracket},
          {"journal_full", v.journal_full},
-         {"copies_reason", v.copies_reason}};
+         {"copies_reason", v.copies_reason},
+         {"ship_rate_bytes", or_null(v.ship_rate_bytes)}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Condition& v) {
@@ -263,7 +264,7 @@ RemoteLag read_lag(const Fields& f) {
   f.get("reason", v.reason).get("applied_seq", v.applied_seq).get("bracket", v.bracket);
   f.get("journal_used_bytes", v.journal_used_bytes);
   f.get("journal_size_bytes", v.journal_size_bytes).get("journal_full", v.journal_full);
-  f.get("copies_reason", v.copies_reason);
+  f.get("copies_reason", v.copies_reason).get("ship_rate_bytes", v.ship_rate_bytes);
   return v;
 }
 

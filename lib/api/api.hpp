@@ -146,6 +146,8 @@ struct RemoteLag {
   bool bracket = false;         // one is open there
   bool journal_full = false;    // it has no room for what comes next
   std::string copies_reason{};  // why its copies stand still, one line; empty: they don't
+  // Bytes that may be sent to it in a second now, by `ship-rate`; null: no limit.
+  std::optional<std::uint64_t> ship_rate_bytes{};
 };
 
 /// Something that is wrong or unusual, for as long as it is.

@@ -153,6 +153,40 @@ VolumeConfig read_volume(const Config& config, const GroupConfig& group, const s
   return volume;
 }
 
+Rate rate_of(TableReader& reader, const char* key, const std::string& text) {
+  const auto rate = parse_rate(text);
+  const bool tiny = rate && *rate && **rate > 0 && **rate < ship_rate_min;
+  if (!rate || tiny)
+    reader.fail(key, fmt::format("'{}' is '{}'; write bytes a second like \"5MiB\", at "
+                                 "least 1KiB, or \"unlimited\", or 0",
+                                 key, text));
+  return *rate;
+}
+
+ShipRate read_ship_rate(TableReader& reader) {
+  ShipRate out;
+  if (const auto usual = reader.optional_text("ship-rate"))
+    out.usual = rate_of(reader, "ship-rate", *usual);
+  const char* key = "ship-rate-at";
+  std::vector<std::string> names(minutes_a_day);  // of the part that each minute is in
+  for (const auto& [name, rate] : reader.texts(key)) {
+    auto window = parse_window(name);
+    if (!window)
+      reader.fail(key, fmt::format("'{}' has '{}'; write a part of the day like "
+                                   "\"08:00-18:00\" = \"5MiB\"",
+                                   key, name));
+    window->rate = rate_of(reader, key, rate);
+    for (std::size_t minute = 0; minute < names.size(); ++minute) {
+      if (!window->holds(static_cast<int>(minute))) continue;
+      if (!names[minute].empty())
+        reader.fail(key, fmt::format("'{}': {} and {} overlap", key, names[minute], name));
+      names[minute] = name;
+    }
+    out.windows.push_back(*window);
+  }
+  return out;
+}
+
 GroupConfig read_group(const Config& config, const std::string& name, TableReader& reader) {
   check_name(reader, "group", name);
   GroupConfig group;
@@ -169,6 +203,7 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   group.hub_ack = static_cast<AckWhen>(reader.word("hub-ack", {"sync", "memory-sync"}));
   group.ship = static_cast<ShipWhen>(reader.word("ship", {"stored", "received"}));
   group.remote_ack = static_cast<AckWhen>(reader.word("remote-ack", {"sync", "memory-sync"}));
+  group.ship_rate = read_ship_rate(reader);
   group.fence_level =
       static_cast<FenceLevel>(reader.word("fence-level", {"data", "never", "status"}));
   group.on_fence = static_cast<OnFence>(reader.word("on-fence", {"suspend-io", "io-error"}));

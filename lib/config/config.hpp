@@ -51,6 +51,7 @@
 
 #include "lib/base/result.hpp"
 #include "lib/base/uuid.hpp"
+#include "lib/config/ship_rate.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -110,6 +111,7 @@ struct GroupConfig {
   std::map<std::string, std::string> journal;    // node name -> device or file
   std::map<std::string, std::string> undo = {};  // node name -> device or file
   std::uint64_t journal_cache_bytes = 64 * 1024 * 1024;
+  ShipRate ship_rate = {};
   OnJournalFull on_journal_full = OnJournalFull::suspend;
   std::uint64_t journal_warning_percent = 80;
   std::chrono::milliseconds lag_warning = std::chrono::minutes(5);

@@ -256,6 +256,27 @@ def test_a_remote_away_for_longer_than_the_journal_holds(cascade):
     cascade.down()
 
 
+def test_the_remote_gets_as_much_as_ship_rate_says(cascade):
+    """Writers do not wait for it; what is lifted in the file is lifted by a reload."""
+    cascade.up(ship_rate="128KiB")
+    begun = time.monotonic()
+    fio_on_both(cascade, io="2M")
+    remote = cascade.status("H")["remote"]
+    took = time.monotonic() - begun
+    assert remote["ship_rate_bytes"] == 128 * 1024, remote
+    arrived = 4 * MiB - remote["backlog_bytes"]
+    assert arrived < 128 * 1024 * (took + 2), (arrived, took)
+    assert "limited to 128 KiB/s" in cascade.tool("H", "status").out
+    cascade.configure()
+    cascade.tool("H", "reload")
+    begun = time.monotonic()
+    cascade.wait_drained()
+    assert time.monotonic() - begun < remote["backlog_bytes"] / (128 * 1024), "it was lifted"
+    assert cascade.status("H")["remote"]["ship_rate_bytes"] is None
+    cascade.compare()
+    cascade.down()
+
+
 def bracket_waits_for(cascade, node):
     state = cascade.status(node)
     bracket = state and state["bracket"]

@@ -87,8 +87,11 @@ std::string journal_lines(const api::Group& group) {
     if (!j->reason.empty()) out += fmt::format("    {}\n", j->reason);
   }
   if (const auto& r = group.remote) {
-    out += fmt::format("  remote: {:.1f} s behind, {} writes, {}\n", r->lag_seconds,
-                       r->backlog_writes, human_bytes(r->backlog_bytes));
+    out += fmt::format("  remote: {:.1f} s behind, {} writes, {}{}\n", r->lag_seconds,
+                       r->backlog_writes, human_bytes(r->backlog_bytes),
+                       r->ship_rate_bytes
+                           ? fmt::format(", limited to {}/s", human_bytes(*r->ship_rate_bytes))
+                           : "");
     if (r->applied_seq)
       out += fmt::format("    its copies are at write {}, its journal has {} of {} in use{}\n",
                          *r->applied_seq, human_bytes(r->journal_used_bytes.value_or(0)),

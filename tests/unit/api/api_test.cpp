@@ -66,6 +66,7 @@ StatusReport a_report() {
                            262144, 3.5,  "a copy can't be read",
                            3,      512,  1024,
                            true,   true, "a copy failed"};
+  group.remote->ship_rate_bytes = 5 << 20;
   report.conditions = {
       {"NOT_LISTENING", "error", "listener", "2026-11-23T08:29:02.000Z", "r", "a", "i"}};
   report.groups = {group};

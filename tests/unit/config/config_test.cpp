@@ -87,6 +87,29 @@ TEST(Config, SaysWhatBecomesOfAFullJournal) {
               HasSubstr("same device /dev/j on r"));
 }
 
+TEST(Config, SaysHowMuchMayBeShippedWhen) {
+  const auto with_keys = [](const std::string& keys) {
+    return with("hub-ack = \"memory-sync\"", keys);
+  };
+  EXPECT_FALSE(parse_config(good, "c.toml")->groups.front().ship_rate.is_limited());
+  const auto config = parse_config(
+      with_keys("ship-rate = \"50MiB\"\n"
+                "ship-rate-at = { \"08:00-18:00\" = \"5MiB\", \"22:00-06:00\" = \"unlimited\" }"),
+      "c.toml");
+  ASSERT_TRUE(config) << config.error().text;
+  const ShipRate& rate = config->groups.front().ship_rate;
+  EXPECT_EQ(rate.at(12 * 60), Rate{5 << 20});
+  EXPECT_EQ(rate.at(20 * 60), Rate{50 << 20});
+  EXPECT_EQ(rate.at(60), Rate{});
+  EXPECT_THAT(refusal(with_keys("ship-rate = \"fast\"")), HasSubstr("like \"5MiB\""));
+  EXPECT_THAT(refusal(with_keys("ship-rate-at = { noon = \"5MiB\" }")), HasSubstr("08:00-18:00"));
+  EXPECT_THAT(refusal(with_keys("ship-rate-at = { \"08:00-18:00\" = \"5MB\" }")),
+              HasSubstr("'ship-rate-at' is '5MB'"));
+  EXPECT_THAT(refusal(with_keys("ship-rate-at = { \"08:00-18:00\" = \"5MiB\", "
+                                "\"17:59-19:00\" = \"6MiB\" }")),
+              HasSubstr("08:00-18:00 and 17:59-19:00 overlap"));
+}
+
 TEST(Config, IsReadWhole) {
   const auto config = parse_config(good, "c.toml");
   ASSERT_TRUE(config) << config.error().text;
