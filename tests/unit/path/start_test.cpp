@@ -52,9 +52,10 @@ class Start : public testing::Test {
     world.settle();
     disk.image() = std::move(image);
   }
-  /// Opens what is on the disk, looks at it with `look`, and leaves the disk as it was.
+  /// Opens what is on the disk, looks at it with `look`, and leaves the disk as it was: opening
+  /// writes the superblocks, and nothing else.
   Opened open(const std::function<void(Journal&)>& look = [](Journal&) {}) {
-    const auto image = disk.image();
+    const auto kept = superblocks();
     (void)disk.take_reads();
     Journal journal(world.executor, disk, world.clock, group, {volume_a, volume_b}, 0);
     Backlog backlog;
@@ -64,7 +65,7 @@ class Start : public testing::Test {
     EXPECT_TRUE(opened) << opened.error().text;
     if (!opened) return {};
     look(journal);
-    disk.image() = image;
+    put_back(kept);
     return {journal.first_seq(),
             journal.stored_seq(),
             journal.limit_seq(),
@@ -75,7 +76,7 @@ class Start : public testing::Test {
   }
   /// The same with a superblock that knows of no index.
   Opened open_from_tail() {
-    const auto image = disk.image();
+    const auto kept = superblocks();
     Superblock sb = superblock_on(disk);
     sb.index.reset();
     for (const std::uint64_t generation : {0, 1})
@@ -83,8 +84,14 @@ class Start : public testing::Test {
           sb,
           std::span(disk.image()).subspan(superblock_offset(generation)).first<superblock_bytes>());
     const Opened opened = open();
-    disk.image() = image;
+    put_back(kept);
     return opened;
+  }
+  std::vector<std::byte> superblocks() const {
+    return {disk.image().begin(), disk.image().begin() + 2 * superblock_bytes};
+  }
+  void put_back(const std::vector<std::byte>& kept) {
+    std::copy(kept.begin(), kept.end(), disk.image().begin());
   }
 
   World world;
