@@ -93,25 +93,22 @@ Task<Result<std::optional<BatchInfo>>> Journal::load_index() {
     co_return Answer(std::nullopt);
   std::optional<BatchInfo> last;
   auto blocks = co_await read_indexes(last);
-  Result<void> usable;
+  Result<BatchInfo> tail = Error{Errc::corrupt, ""};
   if (blocks)
-    usable = co_await check_tail();
+    tail = co_await read_tail();
   else
-    usable = blocks.error();
-  if (!usable && usable.error().code == Errc::corrupt) {
+    tail = blocks.error();
+  if (!tail && tail.error().code == Errc::corrupt) {
     report::log(report::Level::warning, disk_.path(),
-                fmt::format("{}; all of the journal is read instead", usable.error().text));
+                fmt::format("{}; all of the journal is read instead", tail.error().text));
     co_return Answer(std::nullopt);
   }
-  if (!usable) co_return usable.error();
+  if (!tail) co_return tail.error();
   std::reverse(blocks->begin(), blocks->end());
-  IndexEntry begin;
-  begin.first_seq = superblock_.tail_seq;
-  begin.position = superblock_.tail_position;
-  begin.number = superblock_.tail_number;
-  begin.history = superblock_.tail_history;
-  begin.append_time_ns = last->append_time_ns;
-  begin.previous_crc = superblock_.tail_previous_crc;
+  const IndexEntry begin{superblock_.tail_seq,         superblock_.tail_position,
+                         superblock_.tail_number,      superblock_.tail_history,
+                         tail->append_time_ns,         0,
+                         superblock_.tail_previous_crc};
   index_->restore(begin, *blocks, last->position);
   co_return Answer(last);
 }
@@ -133,17 +130,18 @@ Task<Result<std::vector<IndexBlock>>> Journal::read_indexes(std::optional<BatchI
   co_return blocks;
 }
 
-/// An older superblock may come with an index, but what it takes for the tail is written over.
-Task<Result<void>> Journal::check_tail() {
+/// The header of what stands at the tail. An older superblock may come with an index that is whole
+/// while what it takes for the tail is written over.
+Task<Result<BatchInfo>> Journal::read_tail() {
   AlignedBuffer buffer(journal_block);
   if (auto read = co_await disk_.read(offset_of(superblock_.tail_position), buffer.span()); !read)
     co_return read.error();
-  const auto info = peek_batch(buffer.span(), superblock_.journal);
-  if (!info) co_return info.error();
+  auto info = peek_batch(buffer.span(), superblock_.journal);
+  if (!info) co_return info;
   if (info->position != superblock_.tail_position || info->number != superblock_.tail_number ||
       info->previous_crc != superblock_.tail_previous_crc)
     co_return Error{Errc::corrupt, "another batch stands at the tail"};
-  co_return Result<void>{};
+  co_return info;
 }
 
 /// What lies between two entries, as one batch; the last ends before `end_seq`.

@@ -185,7 +185,7 @@ class Journal {
   void forget_volumes();
   Task<Result<std::optional<BatchInfo>>> load_index();
   Task<Result<std::vector<IndexBlock>>> read_indexes(std::optional<BatchInfo>& last);
-  Task<Result<void>> check_tail();
+  Task<Result<BatchInfo>> read_tail();
   void tell_indexed(std::uint64_t end_seq,
                     const std::function<void(const BatchInfo&)>& on_batch) const;
   Task<Result<void>> walk(const std::optional<BatchInfo>& index,

@@ -30,11 +30,12 @@ struct Opened {
   std::uint64_t first, stored, limit, used;
   History history;
   Backlog::Figures behind;
+  std::uint64_t oldest_ns;  // when the first write that it holds was taken
   std::uint64_t bytes_read;
   bool operator==(const Opened& other) const {
     return first == other.first && stored == other.stored && limit == other.limit &&
            used == other.used && history == other.history && behind.bytes == other.behind.bytes &&
-           behind.writes == other.behind.writes;
+           behind.writes == other.behind.writes && oldest_ns == other.oldest_ns;
   }
 };
 
@@ -43,7 +44,10 @@ class Start : public testing::Test {
   void SetUp() override { format(disk); }
 
   void fill(RunningJournal& run, std::uint64_t writes) {
-    for (std::uint64_t i = 0; i < writes; ++i) run.put(run.journal.next_seq(), write_bytes);
+    for (std::uint64_t i = 0; i < writes; ++i) {
+      run.put(run.journal.next_seq(), write_bytes);
+      world.clock.advance(std::chrono::milliseconds(10));
+    }
   }
   /// As if it had been killed.
   void kill(RunningJournal& run) {
@@ -59,8 +63,11 @@ class Start : public testing::Test {
     (void)disk.take_reads();
     Journal journal(world.executor, disk, world.clock, group, {volume_a, volume_b}, 0);
     Backlog backlog;
-    auto opened = world.get(
-        journal.open([&](const BatchInfo& batch) { backlog.add(batch, world.clock.boottime()); }));
+    std::uint64_t oldest_ns = 0;
+    auto opened = world.get(journal.open([&](const BatchInfo& batch) {
+      backlog.add(batch, world.clock.boottime());
+      if (oldest_ns == 0 && batch.records > 0) oldest_ns = batch.append_time_ns;
+    }));
     const std::uint64_t bytes = disk.take_reads().bytes;
     EXPECT_TRUE(opened) << opened.error().text;
     if (!opened) return {};
@@ -72,6 +79,7 @@ class Start : public testing::Test {
             journal.used_bytes(),
             journal.received_history(),
             backlog.figures(world.clock.boottime()),
+            oldest_ns,
             bytes};
   }
   /// The same with a superblock that knows of no index.
@@ -250,6 +258,7 @@ TEST_P(StartOfSeed, OpensAsByReadingEverything) {
       for (unsigned n = lots() % 90; n > 0; --n) {
         if (run.journal.used_bytes() + 2 * MiB > run.journal.size_bytes()) break;
         run.put(run.journal.next_seq(), 4096 * (1 + lots() % 60));
+        world.clock.advance(std::chrono::milliseconds(10));
       }
       stored = run.journal.stored_seq();
     }
