@@ -160,11 +160,10 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
     at += sizeof entry;
   }
   const bool gaps = sb.jumped || sb.gap_seq != 0;
-  disk.required =
-      htole64((brackets ? journal_required_brackets : 0) | (gaps ? journal_required_gaps : 0) |
-              (sb.behind.map != 0 ? journal_required_behind : 0) |
-              (sb.past_limit ? journal_required_past : 0) |
-              (sb.indexed || sb.index ? journal_required_index : 0));
+  disk.required = htole64(
+      (brackets ? journal_required_brackets : 0) | (gaps ? journal_required_gaps : 0) |
+      (sb.behind.map != 0 ? journal_required_behind : 0) |
+      (sb.past_limit ? journal_required_past : 0) | (sb.indexed ? journal_required_index : 0));
   std::memcpy(out.data(), &disk, sizeof disk);
   disk.crc = htole32(superblock_crc(out));
   std::memcpy(out.data(), &disk, sizeof disk);

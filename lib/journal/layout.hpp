@@ -201,7 +201,7 @@ struct Superblock {
   bool jumped = false;  // a jump may stand in the circle
   RemoteBehind behind{};
   std::optional<std::uint64_t> past_limit{};  // the copies may hold what stands behind this
-  bool indexed = false;                       // an index may stand in the circle
+  bool indexed = false;                       // an index may stand in the circle; with `index`, too
   std::optional<std::uint64_t> index{};       // position of the last one
   std::map<Uuid, VolumePlace> volumes;        // without their group_seq
 };

@@ -2,7 +2,7 @@
 //
 // Recovery: walk the circle from the superblock's tail, or its index, to the last whole batch.
 // Decides, reads nothing: the caller asks next() what to read, reads it, and feeds it back, so that
-// the same code runs in the daemon, in the simulator, in the fuzzer and in the offline checker.
+// the same code runs in the daemon, in the simulator and in the fuzzer.
 #pragma once
 
 #include "lib/journal/layout.hpp"

@@ -29,6 +29,8 @@ Superblock a_superblock(std::uint64_t generation = 5) {
   sb.tail_history = 0x1122334455667788;
   sb.follower = volume_b;
   sb.gap_seq = 1399;
+  sb.indexed = true;
+  sb.index = 45056;
   sb.behind = {3, 1200, 0x99, 77};
   sb.volumes[volume_a] = {700};
   sb.volumes[volume_b] = {600, 0, {group, volume_a}, {5, 6}, true, {CASCADE_MARK_LEFT, 2, 99}};
@@ -58,6 +60,8 @@ TEST(SuperblockFormat, ComesBackAsItWas) {
   EXPECT_EQ(back->limit_seq, 1400u);
   EXPECT_EQ(back->tail_previous_crc, 0xabcdef01u);
   EXPECT_FALSE(back->clean);
+  EXPECT_TRUE(back->indexed);
+  EXPECT_EQ(back->index, 45056u);
   EXPECT_EQ(back->volumes, sb.volumes);
   EXPECT_EQ(back->stored_seq, 1350u);
   EXPECT_EQ(back->gap_seq, 1399u);

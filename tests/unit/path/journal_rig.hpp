@@ -46,13 +46,17 @@ struct World {
   }
 };
 
-/// Superblocks alone, of a new journal: batches of an earlier one do not count.
-inline void put_superblocks(MemoryDisk& disk, const Uuid& group_uuid = group) {
-  const Superblock sb = *format_superblock(group_uuid, disk.bytes());
+/// Both copies.
+inline void put_superblocks(MemoryDisk& disk, const Superblock& sb) {
   for (const std::uint64_t generation : {0, 1})
     encode_superblock(
         sb,
         std::span(disk.image()).subspan(superblock_offset(generation)).first<superblock_bytes>());
+}
+
+/// Superblocks alone, of a new journal: batches of an earlier one do not count.
+inline void put_superblocks(MemoryDisk& disk, const Uuid& group_uuid = group) {
+  put_superblocks(disk, *format_superblock(group_uuid, disk.bytes()));
 }
 
 inline void format(MemoryDisk& disk, const Uuid& group_uuid = group) {
@@ -98,6 +102,7 @@ struct RunningJournal {
   RunningJournal(World& world, MemoryDisk& disk, std::set<Uuid> volumes = {volume_a, volume_b},
                  std::uint64_t cache = 1 << 20)
       : world_(world),
+        disk_(disk),
         journal(world.executor, disk, world.clock, group, std::move(volumes), cache),
         crew(world.executor) {
     opened = world.get(journal.open([](const BatchInfo&) {}));
@@ -122,7 +127,16 @@ struct RunningJournal {
     return world_.get(journal.close());
   }
 
+  /// The disk stays as it is now, as if it had been killed; then it is good for nothing more.
+  void kill() {
+    auto image = disk_.image();
+    journal.stop();
+    world_.settle();
+    disk_.image() = std::move(image);
+  }
+
   World& world_;
+  MemoryDisk& disk_;
   Journal journal;
   Crew crew;
   Result<void> opened;

@@ -197,10 +197,7 @@ TEST_F(JournalWriter, LosesNothingWithEitherCopyOfItsSuperblock) {
       if (checkpointed) {
         ASSERT_TRUE(run.checkpoint(20, 10));
       }
-      const auto image = disk.image();
-      run.journal.stop();
-      world.settle();
-      disk.image() = image;  // as if it had been killed
+      run.kill();
       disk.image()[superblock_offset(lost) + 77] ^= std::byte{1};
       RunningJournal again(world, disk);
       ASSERT_TRUE(again.opened) << again.opened.error().text;

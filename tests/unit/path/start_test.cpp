@@ -49,13 +49,6 @@ class Start : public testing::Test {
       world.clock.advance(std::chrono::milliseconds(10));
     }
   }
-  /// As if it had been killed.
-  void kill(RunningJournal& run) {
-    auto image = disk.image();
-    run.journal.stop();
-    world.settle();
-    disk.image() = std::move(image);
-  }
   /// Opens what is on the disk, looks at it with `look`, and leaves the disk as it was: opening
   /// writes the superblocks, and nothing else.
   Opened open(const std::function<void(Journal&)>& look = [](Journal&) {}) {
@@ -87,10 +80,7 @@ class Start : public testing::Test {
     const auto kept = superblocks();
     Superblock sb = superblock_on(disk);
     sb.index.reset();
-    for (const std::uint64_t generation : {0, 1})
-      encode_superblock(
-          sb,
-          std::span(disk.image()).subspan(superblock_offset(generation)).first<superblock_bytes>());
+    put_superblocks(disk, sb);
     const Opened opened = open();
     put_back(kept);
     return opened;
@@ -128,7 +118,7 @@ TEST_F(Start, AfterACrashReadsWhatStandsBehindTheIndex) {
   fill(run, 320);
   ASSERT_TRUE(run.checkpoint(100, 1));
   fill(run, 10);
-  kill(run);
+  run.kill();
   const Opened quick = open();
   EXPECT_EQ(quick, open_from_tail());
   EXPECT_EQ(quick.stored, 330u);
@@ -145,11 +135,10 @@ TEST_F(Start, WhatTheIndexKnowsCanBeReadAndGivenUp) {
   }
   RunningJournal again(world, disk, {volume_a, volume_b}, 0);
   ASSERT_TRUE(again.opened);
-  JournalReader reader(again.journal);
   for (std::uint64_t seq = 1; seq <= 320; seq += 13) {
     (void)disk.take_reads();
-    JournalReader fresh(again.journal);
-    const auto batch = world.get(fresh.read(seq));
+    JournalReader reader(again.journal);
+    const auto batch = world.get(reader.read(seq));
     ASSERT_TRUE(batch) << batch.error().text;
     EXPECT_EQ((*batch)->first_seq(), seq);
     EXPECT_LE(disk.take_reads().bytes, 2 * MiB) << "write " << seq;
@@ -166,7 +155,7 @@ TEST_F(Start, AFullJournalGoesOnOnceSomethingIsGivenUp) {
   {
     RunningJournal run(world, disk);
     while (!run.journal.starved()) run.put(run.journal.next_seq(), write_bytes);
-    kill(run);
+    run.kill();
   }
   RunningJournal again(world, disk);
   ASSERT_TRUE(again.opened);
@@ -186,17 +175,22 @@ TEST_F(Start, DamageInWhatItDidNotReadIsFoundByWhoReadsIt) {
     fill(run, 320);
     ASSERT_TRUE(run.stop_in_order());
   }
-  disk.image()[journal_data_offset + 10 * MiB] ^= std::byte{1};
-  open([&](Journal& journal) {
-    JournalReader reader(journal);
-    std::uint64_t seq = 1;
-    Result<BatchPtr> batch = Error{Errc::not_found, ""};
-    for (; seq <= 320; ++seq)
-      if (batch = world.get(reader.read(seq)); !batch) break;
-    ASSERT_FALSE(batch);
-    EXPECT_EQ(batch.error().code, Errc::corrupt);
-    EXPECT_NEAR(static_cast<double>(seq), 10.0 * 8, 3);
-  });
+  // In a batch's header, in its record, in its payload.
+  for (const std::uint64_t at : {0, 150, 5000}) {
+    std::byte& byte = disk.image()[journal_data_offset + 10 * MiB + at];
+    byte ^= std::byte{1};
+    open([&](Journal& journal) {
+      JournalReader reader(journal);
+      std::uint64_t seq = 1;
+      Result<BatchPtr> batch = Error{Errc::not_found, ""};
+      for (; seq <= 320; ++seq)
+        if (batch = world.get(reader.read(seq)); !batch) break;
+      ASSERT_FALSE(batch) << at;
+      EXPECT_EQ(batch.error().code, Errc::corrupt);
+      EXPECT_NEAR(static_cast<double>(seq), 10.0 * 8, 3);
+    });
+    byte ^= std::byte{1};
+  }
 }
 
 TEST_F(Start, WithABrokenIndexReadsEverything) {
@@ -263,7 +257,7 @@ TEST_P(StartOfSeed, OpensAsByReadingEverything) {
       stored = run.journal.stored_seq();
     }
     if (lots() % 2 == 0)
-      kill(run);
+      run.kill();
     else
       ASSERT_TRUE(run.stop_in_order());
     ASSERT_EQ(open(), open_from_tail()) << "life " << life;
