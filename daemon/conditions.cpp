@@ -86,6 +86,12 @@ const char* failure_code(const std::string& kind) {
   return "GROUP_FAILED";
 }
 
+std::string downstream_peer(const api::Group& group) {
+  for (const auto& link : group.links)
+    if (link.direction == "downstream") return link.peer;
+  return {};
+}
+
 void of_journal(const api::Group& group, const WarningLimits& limits, Conditions& out) {
   if (!group.journal) return;
   const api::Journal& journal = *group.journal;
@@ -97,6 +103,12 @@ void of_journal(const api::Group& group, const WarningLimits& limits, Conditions
           journal.copies_failure == api::word(Errc::corrupt) ? "JOURNAL_DAMAGED" : "COPY_FAILED",
           "error", "copies", journal.copies_reason,
           "mend what it names; it is tried again by itself");
+  if (!journal.ship_reason.empty())
+    raise(out, failure_code(journal.ship_failure), "error", "journal",
+          fmt::format("{}; nothing from there on is sent to {}", journal.ship_reason,
+                      downstream_peer(group)),
+          "mend what it names, which is noticed; if that can't be, make the remote anew: see "
+          "BEGINNING ANEW in dmcascade(8)");
   const bool behind = group.remote && !group.remote->behind_since.empty();
   if (!journal.reason.empty())
     raise(out, "JOURNAL_FULL", "error", "journal", journal.reason, journal_action(group));
@@ -107,12 +119,6 @@ void of_journal(const api::Group& group, const WarningLimits& limits, Conditions
                       journal.size_bytes,
                       may_fall_behind(group) ? "the remote falls behind" : "writers wait"),
           journal_action(group));
-}
-
-std::string downstream_peer(const api::Group& group) {
-  for (const auto& link : group.links)
-    if (link.direction == "downstream") return link.peer;
-  return {};
 }
 
 void of_remote(const api::Group& group, const WarningLimits& limits, Conditions& out) {

@@ -215,6 +215,10 @@ std::optional<api::Journal> GroupNode::journal_status() const {
     out.copies_reason = stands->text;
     out.copies_failure = api::word(stands->code);
   }
+  if (const auto unfit = journal_feed_ ? journal_feed_->failure() : std::nullopt) {
+    out.ship_reason = unfit->text;
+    out.ship_failure = api::word(unfit->code);
+  }
   if (!failed && journal.starved())
     out.reason =
         fmt::format("full: {} until {}", is_hub() ? "writes wait" : "nothing more is taken",

@@ -188,6 +188,7 @@ Task<Result<void>> JournalFeed::find_next() {
   // Meanwhile or before.
   if (next_seq_ < journal_.first_seq())
     co_return Error{Errc::closed, "the journal has given up what the remote still lacks"};
+  note(batch);
   if (!batch) co_return batch.error();
   current_ = std::move(*batch);
   record_ = next_seq_ - current_->first_seq();
@@ -195,6 +196,20 @@ Task<Result<void>> JournalFeed::find_next() {
   for (const Record& record : current_->records().first(record_))
     payload_ += payload_bytes_of(record);
   co_return Result<void>{};
+}
+
+/// A new session may begin before what failed: that alone mends nothing.
+void JournalFeed::note(const Result<BatchPtr>& read) {
+  if (!read) {
+    failure_ = read.error();
+    failed_seq_ = next_seq_;
+  } else if (next_seq_ >= failed_seq_) {
+    failure_.reset();
+  }
+}
+
+std::optional<Error> JournalFeed::failure() const {
+  return failed_seq_ < journal_.first_seq() ? std::nullopt : failure_;
 }
 
 /// As many of current_'s records, from next_seq_ on, as fit the frame, and one in any case; whether

@@ -42,6 +42,8 @@ class JournalFeed final : public Feed {
   Backlog::Figures behind() const;
   /// How the remote was when it last said so; nothing: it has not, since this daemon began.
   const std::optional<Report>& report() const { return report_; }
+  /// Why the journal does not give what comes next, until it does or has given that up.
+  std::optional<Error> failure() const;
   /// What may be sent in a second now, by the configuration and the time of the day.
   Rate rate() const;
   void stop();
@@ -68,6 +70,7 @@ class JournalFeed final : public Feed {
   Result<void> same_as_known(const Welcome& welcome) const;
   Task<Result<void>> same_history(const Welcome& welcome) const;
   Task<Result<void>> find_next();
+  void note(const Result<BatchPtr>& read);
   bool add_slice();
   bool may_send();
 
@@ -95,6 +98,8 @@ class JournalFeed final : public Feed {
   std::uint64_t remote_received_ = 0;
   std::uint64_t remote_stored_ = 0;
   std::optional<Report> report_;
+  std::optional<Error> failure_;
+  std::uint64_t failed_seq_ = 0;  // the write that could not be read
 };
 
 }  // namespace cascade

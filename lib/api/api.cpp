@@ -76,7 +76,9 @@ void tag_invoke(json::value_from_tag, json::value& out, const Journal& v) {
          {"checkpoint_seq", v.checkpoint_seq},
          {"consistent", v.consistent},
          {"copies_reason", v.copies_reason},
-         {"copies_failure", v.copies_failure}};
+         {"copies_failure", v.copies_failure},
+         {"ship_reason", v.ship_reason},
+         {"ship_failure", v.ship_failure}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Bracket::Waiting& v) {
@@ -237,6 +239,7 @@ Journal read_journal(const Fields& f) {
   f.get("applied_seq", v.applied_seq).get("checkpoint_seq", v.checkpoint_seq);
   f.get("consistent", v.consistent).get("copies_reason", v.copies_reason);
   f.get("copies_failure", v.copies_failure);
+  f.get("ship_reason", v.ship_reason).get("ship_failure", v.ship_failure);
   return v;
 }
 

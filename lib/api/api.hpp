@@ -104,6 +104,9 @@ struct Journal {
   std::string
       copies_reason{};  // why the copies of this node stand still, one line; empty: they don't
   std::string copies_failure{};  // of which kind, as `failure`
+  std::string
+      ship_reason{};  // hub: why it does not give what the remote lacks next; empty: it does
+  std::string ship_failure{};  // of which kind, as `failure`
 };
 
 /// An open bracket: the copies stand still, at hub and remote, until every volume is here again.

@@ -55,6 +55,8 @@ StatusReport a_report() {
   group.volumes = {hub, primary};
   group.journal =
       Journal{"/dev/j", "ok", "", "", 1 << 24, 4096, 7, 6, 5, 4, true, "a copy failed", "io"};
+  group.journal->ship_reason = "a batch is damaged";
+  group.journal->ship_failure = "corrupt";
   group.bracket =
       Bracket{5,     2,       {{"ledger", "resend", "2026-11-23T08:29:00.000Z", "write 9"}},
               true,  "undo",  "/dev/u",

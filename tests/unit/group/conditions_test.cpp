@@ -152,6 +152,17 @@ TEST(Conditions, NameWhatKeepsAGroupFromRunning) {
   EXPECT_THAT(find_conditions(group)[0].action, HasSubstr("tried again by itself"));
 }
 
+TEST(Conditions, NameAJournalThatTheRemoteCannotBeFedFrom) {
+  api::Group group = healthy();
+  group.links[0].direction = "downstream";
+  group.journal->ship_reason = "/dev/j: the batch at position 8192 is damaged";
+  group.journal->ship_failure = api::word(Errc::corrupt);
+  EXPECT_THAT(codes(group), ElementsAre("JOURNAL_DAMAGED journal"));
+  EXPECT_THAT(find_conditions(group)[0].reason, HasSubstr("nothing from there on is sent to"));
+  group.journal->ship_failure = api::word(Errc::io);
+  EXPECT_THAT(codes(group), ElementsAre("DEVICE_FAILED journal"));
+}
+
 TEST(Conditions, SayThatNobodyCanComeIn) {
   api::StatusReport node;
   EXPECT_THAT(find_conditions(node), IsEmpty());

@@ -142,6 +142,35 @@ TEST_F(Reader, IsToldOfDamage) {
   world.settle();
 }
 
+TEST_F(Reader, LetsAFeedNameWhatItCannotGive) {
+  RunningJournal run(world, disk, {volume_a}, 0);
+  fill(run, 3);
+  const auto whole = disk.image();
+  GroupConfig config;
+  config.uuid = group;
+  JournalFeed feed(config, world.clock, run.journal);
+  const auto next = [&] {
+    begin(feed);
+    for (;;)
+      if (auto frame = world.get(feed.next()); !frame || !*frame) return frame;
+  };
+  for (std::size_t i = 0; i < journal_block; ++i)
+    disk.image()[run.journal.offset_of(0) + 8192 + i] = std::byte{0xff};
+  for (int session = 0; session < 2; ++session) {
+    EXPECT_FALSE(next());
+    ASSERT_TRUE(feed.failure());
+    EXPECT_EQ(feed.failure()->code, Errc::corrupt);
+  }
+  begin(feed);
+  EXPECT_TRUE(world.get(feed.next()));
+  EXPECT_TRUE(feed.failure()) << "a session that begins before the damage has mended nothing";
+  disk.image() = whole;
+  EXPECT_FALSE(next()) << "of what had been read ahead";
+  EXPECT_TRUE(next());
+  EXPECT_FALSE(feed.failure());
+  EXPECT_TRUE(run.stop_in_order());
+}
+
 // A feed's frame costs the remote an acknowledgement, and both a system call.
 TEST_F(Reader, GivesAFeedFullFramesOfSmallBatches) {
   RunningJournal run(world, disk, {volume_a}, 0);
