@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Inside a guest: takes commands as lines of JSON over a virtio port, many at a time.
+"""Inside a guest: takes commands as lines of JSON over a virtio port or a terminal line, many at a time.
 
   {"id": 1, "op": "run", "cmd": "..."}       -> {"id": 1, "rc": 0, "out": "...", "err": "..."}
   {"id": 2, "op": "spawn", "cmd": "...", "log": "/path"} -> {"id": 2, "pid": 123}
@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tty
 
 PORT_NAME = "agent"
 spawned = {}
@@ -21,6 +22,10 @@ lock = threading.Lock()
 
 
 def open_port():
+    if "DMC_AGENT_PORT" in os.environ:  # a terminal line
+        port = open(os.environ["DMC_AGENT_PORT"], "r+b", buffering=0)
+        tty.setraw(port)
+        return port
     for port in os.listdir("/sys/class/virtio-ports"):
         with open(f"/sys/class/virtio-ports/{port}/name") as f:
             if f.read().strip() == PORT_NAME:

@@ -58,6 +58,8 @@ class Process:
 class Guest:
     """disks: [(name, bytes)], seen in the guest as /dev/lab/<name>."""
 
+    tap_options = ""  # beyond those of each tap
+
     def __init__(self, lab, name, number, kernel, disks=(), memory=640, smp=1):
         self.lab, self.name, self.number, self.kernel = lab, name, number, kernel
         self.disks, self.memory, self.smp = list(disks), memory, smp
@@ -118,6 +120,11 @@ class Guest:
                     "-device", f"virtio-net-pci,netdev=n{i},mac={mac},romfile="]
         return cmd
 
+    def _launch(self):
+        return subprocess.Popen(self._command(), stdin=subprocess.DEVNULL,
+                                stdout=open(os.path.join(self.dir, "qemu.log"), "ab"),
+                                stderr=subprocess.STDOUT)
+
     def start(self):
         """Starts the process; ready() waits for the guest to take commands."""
         for path in ("agent.sock", "qmp.sock"):
@@ -127,9 +134,7 @@ class Guest:
         self.made.clear()
         self.lock = threading.Lock()
         self.up = threading.Event()
-        self.process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL,
-                                        stdout=open(os.path.join(self.dir, "qemu.log"), "ab"),
-                                        stderr=subprocess.STDOUT)
+        self.process = self._launch()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def ready(self, timeout=120):

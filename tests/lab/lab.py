@@ -49,17 +49,19 @@ class Link:
 
 
 class Lab:
-    """Lab(kernel="6.1"): add guests and links, then boot()."""
+    """Lab(kernel="6.1"): add guests and links, then boot(). @guest: of which kind they are; of others than
+    those in QEMU, @kernel is what they take."""
 
-    def __init__(self, kernel="6.1", keep=False):
-        self.kernel = image.newest_kernel(kernel)
+    def __init__(self, kernel="6.1", keep=False, guest=Guest):
+        self.kernel = image.newest_kernel(kernel) if guest is Guest else kernel
+        self._guest = guest
         self.keep = keep
         self.guests, self.links = {}, {}
         self.netns = None
         _remove_dead_labs()
         self.dir = os.path.join(_base(), f"dmc-lab-{os.getpid()}-{next(_numbers)}")
         os.makedirs(self.dir)
-        self.kvm = _kvm_works()
+        self.kvm = guest is Guest and _kvm_works()
         atexit.register(self.close)
 
     def __enter__(self):
@@ -74,7 +76,7 @@ class Lab:
 
     def guest(self, name, **options):
         options.setdefault("kernel", self.kernel)
-        g = Guest(self, name, len(self.guests) + 1, **options)
+        g = self._guest(self, name, len(self.guests) + 1, **options)
         self.guests[name] = g
         return g
 
@@ -90,7 +92,7 @@ class Lab:
         ends = self.guests[a], self.guests[b]
         for own, peer in (ends, ends[::-1]):
             tap = f"tap{n}{'ab'[own is ends[1]]}"
-            self.ip(f"tuntap add {tap} mode tap")
+            self.ip(f"tuntap add {tap} mode tap{own.tap_options}")
             self.ip(f"link set {tap} master {bridge}")
             self.ip(f"link set {tap} up")
             own.nics.append((tap, f"52:54:00:77:{n:02x}:{own.number:02x}", own.address, peer.address))
