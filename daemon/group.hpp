@@ -109,6 +109,7 @@ class GroupNode {
   api::Volume copy_status(const VolumeConfig& volume);
   std::optional<api::Journal> journal_status() const;
   std::optional<api::RemoteLag> remote_status();
+  std::vector<api::Latency> latency_status() const;
   std::optional<api::Bracket> bracket_status() const;
   std::string awaited_of(const Uuid& volume) const;
   std::optional<Error> storage_failure() const;

@@ -97,6 +97,7 @@ api::Group GroupNode::status() {
   out.journal = journal_status();
   out.remote = remote_status();
   out.bracket = bracket_status();
+  out.latency = latency_status();
   return out;
 }
 
@@ -225,6 +226,33 @@ std::optional<api::Journal> GroupNode::journal_status() const {
                     journal.limit_seq() != no_limit ? "the bracket closes"
                     : is_hub()                      ? "the remote or the copies catch up"
                                                     : "the copies catch up");
+  return out;
+}
+
+/// A write's way through this node, in its order.
+std::vector<api::Latency> GroupNode::latency_status() const {
+  std::vector<api::Latency> out;
+  const auto add = [&](const char* stage, const LatencyHistogram& histogram) {
+    api::Latency& to = out.emplace_back();
+    to.stage = stage;
+    to.sum_seconds = std::chrono::duration<double>(histogram.sum()).count();
+    for (std::size_t i = 0; i < LatencyHistogram::buckets; ++i) {
+      const std::uint64_t count = histogram.counts()[i];
+      if (count > 0) to.buckets.push_back({LatencyHistogram::end_us(i), count});
+      to.count += count;
+    }
+  };
+  if (ring_feed_) {
+    add("ring", ring_feed_->latencies().ring);
+    if (link_) add("send", link_->status().send_latency);
+    add("hub", ring_feed_->latencies().hub);
+    add("write", ring_feed_->latencies().write);
+  }
+  if (storage_ != nullptr) add("journal", storage_->journal->latency());
+  if (journal_feed_ && ship_link_) {
+    add("ship", ship_link_->status().send_latency);
+    add("remote", journal_feed_->latency());
+  }
   return out;
 }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -79,6 +80,15 @@ Result<api::StatusReport> ask_status(const std::string& socket_path) {
   const auto answer = ask(socket_path, {std::string(api::command_status)});
   if (!answer) return answer.error();
   return api::parse_status(*answer);
+}
+
+Result<void> need_groups(const api::StatusReport& report, const std::vector<std::string>& groups) {
+  for (const std::string& name : groups)
+    if (std::none_of(report.groups.begin(), report.groups.end(),
+                     [&](const auto& group) { return group.name == name; }))
+      return Error{Errc::not_found,
+                   fmt::format("{}: node {} has nothing of this group", name, report.node)};
+  return {};
 }
 
 Result<api::Done> tell(const std::string& socket_path, const api::Request& request) {

@@ -11,6 +11,9 @@ namespace cascade {
 /// Errc::closed if no daemon answers there.
 Result<api::StatusReport> ask_status(const std::string& socket_path);
 
+/// Errc::not_found if the node has nothing of one of these groups.
+Result<void> need_groups(const api::StatusReport& report, const std::vector<std::string>& groups);
+
 /// Any command that is done or not. Errors as above, or the daemon's own.
 Result<api::Done> tell(const std::string& socket_path, const api::Request& request);
 

@@ -66,6 +66,7 @@ Result<GroupVolume> find_own_volume(const Loaded& loaded, const std::string& nam
 
 void add_status(CLI::App& app, const Options& options, Action& action);
 void add_health(CLI::App& app, const Options& options, Action& action);
+void add_latency(CLI::App& app, const Options& options, Action& action);
 void add_create(CLI::App& app, const Options& options, Action& action);
 void add_alone(CLI::App& app, const Options& options, Action& action);
 void add_apply(CLI::App& app, const Options& options, Action& action);

@@ -108,6 +108,7 @@ int main(int argc, char** argv) {
   app.fallthrough();
   add_status(app, options, action);
   add_health(app, options, action);
+  add_latency(app, options, action);
   add_create(app, options, action);
   add_alone(app, options, action);
   add_apply(app, options, action);

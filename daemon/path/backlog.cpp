@@ -31,10 +31,12 @@ void Backlog::merge() {
   pieces_ = std::move(half);
 }
 
-void Backlog::arrived(std::uint64_t seq) {
+void Backlog::arrived(std::uint64_t seq, Duration now) {
   arrived_ = std::max(arrived_, seq);
   while (!pieces_.empty() && pieces_.front().last_seq <= seq) {
-    bytes_ -= pieces_.front().bytes;
+    const Piece& piece = pieces_.front();
+    latency_.add(now - piece.time, piece.last_seq - piece.first_seq + 1);
+    bytes_ -= piece.bytes;
     pieces_.pop_front();
   }
 }

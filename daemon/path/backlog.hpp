@@ -7,6 +7,7 @@
 
 #include "daemon/io/clock.hpp"
 #include "daemon/path/batch.hpp"
+#include "lib/base/latency.hpp"
 
 #include <cstdint>
 #include <deque>
@@ -23,8 +24,10 @@ class Backlog {
 
   /// `now` is of a clock that nobody sets; `age`: how old the batch is already.
   void add(const BatchInfo& batch, Duration now, Duration age = {});
-  /// Everything through `seq` has arrived.
-  void arrived(std::uint64_t seq);
+  /// Everything through `seq` has arrived by `now`.
+  void arrived(std::uint64_t seq, Duration now);
+  /// How old writes were when they arrived, by the oldest of a batch.
+  const LatencyHistogram& latency() const { return latency_; }
   Figures figures(Duration now) const;
 
  private:
@@ -38,6 +41,7 @@ class Backlog {
   std::deque<Piece> pieces_;
   std::uint64_t bytes_ = 0;
   std::uint64_t arrived_ = 0;
+  LatencyHistogram latency_;
 };
 
 }  // namespace cascade

@@ -330,6 +330,7 @@ bool Journal::has_gap() const {
 }
 
 void Journal::enqueue(Incoming incoming) {
+  incoming.received = clock_.now();
   pending_bytes_ += incoming.held_bytes();
   pending_.push_back(std::move(incoming));
   arrived_.notify();
@@ -394,6 +395,7 @@ std::shared_ptr<Batch> Journal::seal(std::size_t frames) {
   BatchInfo info;
   info.first_seq = sealed_seq_ + 1;
   info.append_time_ns = clock_.realtime_ns();
+  sealed_since_ = pending_.front().received;
   info.history = pending_.front().history;
   for (std::size_t i = 0; i < frames; ++i) {
     info.records += static_cast<std::uint32_t>(pending_[i].records.size());
@@ -537,6 +539,7 @@ void Journal::advance_head(const BatchInfo& info) {
 
 void Journal::note_stored(const Batch& batch) {
   stored_seq_ = batch.last_seq();
+  latency_.add(clock_.now() - sealed_since_, batch.info.records);
   head_.seq = stored_seq_ + 1;
   head_.history = pending_.empty() ? received_history_ : pending_.front().history;
   const Record* last = nullptr;

@@ -15,6 +15,7 @@
 #include "daemon/io/disk.hpp"
 #include "daemon/path/batch.hpp"
 #include "daemon/path/journal_index.hpp"
+#include "lib/base/latency.hpp"
 #include "lib/journal/recover.hpp"
 
 #include <cstddef>
@@ -43,6 +44,7 @@ struct Incoming {
   std::span<const std::byte> payload;  // in `body`
   History history = 0;                 // before its first record; filled by append()
   std::optional<Jump> jump = {};       // instead of records
+  TimePoint received = {};             // when it came; filled by append()
 
   /// Memory that it holds, however little of the frame is wanted.
   std::size_t held_bytes() const { return sizeof(Incoming) + body_bytes; }
@@ -149,6 +151,8 @@ class Journal {
   /// stored yet; else the position of it or of one before it.
   BatchPtr cached(std::uint64_t seq) const;
   std::uint64_t position_before(std::uint64_t seq) const;
+  /// From a record's arrival until it was stable, by the oldest of a batch.
+  const LatencyHistogram& latency() const { return latency_; }
   /// Where a position is on the device, in bytes, and how far one can read on from there.
   std::uint64_t offset_of(std::uint64_t position) const;
   std::uint64_t written_end(std::uint64_t position) const;
@@ -216,6 +220,8 @@ class Journal {
   Places places_;  // through stored_seq_
 
   std::deque<Incoming> pending_;
+  TimePoint sealed_since_{};  // when the oldest of the batch under way came
+  LatencyHistogram latency_;
   std::size_t pending_bytes_ = 0;
   std::deque<BatchPtr> cache_;
   std::size_t cached_bytes_ = 0;

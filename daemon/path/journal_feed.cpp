@@ -270,7 +270,7 @@ Result<void> JournalFeed::acked(std::span<const Ack> acks) {
 
 void JournalFeed::note_arrived() {
   const bool on_receipt = group_.remote_ack == AckWhen::memory_sync;
-  backlog_.arrived(on_receipt ? remote_received_ : remote_stored_);
+  backlog_.arrived(on_receipt ? remote_received_ : remote_stored_, clock_.boottime());
 }
 
 /// This daemon may not have been there when the remote fell behind.

@@ -40,6 +40,8 @@ class JournalFeed final : public Feed {
   /// By the acknowledgement that `remote-ack` asks for; what a remote was not sent has not arrived
   /// before it has caught up.
   Backlog::Figures behind() const;
+  /// From a write's place in the journal until the remote had acknowledged it, likewise.
+  const LatencyHistogram& latency() const { return backlog_.latency(); }
   /// How the remote was when it last said so; nothing: it has not, since this daemon began.
   const std::optional<Report>& report() const { return report_; }
   /// Why the journal does not give what comes next, until it does or has given that up.

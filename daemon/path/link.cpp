@@ -218,7 +218,9 @@ Task<Result<void>> Link::send_data(Session& s, const Outgoing& out) {
     s.buffers.emplace_back(piece.payload.data(), piece.payload.size());
   header = make_header(FrameType::data, static_cast<std::uint32_t>(bytes),
                        static_cast<std::uint32_t>(count), s.tally_told, crc);
+  const TimePoint began = clock_.now();
   auto sent = co_await s.stream->write(s.buffers);
+  status_.send_latency.add(clock_.now() - began, count);
   status_.sent_bytes += sizeof header + bytes;
   s.beat_due = false;
   s.sent_data = true;

@@ -29,6 +29,7 @@ struct RingFeed::Volume {
 
   const VolumeConfig& config;
   std::unique_ptr<Ring> ring;
+  std::optional<Transit> transit;  // of what is in the ring
   std::string reason;
   std::unique_ptr<Timer> retry;
   Signal armed;       // somebody sleeps until this ring has records
@@ -121,6 +122,7 @@ Task<> RingFeed::attach(Volume& volume) {
     auto ring = host_.attach(volume.config.uuid);
     if (ring) {
       volume.ring = std::move(*ring);
+      volume.transit.emplace(clock_, latencies_);
       volume.ring->report_link(state_);
       volume.reason.clear();
       volume.lease_until.reset();
@@ -353,6 +355,7 @@ void RingFeed::end() {
   taken_count_ = 0;
   for (auto& volume : volumes_) {
     if (volume->named && volume->resyncing && !volume->lost) (void)volume->ring->resync(false);
+    if (volume->transit) volume->transit->forget();
     volume->named = false;
   }
   ask_at_.reset();
@@ -381,6 +384,7 @@ Task<Result<std::optional<Outgoing>>> RingFeed::next() {
     if (batch->records.empty()) continue;
     // Taken before it is sent: a session that fails begins anew from what the hub has.
     volume.ring->view().take(batch->records.size());
+    volume.transit->taken(batch->records);
     piece_ = {batch->records, batch->payload};
     co_return Answer(Outgoing{std::span(&piece_, 1)});
   }
@@ -415,6 +419,8 @@ Result<void> RingFeed::acked(std::span<const Ack> acks) {
           fmt::format("the hub acknowledges write {} of volume {}, which was not sent: the "
                       "last one was {}",
                       ack.received, volume->config.name, volume->ring->view().taken())};
+    const bool on_receipt = volume->ring->shape().hub_ack == CASCADE_ACK_MEMORY_SYNC;
+    volume->transit->arrived(on_receipt ? ack.received : ack.stored);
     if (!volume->ring->view().acknowledge(ack.received, ack.stored)) continue;
     if (auto rung = volume->ring->doorbell(); !rung) return rung;
   }

@@ -7,6 +7,7 @@
 
 #include "daemon/io/clock.hpp"
 #include "daemon/path/feed.hpp"
+#include "daemon/path/transit.hpp"
 #include "lib/config/config.hpp"
 
 #include <memory>
@@ -43,6 +44,8 @@ class RingFeed final : public Feed {
   Task<> run();
   void stop();
   std::vector<VolumeStatus> status();
+  /// Of the writes of all volumes, since this daemon began.
+  const Transit::Latencies& latencies() const { return latencies_; }
 
   SessionKind kind() const override { return SessionKind::mirror; }
   Task<> wait_for_streams() override { return wait(); }
@@ -79,6 +82,7 @@ class RingFeed final : public Feed {
   Clock& clock_;
   RingHost& host_;
   std::string subject_;
+  Transit::Latencies latencies_;
   std::vector<std::unique_ptr<Volume>> volumes_;
   Crew crew_;
   Signal work_;    // next() may have something, or the session should look up

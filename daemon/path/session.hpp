@@ -7,6 +7,7 @@
 #include "daemon/io/clock.hpp"
 #include "daemon/io/net.hpp"
 #include "daemon/report/log.hpp"
+#include "lib/base/latency.hpp"
 #include "lib/config/config.hpp"
 
 #include <cstdint>
@@ -39,6 +40,7 @@ struct LinkStatus {
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_bytes = 0;
   std::uint64_t sessions = 0;
+  LatencyHistogram send_latency;  // until the system had taken a frame, by its records
 };
 
 /// Says why a session ends, as well as the peer still listens. Nobody else may write to the stream.

@@ -126,6 +126,17 @@ void tag_invoke(json::value_from_tag, json::value& out, const Listener& v) {
       {"address", v.address}, {"state", v.state}, {"reason", v.reason}, {"loopback", v.loopback}};
 }
 
+void tag_invoke(json::value_from_tag, json::value& out, const Latency::Bucket& v) {
+  out = {{"below_us", v.below_us}, {"count", v.count}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Latency& v) {
+  out = {{"stage", v.stage},
+         {"count", v.count},
+         {"sum_seconds", v.sum_seconds},
+         {"buckets", json::value_from(v.buckets)}};
+}
+
 void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
   out = {{"name", v.name},
          {"uuid", v.uuid},
@@ -140,7 +151,8 @@ void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
          {"journal", or_null(v.journal)},
          {"remote", or_null(v.remote)},
          {"bracket", or_null(v.bracket)},
-         {"conditions", json::value_from(v.conditions)}};
+         {"conditions", json::value_from(v.conditions)},
+         {"latency", json::value_from(v.latency)}};
 }
 
 namespace {
@@ -286,6 +298,19 @@ Listener read_listener(const Fields& f) {
   return v;
 }
 
+Latency::Bucket read_bucket(const Fields& f) {
+  Latency::Bucket v{};
+  f.get("below_us", v.below_us).get("count", v.count);
+  return v;
+}
+
+Latency read_latency(const Fields& f) {
+  Latency v;
+  f.get("stage", v.stage).get("count", v.count).get("sum_seconds", v.sum_seconds);
+  f.each("buckets", v.buckets, read_bucket);
+  return v;
+}
+
 Group read_group(const Fields& f) {
   Group v;
   f.get("name", v.name).get("uuid", v.uuid).get("roles", v.roles);
@@ -295,7 +320,7 @@ Group read_group(const Fields& f) {
   f.each("links", v.links, read_link).each("volumes", v.volumes, read_volume);
   f.maybe("journal", v.journal, read_journal).maybe("remote", v.remote, read_lag);
   f.maybe("bracket", v.bracket, read_bracket);
-  f.each("conditions", v.conditions, read_condition);
+  f.each("conditions", v.conditions, read_condition).each("latency", v.latency, read_latency);
   return v;
 }
 
@@ -346,6 +371,29 @@ std::string_view word(Errc code) {
   return "unknown";
 }
 
+Latency operator-(const Latency& now, const Latency& before) {
+  // Another daemon has begun since.
+  if (now.count < before.count) return now;
+  Latency out{now.stage, now.count - before.count, now.sum_seconds - before.sum_seconds, {}};
+  for (Latency::Bucket bucket : now.buckets) {
+    for (const auto& [below_us, count] : before.buckets)
+      if (below_us == bucket.below_us) bucket.count -= std::min(count, bucket.count);
+    if (bucket.count > 0) out.buckets.push_back(bucket);
+  }
+  return out;
+}
+
+std::uint64_t percentile_us(const Latency& latency, double share) {
+  const double wanted = share * static_cast<double>(latency.count);
+  std::uint64_t seen = 0, below = 0;
+  for (const auto& bucket : latency.buckets) {
+    if (static_cast<double>(seen) >= wanted && seen > 0) break;
+    seen += bucket.count;
+    below = bucket.below_us;
+  }
+  return below;
+}
+
 std::string to_json(const StatusReport& report) {
   const json::value out = {{"schema", status_schema},
                            {"version", report.version},
@@ -376,6 +424,25 @@ Health health_of(const StatusReport& report, const std::vector<std::string>& gro
   if (!out.findings.empty() && weight(out.findings.front().condition) < 2)
     out.state = out.findings.front().condition.severity;
   return out;
+}
+
+std::string latency_json(const StatusReport& report) {
+  json::array groups;
+  for (const Group& group : report.groups) {
+    json::array stages;
+    for (const Latency& latency : group.latency) {
+      json::object stage = json::value_from(latency).as_object();
+      stage["p50_us"] = percentile_us(latency, 0.5);
+      stage["p99_us"] = percentile_us(latency, 0.99);
+      stage["p999_us"] = percentile_us(latency, 0.999);
+      stages.push_back(std::move(stage));
+    }
+    groups.push_back({{"name", group.name}, {"uuid", group.uuid}, {"stages", std::move(stages)}});
+  }
+  return json::serialize(json::value{{"schema", latency_schema},
+                                     {"node", report.node},
+                                     {"time", report.time},
+                                     {"groups", std::move(groups)}});
 }
 
 std::string to_json(const Health& health) {

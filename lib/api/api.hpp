@@ -28,6 +28,7 @@ namespace cascade::api {
 
 inline constexpr std::string_view status_schema = "dmcascade.status/1";
 inline constexpr std::string_view health_schema = "dmcascade.health/1";
+inline constexpr std::string_view latency_schema = "dmcascade.latency/1";
 inline constexpr std::string_view error_schema = "dmcascade.error/1";
 inline constexpr std::string_view done_schema = "dmcascade.done/1";
 
@@ -167,6 +168,23 @@ struct Condition {
 /// Which is worse: 0 an error, 1 a warning, 2 anything else.
 int weight(const Condition& condition);
 
+/// How long writes take in one stage of their way, since the daemon began.
+struct Latency {
+  struct Bucket {
+    std::uint64_t below_us;  // what took less than this, and not less than the bucket before it
+    std::uint64_t count;
+  };
+  std::string stage;            // "ring", "send", ...; daemon/group_status.cpp has all of them
+  std::uint64_t count = 0;      // writes
+  double sum_seconds = 0;       // of what they took
+  std::vector<Bucket> buckets;  // those in which there are any, the shortest first
+};
+
+/// What came between two reports of a stage.
+Latency operator-(const Latency& now, const Latency& before);
+/// So many us, of 0 to 1, of the writes took at most; 0 if there are none.
+std::uint64_t percentile_us(const Latency& latency, double share);
+
 struct Group {
   std::string name;
   std::string uuid;
@@ -178,6 +196,7 @@ struct Group {
   std::optional<RemoteLag> remote;
   std::optional<Bracket> bracket;     // hub and remote; null: none is open
   std::vector<Condition> conditions;  // the worst first
+  std::vector<Latency> latency{};     // of the stages that are on this node
 };
 
 /// Where other nodes come in; on a node that is hub or remote of a group.
@@ -199,6 +218,9 @@ struct StatusReport {
 
 std::string to_json(const StatusReport& report);
 Result<StatusReport> parse_status(std::string_view json);
+
+/// The stages of its groups alone, with percentiles.
+std::string latency_json(const StatusReport& report);
 
 /// What is wrong with a node and its groups, in one word and one list.
 struct Health {

@@ -69,6 +69,27 @@ for _words in itertools.product(("parallel", "local-first"), ("sync", "memory-sy
     globals()[_claim(_words).__name__] = _claim(_words)
 
 
+def check_latency(cascade):
+    """Each node knows the stages that are its own, and has counted each write that fio made in them."""
+    writes = cascade.report("P1")["groups"][0]["volumes"][0]["ring"]["published"]
+    for node, wanted in {"P1": ["ring", "send", "hub", "write"], "H": ["journal", "ship", "remote"],
+                         "R": ["journal"]}.items():
+        found = json.loads(cascade.tool(node, "--json latency shop").out)
+        assert found["schema"] == "dmcascade.latency/1" and found["node"] == node.lower(), found
+        stages = found["groups"][0]["stages"]
+        assert [s["stage"] for s in stages] == wanted, stages
+        assert all(s["count"] >= writes > 0 and s["p50_us"] <= s["p99_us"] for s in stages), stages
+        table = cascade.tool(node, "latency").out
+        assert table.startswith("group shop\n") and all(f"\n  {s} " in table for s in wanted), table
+    whole, part = (next(s for s in json.loads(cascade.tool("P1", "--json latency").out)["groups"][0]["stages"]
+                        if s["stage"] == name) for name in ("write", "hub"))
+    assert whole["sum_seconds"] >= part["sum_seconds"], (whole, part)
+    quiet = cascade.tool("P1", "latency --interval 0.1 --count 1").out
+    assert " 0 " in quiet.splitlines()[-1] and "-" in quiet.splitlines()[-1], quiet
+    unknown = cascade.tool("P1", "latency nothing", check=False)
+    assert unknown.rc == 4 and "nothing" in unknown.err, unknown
+
+
 def test_status_says_what_is(cascade):
     """Status as text and as JSON; without a daemon it still says what waits, and exits 3."""
     cascade.up()
@@ -82,6 +103,7 @@ def test_status_says_what_is(cascade):
     assert sorted(v["name"] for v in group["volumes"]) == sorted(VOLUMES)
     text = cascade.tool("H", "status").out
     assert "remote: 0.0 s behind, 0 writes" in text and "replicating" in text, text
+    check_latency(cascade)
     cascade.stop_daemon("P1")
     gone = cascade.tool("P1", "status", check=False)
     assert gone.rc == 3 and "does not answer" in gone.err and "volume orders" in gone.out, gone

@@ -47,13 +47,8 @@ int health(const Options& options, const std::vector<std::string>& groups) {
   if (!socket) return health_unknown;
   const auto report = ask_status(*socket);
   if (!report) return complain(options, report.error(), health_unknown);
-  for (const std::string& name : groups)
-    if (std::none_of(report->groups.begin(), report->groups.end(),
-                     [&](const auto& group) { return group.name == name; }))
-      return complain(options,
-                      Error{Errc::not_found, fmt::format("{}: node {} has nothing of this group",
-                                                         name, report->node)},
-                      health_unknown);
+  if (auto known = need_groups(*report, groups); !known)
+    return complain(options, known.error(), health_unknown);
   const api::Health health = api::health_of(*report, groups);
   fmt::print("{}{}", options.json ? api::to_json(health) : render(health),
              options.json ? "\n" : "");

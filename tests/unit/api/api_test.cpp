@@ -69,6 +69,7 @@ StatusReport a_report() {
                            3,      512,  1024,
                            true,   true, "a copy failed"};
   group.remote->ship_rate_bytes = 5 << 20;
+  group.latency = {{"ring", 3, 0.5, {{4, 2}, {640, 1}}}, {"send", 0, 0, {}}};
   report.conditions = {
       {"NOT_LISTENING", "error", "listener", "2026-11-23T08:29:02.000Z", "r", "a", "i"}};
   report.groups = {group};
@@ -86,6 +87,36 @@ TEST(StatusJson, ComesBackAsItWas) {
   const auto back = parse_status(to_json(a_report()));
   ASSERT_TRUE(back) << back.error().text;
   EXPECT_EQ(to_json(*back), to_json(a_report()));
+}
+
+TEST(Latency, OfAnIntervalIsWhatCameSince) {
+  const Latency before{"ring", 3, 0.5, {{4, 2}, {640, 1}}};
+  const Latency now{"ring", 6, 0.75, {{4, 2}, {8, 1}, {640, 3}}};
+  const Latency since = now - before;
+  EXPECT_EQ(since.count, 3u);
+  EXPECT_DOUBLE_EQ(since.sum_seconds, 0.25);
+  ASSERT_EQ(since.buckets.size(), 2u);
+  EXPECT_EQ(since.buckets[0].below_us, 8u);
+  EXPECT_EQ(since.buckets[1].count, 2u);
+  EXPECT_EQ((before - now).count, 3u) << "another daemon has begun meanwhile";
+}
+
+TEST(Latency, HasPercentiles) {
+  const Latency latency{"ring", 100, 0, {{4, 50}, {8, 49}, {640, 1}}};
+  EXPECT_EQ(percentile_us(latency, 0.5), 4u);
+  EXPECT_EQ(percentile_us(latency, 0.51), 8u);
+  EXPECT_EQ(percentile_us(latency, 0.99), 8u);
+  EXPECT_EQ(percentile_us(latency, 1), 640u);
+  EXPECT_EQ(percentile_us(Latency{}, 0.5), 0u);
+}
+
+TEST(Latency, IsTypedData) {
+  const std::string json = latency_json(a_report());
+  EXPECT_THAT(json, HasSubstr(R"({"schema":"dmcascade.latency/1","node":"h")"));
+  EXPECT_THAT(
+      json,
+      HasSubstr(
+          R"("stage":"ring","count":3,"sum_seconds":5E-1,"buckets":[{"below_us":4,"count":2},{"below_us":640,"count":1}],"p50_us":4,"p99_us":640,"p999_us":640})"));
 }
 
 TEST(StatusJson, EmptyPartsAreNullAndStillThere) {

@@ -25,11 +25,12 @@ TEST(Backlog, CountsWhatHasNotArrived) {
   EXPECT_EQ(f.writes, 15u);
   EXPECT_EQ(f.bytes, 1500u);
   EXPECT_DOUBLE_EQ(f.age_seconds, 3);
-  backlog.arrived(12);
+  backlog.arrived(12, seconds(4));
   f = backlog.figures(seconds(4));
   EXPECT_EQ(f.writes, 3u);
   EXPECT_DOUBLE_EQ(f.age_seconds, 2);
-  backlog.arrived(15);
+  backlog.arrived(15, seconds(5));
+  EXPECT_EQ(backlog.latency().sum(), 10 * seconds(3) + 5 * seconds(3)) << "how old they were";
   f = backlog.figures(seconds(4));
   EXPECT_EQ(f.writes, 0u);
   EXPECT_EQ(f.bytes, 0u);
@@ -48,7 +49,7 @@ TEST(Backlog, StaysRightWhenItMergesItsPieces) {
   for (std::uint64_t i = 0; i < batches; ++i) backlog.add(batch(1 + 2 * i, 2, 512), Duration(i));
   EXPECT_EQ(backlog.figures({}).writes, 2 * batches);
   EXPECT_EQ(backlog.figures({}).bytes, 512 * batches);
-  backlog.arrived(2 * batches);
+  backlog.arrived(2 * batches, {});
   EXPECT_EQ(backlog.figures({}).bytes, 0u);
 }
 
