@@ -12,6 +12,7 @@
 #include "daemon/io/disk.hpp"
 #include "daemon/io/net.hpp"
 #include "daemon/io/ring.hpp"
+#include "daemon/io/worker.hpp"
 #include "daemon/path/applier.hpp"
 #include "daemon/path/catch_up.hpp"
 #include "daemon/path/journal.hpp"
@@ -41,6 +42,7 @@ class GroupNode {
     Net& net;
     DiskHost& disks;
     RingHost& rings;
+    Worker& worker;
   };
 
   /// `config` and `group` must outlive it. It may be destroyed at any moment, as a crash would end

@@ -16,6 +16,7 @@ const char* word(AckWhen v) { return v == AckWhen::sync ? "sync" : "memory-sync"
 const char* word(OnJournalFull v) {
   return v == OnJournalFull::suspend ? "suspend" : v == OnJournalFull::block ? "block" : "throttle";
 }
+const char* word(Codec v) { return v == Codec::zstd ? "zstd" : v == Codec::lz4 ? "lz4" : "none"; }
 const char* word(ShipWhen v) { return v == ShipWhen::stored ? "stored" : "received"; }
 
 const char* word(Applier::Past past) {
@@ -62,6 +63,8 @@ api::Link link_status(const LinkStatus& link) {
   out.received_bytes = link.received_bytes;
   out.sessions = link.sessions;
   out.loss = link.loss;
+  out.unpacked_bytes = link.unpacked_bytes;
+  if (link.downstream) out.compress = word(link.codec);
   return out;
 }
 

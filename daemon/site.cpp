@@ -6,6 +6,7 @@
 #include "daemon/os/disk.hpp"
 #include "daemon/os/ring.hpp"
 #include "daemon/os/thread_call.hpp"
+#include "daemon/os/worker.hpp"
 #include "daemon/report/log.hpp"
 #include "daemon/report/rfc3339.hpp"
 
@@ -64,11 +65,14 @@ struct Site::Shard {
         net(io.get_executor(), config.daemon.session_timeout),
         rings(io.get_executor()),
         aio(os::AioContext::create(io)),
-        keeper({io.get_executor(), clock, net, *aio, rings}, config, group, node),
+        keeper({io.get_executor(), clock, net, *aio, rings, worker}, config, group, node),
         crew(io.get_executor()) {
     crew.add(live());
   }
-  ~Shard() { io.abandon(); }
+  ~Shard() {
+    worker.join();
+    io.abandon();
+  }
 
   Task<> live() {
     co_await keeper.run();
@@ -80,6 +84,7 @@ struct Site::Shard {
   os::TcpNet net;
   os::KernelRings rings;
   std::unique_ptr<os::AioContext> aio;
+  os::ThreadWorker worker;
   GroupKeeper keeper;
   Crew crew;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/os/disk.hpp"
 
+#include "daemon/os/thread_call.hpp"
 #include "lib/base/file_lock.hpp"
 #include "lib/block/identity.hpp"
 
@@ -163,17 +164,9 @@ class Aio final : public AioContext {
   /// Runs a blocking call on a thread of its own; returns 0 or an errno.
   template <class Call>
   Task<int> run_slow(Call call) {
-    co_return co_await asio::async_initiate<const asio::use_awaitable_t<Executor>&, void(int)>(
-        [this, call](auto handler) {
-          asio::post(slow_, [call, handler = std::move(handler)]() mutable {
-            const int error = call() < 0 ? errno : 0;
-            auto executor = asio::get_associated_executor(handler);
-            asio::post(executor, [handler = std::move(handler), error]() mutable {
-              std::move(handler)(error);
-            });
-          });
-        },
-        use_task);
+    // Named, for g++ 12; see thread_call.hpp.
+    auto error_of = [call] { return call() < 0 ? errno : 0; };
+    co_return co_await run_on<int>(slow_, std::move(error_of));
   }
 
   void prepare(iocb& request, Burst& burst) {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Ask something of an object that lives on another io_context's thread, and come back.
+// Ask something of an object that lives on another io_context's thread, or have a pool of threads
+// do it, and come back.
 #pragma once
 
 #include "daemon/io/clock.hpp"
 
 #include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <memory>
 #include <optional>
@@ -37,6 +39,22 @@ Task<std::optional<R>> call_on(Executor home, Clock& clock, Executor target, Dur
   asio::post(target, std::move(there));
   co_await answer->patience->sleep(time_max);
   co_return std::move(answer->result);
+}
+
+/// Runs `call` on a thread of `pool`, and returns its result.
+template <class R, class Call>
+Task<R> run_on(asio::thread_pool& pool, Call call) {
+  co_return co_await asio::async_initiate<const asio::use_awaitable_t<Executor>&, void(R)>(
+      [&pool, call = std::move(call)](auto handler) mutable {
+        asio::post(pool, [call = std::move(call), handler = std::move(handler)]() mutable {
+          R result = call();
+          auto executor = asio::get_associated_executor(handler);
+          asio::post(executor, [handler = std::move(handler), result]() mutable {
+            std::move(handler)(result);
+          });
+        });
+      },
+      use_task);
 }
 
 }  // namespace cascade::os

@@ -50,6 +50,8 @@ class Feed {
   /// The next records, or nothing now. Errc::closed: begin a new session at once (the set of
   /// streams has changed).
   virtual Task<Result<std::optional<Outgoing>>> next() = 0;
+  /// What next() gave goes out now, in so many bytes.
+  virtual void sending(std::size_t) {}
   /// Waits until there may be more, or something to tell, or wake().
   virtual Task<> wait() = 0;
   virtual void wake() = 0;

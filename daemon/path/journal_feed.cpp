@@ -154,11 +154,12 @@ Task<Result<std::optional<Outgoing>>> JournalFeed::next() {
     if (auto found = co_await find_next(); !found) co_return found.error();
   } while (add_slice() && frame_.size() < Outgoing::pieces_max && next_seq_ <= through() &&
            reader_.at_hand(next_seq_));
-  if (limit_) {
-    const std::uint64_t bytes = frame_bytes_ + frame_records_ * sizeof(Record);
-    not_before_ = clock_.now() + std::chrono::microseconds(bytes * 1'000'000 / *limit_);
-  }
   co_return Answer(Outgoing{frame_});
+}
+
+/// What the link is spared by compression may be used.
+void JournalFeed::sending(std::size_t bytes) {
+  if (limit_) not_before_ = clock_.now() + std::chrono::microseconds(bytes * 1'000'000 / *limit_);
 }
 
 Rate JournalFeed::rate() const {

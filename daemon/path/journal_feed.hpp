@@ -57,6 +57,7 @@ class JournalFeed final : public Feed {
   Task<Result<void>> begin(const Welcome& welcome) override;
   void end() override;
   Task<Result<std::optional<Outgoing>>> next() override;
+  void sending(std::size_t bytes) override;
   Task<> wait() override;
   void wake() override;
   Result<void> acked(std::span<const Ack> acks) override;

@@ -42,6 +42,13 @@ Link::Link(const Executor& executor, Clock& clock, Net& net, const SessionTimes&
   status_.downstream = true;
 }
 
+void Link::compress(Codec codec, Worker& worker) {
+  if (codec == Codec::none) return;
+  status_.codec = codec;
+  packer_ = std::make_unique<Packer>(codec);
+  worker_ = &worker;
+}
+
 Task<> Link::run() {
   Backoff backoff(times_.reconnect_min, times_.reconnect_max);
   while (!stopping_) {
@@ -152,6 +159,7 @@ Task<Result<void>> Link::shake_hands(Session& s) {
     co_return Error{Errc::refused, fmt::format("{} answers as node {}; compare the configuration "
                                                "files",
                                                s.stream->peer(), welcome->node)};
+  s.takes_packed = welcome->takes_packed;
   auto begun = co_await feed_.begin(*welcome);
   // The peer would only see the connection close.
   if (!begun && begun.error().code != Errc::closed) co_await send_refusal(*s.stream, begun.error());
@@ -202,7 +210,6 @@ Task<Result<bool>> Link::send_next(Session& s) {
 }
 
 Task<Result<void>> Link::send_data(Session& s, const Outgoing& out) {
-  s.tally_told = feed_.tally();
   FrameHeader header;
   s.buffers.assign(1, asio::const_buffer(&header, sizeof header));
   std::size_t count = 0, bytes = 0;
@@ -216,8 +223,22 @@ Task<Result<void>> Link::send_data(Session& s, const Outgoing& out) {
   }
   for (const Piece& piece : out.pieces)
     s.buffers.emplace_back(piece.payload.data(), piece.payload.size());
-  header = make_header(FrameType::data, static_cast<std::uint32_t>(bytes),
-                       static_cast<std::uint32_t>(count), s.tally_told, crc);
+  status_.unpacked_bytes += sizeof header + bytes;
+  auto type = FrameType::data;
+  if (packer_ && s.takes_packed && packer_->worth_trying()) {
+    const auto packed = co_await pack(s);
+    if (!packed.empty()) {
+      type = FrameType::packed;
+      bytes = packed.size();
+      crc = crc32c(packed);
+      s.buffers.resize(1);
+      s.buffers.emplace_back(packed.data(), packed.size());
+    }
+  }
+  s.tally_told = feed_.tally();
+  header = make_header(type, static_cast<std::uint32_t>(bytes), static_cast<std::uint32_t>(count),
+                       s.tally_told, crc);
+  feed_.sending(sizeof header + bytes);
   const TimePoint began = clock_.now();
   auto sent = co_await s.stream->write(s.buffers);
   status_.send_latency.add(clock_.now() - began, count);
@@ -225,6 +246,18 @@ Task<Result<void>> Link::send_data(Session& s, const Outgoing& out) {
   s.beat_due = false;
   s.sent_data = true;
   co_return sent;
+}
+
+/// Beside this thread: it takes milliseconds, and writers wait for their acknowledgements.
+Task<std::span<const std::byte>> Link::pack(Session& s) {
+  std::vector<std::span<const std::byte>> parts;
+  for (const auto& buffer : std::span(s.buffers).subspan(1))
+    parts.emplace_back(static_cast<const std::byte*>(buffer.data()), buffer.size());
+  std::span<const std::byte> packed;
+  // Named, for g++ 12.
+  const std::function<void()> job = [&] { packed = packer_->pack(parts); };
+  co_await worker_->run(job);
+  co_return packed;
 }
 
 Task<Result<void>> Link::send_heartbeat(Session& s) {

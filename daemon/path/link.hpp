@@ -4,9 +4,11 @@
 // what its Feed has, hands acknowledgements back, and begins anew with back-off after any failure.
 #pragma once
 
+#include "daemon/io/worker.hpp"
 #include "daemon/path/feed.hpp"
 #include "daemon/path/frame_reader.hpp"
 #include "daemon/path/session.hpp"
+#include "lib/format/pack.hpp"
 
 #include <memory>
 #include <string>
@@ -19,6 +21,8 @@ class Link {
        std::string node, const Uuid& group, std::string subject, const NodeConfig& peer,
        Feed& feed);
 
+  /// Compresses what is sent, where the peer takes that; before run(). `worker` outlives it.
+  void compress(Codec codec, Worker& worker);
   /// Until stop().
   Task<> run();
   void stop();
@@ -42,6 +46,7 @@ class Link {
     Crew crew;
     std::vector<Ack> acks;
     std::vector<asio::const_buffer> buffers;  // of the frame that is being sent
+    bool takes_packed = false;
     Bytes body;
     std::uint64_t tally_told = 0;
     bool beat_due = false;
@@ -58,6 +63,7 @@ class Link {
   Task<> send_frames(Session& s);
   Task<Result<bool>> send_next(Session& s);
   Task<Result<void>> send_data(Session& s, const Outgoing& out);
+  Task<std::span<const std::byte>> pack(Session& s);
   Task<Result<void>> send_heartbeat(Session& s);
   Task<> read_frames(Session& s);
   Task<Result<void>> read_frame(Session& s);
@@ -75,6 +81,8 @@ class Link {
   std::string subject_;
   const NodeConfig& peer_;
   Feed& feed_;
+  std::unique_ptr<Packer> packer_;  // null: nothing is compressed
+  Worker* worker_ = nullptr;        // for that
   LinkStatus status_;
   std::unique_ptr<Timer> backoff_timer_;
   Session* session_ = nullptr;

@@ -69,6 +69,7 @@ Task<Result<void>> Receiver::welcome(const Hello& hello) {
   if (auto kept = co_await journal_.persist(); !kept) co_return kept;
   terms->node = node_;
   terms->journal = journal_.id();
+  terms->takes_packed = true;
   const Bytes frame = encode_welcome(*terms);
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   co_return co_await stream_->write(buffers);
@@ -95,6 +96,7 @@ Task<Result<void>> Receiver::read_frame() {
   if (header->tally > 0) intake_->told(header->tally);
   switch (static_cast<FrameType>(header->type)) {
     case FrameType::data:
+    case FrameType::packed:
       co_return co_await read_data(*header);
     case FrameType::heartbeat:
       co_return Result<void>{};
@@ -123,17 +125,35 @@ Task<Result<void>> Receiver::read_data(const FrameHeader& header) {
     watch_.heard();
   }
   if (journal_.failure()) co_return *journal_.failure();
+  auto incoming = co_await read_records(header);
+  if (!incoming) co_return incoming.error();
+  if (ended_) co_return Error{Errc::closed, "the session has ended"};
+  co_return intake_->take(std::move(*incoming));
+}
+
+/// Records and payload in memory of their own, checked.
+Task<Result<Incoming>> Receiver::read_records(const FrameHeader& header) {
+  const bool packed = header.type == static_cast<std::uint16_t>(FrameType::packed);
+  std::size_t bytes = header.length;
+  if (packed) {
+    packed_.resize(header.length);
+    if (auto got = co_await reader_.body(packed_); !got) co_return got.error();
+    const auto unpacked = Unpacker::bytes(header, packed_);
+    if (!unpacked) co_return unpacked.error();
+    bytes = *unpacked;
+  }
   Incoming incoming;
-  incoming.body = std::make_unique_for_overwrite<std::byte[]>(header.length);
-  incoming.body_bytes = header.length;
-  const std::span body(incoming.body.get(), header.length);
-  if (auto got = co_await reader_.body(body); !got) co_return got.error();
-  auto data = decode_data(header, body);
+  incoming.body = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  incoming.body_bytes = bytes;
+  const std::span body(incoming.body.get(), bytes);
+  if (!packed) {
+    if (auto got = co_await reader_.body(body); !got) co_return got.error();
+  }
+  auto data = packed ? unpacker_.unpack(header, packed_, body) : decode_data(header, body);
   if (!data) co_return data.error();
   incoming.records = {reinterpret_cast<Record*>(body.data()), data->records.size()};
   incoming.payload = data->payload;
-  if (ended_) co_return Error{Errc::closed, "the session has ended"};
-  co_return intake_->take(std::move(incoming));
+  co_return Result<Incoming>(std::move(incoming));
 }
 
 // ---- out

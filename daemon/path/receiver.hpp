@@ -7,6 +7,7 @@
 #include "daemon/path/frame_reader.hpp"
 #include "daemon/path/intake.hpp"
 #include "daemon/path/session.hpp"
+#include "lib/format/pack.hpp"
 
 #include <memory>
 #include <optional>
@@ -33,6 +34,7 @@ class Receiver {
   Task<Result<void>> read_frame();
   Task<Result<void>> read_refusal(const FrameHeader& header);
   Task<Result<void>> read_data(const FrameHeader& header);
+  Task<Result<Incoming>> read_records(const FrameHeader& header);
   Task<> write_acks();
   Task<Result<void>> write(const Bytes& frame);
   Task<> beat();
@@ -54,6 +56,8 @@ class Receiver {
   std::vector<Ack> acks_;
   std::vector<Ack> acks_sent_;
   Bytes ack_frame_;
+  Bytes packed_;
+  Unpacker unpacker_;
   std::optional<Error> refusal_;  // to be sent, and then the session ends
   bool takes_reports_ = false;
   bool beat_due_ = false;

@@ -7,6 +7,7 @@
 #include "daemon/io/clock.hpp"
 #include "daemon/io/net.hpp"
 #include "daemon/report/log.hpp"
+#include "lib/base/codec.hpp"
 #include "lib/base/latency.hpp"
 #include "lib/config/config.hpp"
 
@@ -38,6 +39,8 @@ struct LinkStatus {
   std::string loss;       // what the network does to what we send, as long as it does; one line
   report::Budget lines;
   std::uint64_t sent_bytes = 0;
+  std::uint64_t unpacked_bytes = 0;  // of data: what it would have been without compression
+  Codec codec = Codec::none;         // for that, as configured
   std::uint64_t received_bytes = 0;
   std::uint64_t sessions = 0;
   LatencyHistogram send_latency;  // until the system had taken a frame, by its records

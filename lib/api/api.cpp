@@ -29,7 +29,9 @@ void tag_invoke(json::value_from_tag, json::value& out, const Link& v) {
          {"sent_bytes", v.sent_bytes},
          {"received_bytes", v.received_bytes},
          {"sessions", v.sessions},
-         {"loss", v.loss}};
+         {"loss", v.loss},
+         {"unpacked_bytes", v.unpacked_bytes},
+         {"compress", v.compress}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Ring& v) {
@@ -217,6 +219,7 @@ Link read_link(const Fields& f) {
   f.get("peer", v.peer).get("direction", v.direction).get("state", v.state).get("reason", v.reason);
   f.get("sent_bytes", v.sent_bytes).get("received_bytes", v.received_bytes);
   f.get("sessions", v.sessions).get("loss", v.loss);
+  f.get("unpacked_bytes", v.unpacked_bytes).get("compress", v.compress);
   return v;
 }
 

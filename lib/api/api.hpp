@@ -48,6 +48,8 @@ struct Link {
   std::uint64_t sessions = 0;  // sessions that were established since the group was started
   std::string
       loss{};  // downstream: what the network does to what we send, one line; empty: nothing
+  std::uint64_t unpacked_bytes = 0;  // downstream: of data, what was sent if it were not compressed
+  std::string compress{};            // downstream: "none" | "lz4" | "zstd", as configured
 };
 
 /// The ring of a volume; on its primary only.

@@ -204,6 +204,7 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   group.ship = static_cast<ShipWhen>(reader.word("ship", {"stored", "received"}));
   group.remote_ack = static_cast<AckWhen>(reader.word("remote-ack", {"sync", "memory-sync"}));
   group.ship_rate = read_ship_rate(reader);
+  group.ship_compress = static_cast<Codec>(reader.word("ship-compress", {"none", "lz4", "zstd"}));
   group.fence_level =
       static_cast<FenceLevel>(reader.word("fence-level", {"data", "never", "status"}));
   group.on_fence = static_cast<OnFence>(reader.word("on-fence", {"suspend-io", "io-error"}));

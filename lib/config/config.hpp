@@ -49,6 +49,7 @@
 //   reconnect-max    = "5s"
 #pragma once
 
+#include "lib/base/codec.hpp"
 #include "lib/base/result.hpp"
 #include "lib/base/uuid.hpp"
 #include "lib/config/ship_rate.hpp"
@@ -112,6 +113,7 @@ struct GroupConfig {
   std::map<std::string, std::string> undo = {};  // node name -> device or file
   std::uint64_t journal_cache_bytes = 64 * 1024 * 1024;
   ShipRate ship_rate = {};
+  Codec ship_compress = Codec::none;
   OnJournalFull on_journal_full = OnJournalFull::suspend;
   std::uint64_t journal_warning_percent = 80;
   std::chrono::milliseconds lag_warning = std::chrono::minutes(5);

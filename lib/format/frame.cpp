@@ -242,6 +242,8 @@ std::size_t body_bytes_max(FrameType type) {
       return sizeof(RefuseBody) + limits::refusal_text_max;
     case FrameType::report:
       return sizeof(ReportBody) + added_max;
+    case FrameType::packed:
+      return sizeof(PackedHead) + body_bytes_max(FrameType::data);
   }
   return 0;
 }
@@ -265,15 +267,15 @@ namespace {
 
 Result<void> check_sizes(const FrameHeader& h) {
   const auto type = static_cast<FrameType>(h.type);
-  if (h.type < 1 || h.type > static_cast<std::uint16_t>(FrameType::report))
+  if (h.type < 1 || h.type > static_cast<std::uint16_t>(FrameType::packed))
     return corrupt(fmt::format("type {} is not known", h.type));
   if (h.length > body_bytes_max(type))
     return corrupt(fmt::format("type {} claims a body of {} bytes, at most {} are allowed", h.type,
                                h.length, body_bytes_max(type)));
-  const bool data = type == FrameType::data;
+  const bool data = type == FrameType::data || type == FrameType::packed;
   if (data ? h.records == 0 || h.records > limits::frame_records_max : h.records != 0)
     return corrupt(fmt::format("type {} claims {} records", h.type, h.records));
-  if (data && h.length < h.records * sizeof(Record))
+  if (type == FrameType::data && h.length < h.records * sizeof(Record))
     return corrupt(fmt::format("{} bytes cannot hold {} records", h.length, h.records));
   return {};
 }
@@ -342,6 +344,7 @@ Bytes encode_welcome(const Welcome& welcome) {
   head.entries = htole32(static_cast<std::uint32_t>(welcome.streams.size()));
   head.head_bytes = htole16(sizeof head);
   head.entry_bytes = htole16(sizeof(AnswerEntry));
+  head.optional = htole64(welcome.takes_packed ? optional_packed : 0);
   put_uuid(head.journal, welcome.journal);
   head.lease_ms = htole32(static_cast<std::uint32_t>(welcome.lease.count()));
   append(body, head);
@@ -428,6 +431,7 @@ Result<Welcome> decode_welcome(const FrameHeader& header, std::span<const std::b
   if (auto ok = check_required(*node, le64toh(head.required)); !ok) return ok.error();
   Welcome welcome{
       *node, {}, get_uuid(head.journal), std::chrono::milliseconds(le32toh(head.lease_ms))};
+  welcome.takes_packed = (le64toh(head.optional) & optional_packed) != 0;
   body = body.subspan(le16toh(head.head_bytes));
   while (!body.empty()) {
     auto answer = get_answer(body, entry_bytes);

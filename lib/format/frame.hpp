@@ -2,13 +2,14 @@
 //
 // The hop envelope: what a TCP session between two nodes carries around the records.
 //
-//   session := HELLO -> , <- WELCOME | REFUSE , then DATA* HEARTBEAT* ->  and  <- ACK* HEARTBEAT*
-//              REPORT*
+//   session := HELLO -> , <- WELCOME | REFUSE , then (DATA | PACKED)* HEARTBEAT* ->  and
+//              <- ACK* HEARTBEAT* REPORT*
 //   frame   := FrameHeader (32 bytes) body (FrameHeader.length bytes)
 //
 //   HELLO   body := HelloBody HelloEntry*      "this is what I can send, from where on"
 //   WELCOME body := WelcomeBody AnswerEntry*   "this is what I have; go on after it, or why not"
 //   DATA    body := Record* payload*           payloads in the order of their records, no gaps
+//   PACKED  body := PackedHead compressed      the body of a DATA frame
 //   ACK     body := AckEntry*                  cumulative
 //   HEARTBEAT    := empty
 //   REPORT  body := ReportBody                 how the receiver is, for whoever asks the sender
@@ -50,6 +51,8 @@ inline constexpr std::uint64_t capability_gaps = 2;
 inline constexpr std::uint64_t required_known = capability_marks | capability_gaps;
 /// Optional ones, likewise. Reports: the sender of the hello takes REPORT frames.
 inline constexpr std::uint64_t optional_reports = 1;
+/// Packed: the sender of the welcome takes PACKED frames of every codec of this version.
+inline constexpr std::uint64_t optional_packed = 2;
 
 enum class FrameType : std::uint16_t {
   hello = 1,
@@ -59,6 +62,7 @@ enum class FrameType : std::uint16_t {
   heartbeat = 5,
   refuse = 6,
   report = 7,
+  packed = 8,
 };
 
 /// Opens every frame. 32 bytes.
@@ -68,7 +72,7 @@ struct FrameHeader {
   std::uint8_t minor;      // frame_minor, or a higher one
   std::uint16_t type;      // FrameType
   std::uint32_t length;    // bytes of body
-  std::uint32_t records;   // DATA: records in the body; otherwise zero
+  std::uint32_t records;   // DATA, PACKED: records in the body; otherwise zero
   std::uint64_t tally;     // a running number that each kind of session has its own of, see below
   std::uint32_t body_crc;  // CRC-32C of the body; DATA: of its records only, payloads carry theirs
   std::uint32_t header_crc;  // CRC-32C of bytes 0 to 27
@@ -178,6 +182,15 @@ inline constexpr std::uint32_t answer_detached = 1;
 /// ship, the group's stream: it has gone on behind a gap, of which copies still have to come.
 inline constexpr std::uint32_t answer_gap = 2;
 
+/// What compressed data stands behind. 8 bytes. Only to one whose welcome knows of it
+/// (optional_packed).
+struct PackedHead {
+  std::uint32_t bytes;       // of the DATA body that it becomes
+  std::uint8_t codec;        // Codec
+  std::uint8_t reserved[3];  // zero; ignored by readers of this minor version
+};
+static_assert(sizeof(PackedHead) == 8);
+
 /// How far the receiver is with one stream. 32 bytes.
 struct AckEntry {
   std::uint8_t stream[16];
@@ -273,6 +286,7 @@ struct Welcome {
   std::vector<Answer> streams;
   Uuid journal{};
   std::chrono::milliseconds lease{};
+  bool takes_packed = false;
 };
 
 using Bytes = std::vector<std::byte>;

@@ -13,6 +13,7 @@
 #include "daemon/os/clock.hpp"
 #include "daemon/os/disk.hpp"
 #include "daemon/os/net.hpp"
+#include "daemon/os/worker.hpp"
 #include "tests/bench/allocations.hpp"
 #include "tests/double/ring_double.hpp"
 
@@ -209,7 +210,7 @@ struct Node {
         net(loop.get_executor(), config.daemon.session_timeout),
         aio(os::AioContext::create(loop)),
         rings(loop.get_executor(), volumes),
-        keeper({loop.get_executor(), clock, net, *aio, rings}, config, group, name),
+        keeper({loop.get_executor(), clock, net, *aio, rings, worker}, config, group, name),
         crew(loop.get_executor()) {}
   ~Node() { loop.abandon(); }
 
@@ -232,6 +233,7 @@ struct Node {
   os::TcpNet net;
   std::unique_ptr<os::AioContext> aio;
   BenchRings rings;
+  os::ThreadWorker worker;
   GroupKeeper keeper;
   Crew crew;
   std::thread thread;

@@ -2,6 +2,7 @@
 #include "tests/double/virtual_node.hpp"
 
 #include "daemon/path/door.hpp"
+#include "tests/double/direct_worker.hpp"
 
 #include <boost/asio/post.hpp>
 
@@ -308,8 +309,8 @@ struct VirtualNode::Daemon {
         net(loop.get_executor(), n.wires_, n.name_),
         disks(loop.get_executor(), n.images, n.writes_max),
         rings(loop.get_executor(), n.volumes),
-        group({loop.get_executor(), clock, net, disks, rings}, n.config_, n.config_.groups.front(),
-              n.name_),
+        group({loop.get_executor(), clock, net, disks, rings, worker}, n.config_,
+              n.config_.groups.front(), n.name_),
         door(loop.get_executor(), clock, {},
              [this](auto& stream, auto& hello) -> Result<void> {
                group.accept(std::move(stream), std::move(hello));
@@ -325,6 +326,7 @@ struct VirtualNode::Daemon {
   VirtualNet net;
   VirtualDisks disks;
   VirtualRings rings;
+  DirectWorker worker;
   GroupKeeper group;
   Door door;
   VirtualListener listener;

@@ -2,10 +2,20 @@
 // Bodies of frames of every type, with right checksums, so that what lies behind those is reached.
 #include "lib/base/checksum.hpp"
 #include "lib/format/frame.hpp"
+#include "lib/format/pack.hpp"
 #include "tests/fuzz/input.hpp"
 
 namespace cascade::fuzz {
 namespace {
+
+void try_packed(const FrameHeader& header, std::span<const std::byte> body) {
+  const auto bytes = Unpacker::bytes(header, body);
+  if (!bytes) return;
+  Unpacker unpacker;
+  std::vector<std::byte> out(*bytes);
+  const auto view = unpacker.unpack(header, body, out);
+  require(!view || view->records.size() == header.records);
+}
 
 void try_body(FrameType type, std::span<const std::byte> body, std::uint32_t records) {
   const std::size_t covered =
@@ -21,6 +31,7 @@ void try_body(FrameType type, std::span<const std::byte> body, std::uint32_t rec
     require(second && decode_hello(*second, std::span(again).subspan(sizeof(FrameHeader))));
   }
   (void)decode_welcome(*header, body);
+  if (type == FrameType::packed) try_packed(*header, body);
   std::vector<Ack> acks;
   (void)decode_acks(*header, body, acks);
   if (const auto report = decode_report(*header, body); report && report->failure)
@@ -58,11 +69,12 @@ void try_data(std::span<const std::byte> bytes, std::uint32_t records) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace cascade;
   fuzz::Input in(data, size);
-  const auto type = static_cast<FrameType>(in.get<std::uint8_t>() % 8);
+  const auto type = static_cast<FrameType>(in.get<std::uint8_t>() % 9);
   const std::uint32_t records = in.get<std::uint8_t>() % 8;
   if (in.rest().size() >= sizeof(FrameHeader))
     (void)check_header(in.rest().first<sizeof(FrameHeader)>());
-  fuzz::try_body(type, in.rest(), type == FrameType::data ? records : 0);
+  fuzz::try_body(type, in.rest(),
+                 type == FrameType::data || type == FrameType::packed ? records : 0);
   fuzz::try_data(in.rest(), records);
   return 0;
 }

@@ -277,6 +277,31 @@ def test_the_remote_gets_as_much_as_ship_rate_says(cascade):
     cascade.down()
 
 
+def shipped(cascade):
+    """Bytes of data that the hub has sent the remote, and what they would have been."""
+    link = next(l for l in cascade.status("H")["links"] if l["direction"] == "downstream")
+    return link["sent_bytes"], link["unpacked_bytes"]
+
+
+def test_what_is_shipped_is_compressed_where_that_pays(cascade):
+    """Zeroes and noise in turn, by both codecs; status says what it saved, and the copies are equal."""
+    for codec in ("zstd", "lz4"):
+        cascade.up(ship_compress=codec)
+        for source, share in (("zero", 0.1), ("urandom", 1.1)):
+            sent, plain = shipped(cascade)
+            for name, (primary, _) in VOLUMES.items():
+                cascade.g[primary].run(f"dd if=/dev/{source} of=/dev/mapper/{name} bs=64k count=32 oflag=direct "
+                                       "conv=fsync status=none")
+            cascade.wait_drained()
+            sent, plain = (now - before for now, before in zip(shipped(cascade), (sent, plain)))
+            assert plain >= 4 * MiB and sent < share * plain, (codec, source, sent, plain)
+            assert source == "zero" or sent > 0.9 * plain, (codec, sent, plain)
+        text = cascade.tool("H", "status").out
+        assert f"{codec} to r: " in text and " sent as " in text, text
+        cascade.compare()
+        cascade.down()
+
+
 def bracket_waits_for(cascade, node):
     state = cascade.status(node)
     bracket = state and state["bracket"]

@@ -77,6 +77,15 @@ std::string differs_lines(const api::Group& group) {
   return out;
 }
 
+/// What compression has spared the link.
+std::string compression_line(const api::Group& group) {
+  for (const auto& link : group.links)
+    if (link.direction == "downstream" && link.compress != "none" && !link.compress.empty())
+      return fmt::format("    {} to {}: {} sent as {}\n", link.compress, link.peer,
+                         human_bytes(link.unpacked_bytes), human_bytes(link.sent_bytes));
+  return {};
+}
+
 std::string journal_lines(const api::Group& group) {
   std::string out;
   if (const auto& j = group.journal) {
@@ -97,6 +106,7 @@ std::string journal_lines(const api::Group& group) {
                          *r->applied_seq, human_bytes(r->journal_used_bytes.value_or(0)),
                          human_bytes(r->journal_size_bytes.value_or(0)),
                          r->bracket ? ", a bracket is open there" : "");
+    out += compression_line(group);
     if (!r->behind_since.empty())
       out += fmt::format("    more than the journal holds, since {}: {} to be copied; {}\n",
                          r->behind_since, human_bytes(r->out_of_sync_bytes),

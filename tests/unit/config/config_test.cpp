@@ -101,6 +101,11 @@ TEST(Config, SaysHowMuchMayBeShippedWhen) {
   EXPECT_EQ(rate.at(12 * 60), Rate{5 << 20});
   EXPECT_EQ(rate.at(20 * 60), Rate{50 << 20});
   EXPECT_EQ(rate.at(60), Rate{});
+  EXPECT_EQ(parse_config(good, "c.toml")->groups.front().ship_compress, Codec::none);
+  EXPECT_EQ(
+      parse_config(with_keys("ship-compress = \"zstd\""), "c.toml")->groups.front().ship_compress,
+      Codec::zstd);
+  EXPECT_THAT(refusal(with_keys("ship-compress = \"gzip\"")), HasSubstr("lz4"));
   EXPECT_THAT(refusal(with_keys("ship-rate = \"fast\"")), HasSubstr("like \"5MiB\""));
   EXPECT_THAT(refusal(with_keys("ship-rate-at = { noon = \"5MiB\" }")), HasSubstr("08:00-18:00"));
   EXPECT_THAT(refusal(with_keys("ship-rate-at = { \"08:00-18:00\" = \"5MB\" }")),

@@ -192,6 +192,7 @@ TEST(Frame, WelcomeAcksAndRefusalComeBack) {
   EXPECT_EQ(w->journal, group);
   EXPECT_EQ(w->streams[0].ack.received, 9u);
   EXPECT_EQ(w->streams[0].ack.stored, 8u);
+  EXPECT_FALSE(w->takes_packed) << "nothing was said of it";
   EXPECT_EQ(w->streams[0].history, 77u);
   EXPECT_FALSE(w->streams[0].refusal);
   ASSERT_TRUE(w->streams[1].refusal);
@@ -234,7 +235,7 @@ TEST(Frame, WrongHeadersAreNamed) {
       {"header checksum", flipped},
       {"version is 3.1, this program speaks 2.1", changed([](FrameHeader& h) { h.major = 3; })},
       {"type 0 is not known", changed([](FrameHeader& h) { h.type = 0; })},
-      {"type 8 is not known", changed([](FrameHeader& h) { h.type = htole16(8); })},
+      {"type 9 is not known", changed([](FrameHeader& h) { h.type = htole16(9); })},
       {"claims a body of 4294967295", changed([](FrameHeader& h) { h.length = ~0u; })},
       {"claims 1 records", changed([](FrameHeader& h) { h.records = htole32(1); })},
       {"claims 0 records", make_header(FrameType::data, 64, 0, 0, 0)},

@@ -45,6 +45,7 @@ std::vector<std::byte> new_journal(std::uint64_t bytes) {
 Cascade::Cascade(unsigned seed, AckWhen hub_ack, FenceLevel fence,
                  std::uint64_t remote_journal_bytes)
     : lots_(seed), config_(make_config(hub_ack, fence)) {
+  config_.groups.front().ship_compress = static_cast<Codec>(seed % 3);
   for (const char* name : names) nodes_.try_emplace(name, config_, wires_, name);
   for (const char* name : {"h", "r"}) {
     node(name).images["journal"] =

@@ -3,11 +3,13 @@
 #include "daemon/os/thread_call.hpp"
 
 #include "daemon/os/clock.hpp"
+#include "daemon/os/worker.hpp"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace cascade::os {
 namespace {
@@ -48,6 +50,29 @@ TEST_F(ThreadCall, DoesNotWaitForAThreadThatHangs) {
   here.restart();
   here.run();
   EXPECT_FALSE(answer);
+}
+
+// A job that owns memory, as all that capture more than two words do.
+TEST(ThreadWorkerTest, ComputesBesideAndComesBack) {
+  asio::io_context io;
+  ThreadWorker worker;
+  Crew crew(io.get_executor());
+  const auto here = std::this_thread::get_id();
+  std::vector<std::thread::id> there;
+  const auto work = [&](const std::string& word) -> Task<> {
+    std::string result;
+    const std::function<void()> job = [&there, &result, word] {
+      there.push_back(std::this_thread::get_id());
+      result = word + word;
+    };
+    for (int i = 0; i < 3; ++i) co_await worker.run(job);
+    EXPECT_EQ(result, word + word);
+  };
+  const std::string word(100, 'x');
+  crew.add(work(word));
+  io.run();
+  ASSERT_EQ(there.size(), 3u);
+  for (const auto& thread : there) EXPECT_NE(thread, here);
 }
 
 }  // namespace
