@@ -19,7 +19,7 @@ constexpr unsigned skip_max = 64;
 // What zstd itself takes for the usual one.
 constexpr int zstd_level = ZSTD_CLEVEL_DEFAULT;
 
-Error corrupt(std::string what) { return Error{Errc::corrupt, "frame: " + std::move(what)}; }
+Error bad_pack(std::string what) { return Error{Errc::corrupt, "frame: " + std::move(what)}; }
 
 PackedHead head_of(std::span<const std::byte> body) {
   PackedHead head;
@@ -90,15 +90,15 @@ Unpacker::Unpacker() = default;
 Unpacker::~Unpacker() = default;
 
 Result<std::size_t> Unpacker::bytes(const FrameHeader& header, std::span<const std::byte> body) {
-  if (header.body_crc != crc32c(body)) return corrupt("the checksum of packed data is wrong");
-  if (body.size() < sizeof(PackedHead)) return corrupt("packed data is too short");
+  if (header.body_crc != crc32c(body)) return bad_pack("the checksum of packed data is wrong");
+  if (body.size() < sizeof(PackedHead)) return bad_pack("packed data is too short");
   const PackedHead head = head_of(body);
   const std::size_t bytes = le32toh(head.bytes);
   if (bytes < header.records * sizeof(Record) || bytes > body_bytes_max(FrameType::data))
-    return corrupt(fmt::format("{} packed records claim {} bytes", header.records, bytes));
+    return bad_pack(fmt::format("{} packed records claim {} bytes", header.records, bytes));
   const auto codec = static_cast<Codec>(head.codec);
   if (codec != Codec::lz4 && codec != Codec::zstd)
-    return corrupt(fmt::format("data is packed in way {}, which is not known", head.codec));
+    return bad_pack(fmt::format("data is packed in way {}, which is not known", head.codec));
   return bytes;
 }
 
@@ -118,7 +118,7 @@ bool Unpacker::expand(Codec codec, std::span<const std::byte> in, std::span<std:
 Result<DataView> Unpacker::unpack(const FrameHeader& header, std::span<const std::byte> body,
                                   std::span<std::byte> out) {
   if (!expand(static_cast<Codec>(head_of(body).codec), body.subspan(sizeof(PackedHead)), out))
-    return corrupt("packed data can't be unpacked");
+    return bad_pack("packed data can't be unpacked");
   FrameHeader plain = header;
   plain.type = static_cast<std::uint16_t>(FrameType::data);
   plain.length = static_cast<std::uint32_t>(out.size());
