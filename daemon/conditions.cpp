@@ -27,6 +27,7 @@ constexpr Kind kinds[] = {
     {"CATCHING_UP", "the copies are as old as the bracket's beginning"},
     {"CATCH_UP_FAILED", "the remote stays as old as it is"},
     {"COPY_FAILED", "the copies of this node stand still; its journal fills"},
+    {"CONGESTION_CONTROL", "a long link that loses packets may be used badly"},
     {"COPIES_MAY_DIFFER", "the hub's copy may lack or hold what the primary's does not"},
     {"DEVICE_FAILED", "writes to the group wait at a hub; a remote becomes older"},
     {"DEVICE_MISSING", "writes to the group wait at a hub; a remote becomes older"},
@@ -230,6 +231,11 @@ void of_link(const api::Link& link, Conditions& out) {
         out, "LARGE_PACKETS_LOST", "error", link.peer, link.loss,
         "look at the MTU of every hop (ping -M do -s SIZE), and let ICMP through; or set a smaller "
         "one here: ip link set DEV mtu SIZE");
+  if (!link.congestion.empty())
+    raise(out, "CONGESTION_CONTROL", "warning", link.peer,
+          link.congestion + "; the system's own is used",
+          "load its module (modprobe tcp_bbr), or correct ship-congestion (sysctl "
+          "net.ipv4.tcp_available_congestion_control); the next session takes it");
   if (link.state == "connected") return;
   raise(out, "LINK_DOWN", link.direction == "downstream" ? "error" : "warning", link.peer,
         link.reason, "look at the other node and at the network between");

@@ -244,6 +244,7 @@ Task<Result<void>> GroupNode::start_hub() {
   ship_link_ =
       std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_, group_.uuid,
                              group_.name, *config_.node(group_.remote), *journal_feed_);
+  ship_link_->use_congestion_control(group_.ship_congestion);
   ship_link_->compress(group_.ship_compress, seams_.worker);
   crew_.add(ship_link_->run());
   co_return Result<void>{};

@@ -63,6 +63,7 @@ api::Link link_status(const LinkStatus& link) {
   out.received_bytes = link.received_bytes;
   out.sessions = link.sessions;
   out.loss = link.loss;
+  out.congestion = link.congestion;
   out.unpacked_bytes = link.unpacked_bytes;
   if (link.downstream) out.compress = word(link.codec);
   return out;

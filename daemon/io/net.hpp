@@ -35,6 +35,8 @@ class Stream {
     bool under_way = false;  // something has not arrived yet
   };
   virtual std::optional<Transit> transit() const = 0;
+  /// How fast it sends, by what it takes for congestion: the system's name for that, as "bbr".
+  virtual Result<void> set_congestion_control(const std::string& name) = 0;
   /// "10.1.0.11:40312", for messages.
   virtual const std::string& peer() const = 0;
   /// "10.1.0.11": who it is as far as limits go. Empty if not known.

@@ -7,6 +7,9 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <cstring>
+
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -69,6 +72,14 @@ class TcpStream final : public Stream {
     const int fd = const_cast<Socket&>(socket_).native_handle();
     if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) < 0) return std::nullopt;
     return Transit{info.tcpi_retransmits, info.tcpi_snd_mss, info.tcpi_unacked > 0};
+  }
+
+  Result<void> set_congestion_control(const std::string& name) override {
+    if (::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_CONGESTION, name.data(),
+                     static_cast<socklen_t>(name.size())) == 0)
+      return {};
+    return Error{Errc::not_found,
+                 fmt::format("{} is not to be had: {}", name, std::strerror(errno))};
   }
 
   const std::string& peer() const override { return peer_; }

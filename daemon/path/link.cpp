@@ -109,6 +109,10 @@ Task<Error> Link::connect_and_serve() {
   auto stream = co_await net_.connect(peer_.address, connect_time_max);
   if (!stream) co_return stream.error();
   if (stopping_) co_return Error{Errc::closed, "this daemon is stopping"};
+  status_.congestion.clear();
+  if (!congestion_control_.empty())
+    if (auto set = (*stream)->set_congestion_control(congestion_control_); !set)
+      status_.congestion = set.error().text;
   Session s(executor_, clock_, std::move(*stream), times_.silence_max);
   session_ = &s;
   s.crew.add(s.watch.run());

@@ -23,6 +23,8 @@ class Link {
 
   /// Compresses what is sent, where the peer takes that; before run(). `worker` outlives it.
   void compress(Codec codec, Worker& worker);
+  /// Of each connection; before run(). Empty: the system's own.
+  void use_congestion_control(std::string name) { congestion_control_ = std::move(name); }
   /// Until stop().
   Task<> run();
   void stop();
@@ -81,6 +83,7 @@ class Link {
   std::string subject_;
   const NodeConfig& peer_;
   Feed& feed_;
+  std::string congestion_control_;
   std::unique_ptr<Packer> packer_;  // null: nothing is compressed
   Worker* worker_ = nullptr;        // for that
   LinkStatus status_;

@@ -34,9 +34,10 @@ struct LinkStatus {
   bool downstream = false;  // we send
   bool connected = false;
   bool connecting = false;
-  bool renewing = false;  // a session ended to begin anew at once, with other streams: no news
-  std::string reason;     // why not connected, or why not before this session
-  std::string loss;       // what the network does to what we send, as long as it does; one line
+  bool renewing = false;   // a session ended to begin anew at once, with other streams: no news
+  std::string reason;      // why not connected, or why not before this session
+  std::string loss;        // what the network does to what we send, as long as it does; one line
+  std::string congestion;  // why not sent with the congestion control that was asked for; one line
   report::Budget lines;
   std::uint64_t sent_bytes = 0;
   std::uint64_t unpacked_bytes = 0;  // of data: what it would have been without compression

@@ -31,6 +31,7 @@ void tag_invoke(json::value_from_tag, json::value& out, const Link& v) {
          {"sessions", v.sessions},
          {"loss", v.loss},
          {"unpacked_bytes", v.unpacked_bytes},
+         {"congestion", v.congestion},
          {"compress", v.compress}};
 }
 
@@ -220,6 +221,7 @@ Link read_link(const Fields& f) {
   f.get("sent_bytes", v.sent_bytes).get("received_bytes", v.received_bytes);
   f.get("sessions", v.sessions).get("loss", v.loss);
   f.get("unpacked_bytes", v.unpacked_bytes).get("compress", v.compress);
+  f.get("congestion", v.congestion);
   return v;
 }
 

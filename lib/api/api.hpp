@@ -49,7 +49,8 @@ struct Link {
   std::string
       loss{};  // downstream: what the network does to what we send, one line; empty: nothing
   std::uint64_t unpacked_bytes = 0;  // downstream: of data, what was sent if it were not compressed
-  std::string compress{};            // downstream: "none" | "lz4" | "zstd", as configured
+  std::string congestion{};  // downstream: why not by the wanted congestion control, one line
+  std::string compress{};    // downstream: "none" | "lz4" | "zstd", as configured
 };
 
 /// The ring of a volume; on its primary only.

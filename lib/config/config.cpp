@@ -187,6 +187,16 @@ ShipRate read_ship_rate(TableReader& reader) {
   return out;
 }
 
+std::string read_congestion(TableReader& reader) {
+  const std::string name = reader.optional_text("ship-congestion").value_or("");
+  if (!name.empty() && (!valid_name(name) || name.size() >= 16))  // TCP_CA_NAME_MAX
+    reader.fail("ship-congestion",
+                fmt::format("'ship-congestion' is '{}'; write a name that the kernel has for it, "
+                            "like \"bbr\"",
+                            name));
+  return name;
+}
+
 GroupConfig read_group(const Config& config, const std::string& name, TableReader& reader) {
   check_name(reader, "group", name);
   GroupConfig group;
@@ -204,6 +214,7 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   group.ship = static_cast<ShipWhen>(reader.word("ship", {"stored", "received"}));
   group.remote_ack = static_cast<AckWhen>(reader.word("remote-ack", {"sync", "memory-sync"}));
   group.ship_rate = read_ship_rate(reader);
+  group.ship_congestion = read_congestion(reader);
   group.ship_compress = static_cast<Codec>(reader.word("ship-compress", {"none", "lz4", "zstd"}));
   group.fence_level =
       static_cast<FenceLevel>(reader.word("fence-level", {"data", "never", "status"}));

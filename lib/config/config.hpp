@@ -114,6 +114,7 @@ struct GroupConfig {
   std::uint64_t journal_cache_bytes = 64 * 1024 * 1024;
   ShipRate ship_rate = {};
   Codec ship_compress = Codec::none;
+  std::string ship_congestion = {};  // as the kernel calls it; empty: its own choice
   OnJournalFull on_journal_full = OnJournalFull::suspend;
   std::uint64_t journal_warning_percent = 80;
   std::chrono::milliseconds lag_warning = std::chrono::minutes(5);

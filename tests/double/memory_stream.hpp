@@ -62,6 +62,10 @@ class MemoryStream final : public Stream {
   void close() override { shut(); }
 
   std::optional<Transit> transit() const override { return transit_now; }
+  Result<void> set_congestion_control(const std::string& name) override {
+    if (name != "bbr") return Error{Errc::not_found, name + " is not to be had"};
+    return {};
+  }
   Transit transit_now;
 
   const std::string& peer() const override { return peer_; }

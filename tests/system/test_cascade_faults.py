@@ -284,9 +284,13 @@ def shipped(cascade):
 
 
 def test_what_is_shipped_is_compressed_where_that_pays(cascade):
-    """Zeroes and noise in turn, by both codecs; status says what it saved, and the copies are equal."""
-    for codec in ("zstd", "lz4"):
-        cascade.up(ship_compress=codec)
+    """Zeroes and noise in turn, by both codecs; status says what it saved, and the copies are equal. Beside
+    that the congestion control that was asked for is the connection's, or its absence a condition."""
+    for codec, congestion in (("zstd", "bbr"), ("lz4", "nothing")):
+        cascade.up(ship_compress=codec, ship_congestion=congestion)
+        sockets = cascade.g["H"].run(f"ss -tin dst {cascade.g['R'].address}").out
+        assert (" bbr " in sockets) == (congestion == "bbr"), sockets
+        assert ("CONGESTION_CONTROL" in conditions(cascade, "H")) == (congestion == "nothing")
         for source, share in (("zero", 0.1), ("urandom", 1.1)):
             sent, plain = shipped(cascade)
             for name, (primary, _) in VOLUMES.items():

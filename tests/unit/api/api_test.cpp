@@ -28,6 +28,7 @@ StatusReport a_report() {
   group.on_journal_full = "suspend";
   group.links = {{"p1", "upstream", "connected", "", 10, 20, 1, "large ones"}};
   group.links[0].unpacked_bytes = 40;
+  group.links[0].congestion = "no bbr";
   group.links[0].compress = "zstd";
   Volume hub{"orders",
              "0b9c6f0e-5c1d-4e0b-8f43-2d1f6ea0b002",

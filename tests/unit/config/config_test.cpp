@@ -106,6 +106,11 @@ TEST(Config, SaysHowMuchMayBeShippedWhen) {
       parse_config(with_keys("ship-compress = \"zstd\""), "c.toml")->groups.front().ship_compress,
       Codec::zstd);
   EXPECT_THAT(refusal(with_keys("ship-compress = \"gzip\"")), HasSubstr("lz4"));
+  EXPECT_EQ(parse_config(with_keys("ship-congestion = \"bbr\""), "c.toml")
+                ->groups.front()
+                .ship_congestion,
+            "bbr");
+  EXPECT_THAT(refusal(with_keys("ship-congestion = \"Reno and more\"")), HasSubstr("like \"bbr\""));
   EXPECT_THAT(refusal(with_keys("ship-rate = \"fast\"")), HasSubstr("like \"5MiB\""));
   EXPECT_THAT(refusal(with_keys("ship-rate-at = { noon = \"5MiB\" }")), HasSubstr("08:00-18:00"));
   EXPECT_THAT(refusal(with_keys("ship-rate-at = { \"08:00-18:00\" = \"5MB\" }")),

@@ -163,6 +163,13 @@ TEST(Conditions, NameAJournalThatTheRemoteCannotBeFedFrom) {
   EXPECT_THAT(codes(group), ElementsAre("DEVICE_FAILED journal"));
 }
 
+TEST(Conditions, NameACongestionControlThatIsMissing) {
+  api::Group group = healthy();
+  group.links[0].congestion = "bbr is not to be had: No such file or directory";
+  EXPECT_THAT(codes(group), ElementsAre("CONGESTION_CONTROL r"));
+  EXPECT_THAT(find_conditions(group)[0].reason, HasSubstr("the system's own is used"));
+}
+
 TEST(Conditions, SayThatNobodyCanComeIn) {
   api::StatusReport node;
   EXPECT_THAT(find_conditions(node), IsEmpty());

@@ -60,6 +60,15 @@ class Connections : public testing::Test {
   std::unique_ptr<Stream> accepted, connected;
 };
 
+TEST_F(Connections, TakeACongestionControlThatTheSystemHas) {
+  EXPECT_TRUE(connected->set_congestion_control("reno")) << "each kernel has it";
+  const auto set = connected->set_congestion_control("nothing");
+  ASSERT_FALSE(set);
+  EXPECT_THAT(set.error().text, testing::HasSubstr("nothing is not to be had"));
+  crew.add(send_and_receive(*connected, *accepted));
+  io.run();
+}
+
 TEST_F(Connections, AreHandedOnWhole) {
   EXPECT_EQ(accepted->peer_host(), "127.0.0.1");
   auto adopted = others_net.adopt(std::move(accepted));
