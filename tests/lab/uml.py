@@ -20,7 +20,7 @@ SERIES = "6.12"
 PATCH = os.path.join(image.TOP, "tests", "lab", "uml-idle.patch")
 PACKAGES = f"linux-source-{SERIES} flex bison bc"
 OPTIONS = ("-e MODULES -e MODULE_UNLOAD -e AIO -e TMPFS -e HOSTFS -e OVERLAY_FS -e CONNECTOR -e GENETLINK "
-           "-e PACKET -e NET_SCHED -m NET_SCH_NETEM -e UML_NET_VECTOR -e LIBCRC32C -e CRYPTO_CRC32C -e MD "
+           "-e PACKET -e NET_SCHED -m NET_SCH_NETEM -e TCP_CONG_ADVANCED -e TCP_CONG_BBR -e UML_NET_VECTOR -e LIBCRC32C -e CRYPTO_CRC32C -e MD "
            "-e BLK_DEV_DM -m BLK_DEV_DRBD -m BLK_DEV_RAM -d IPV6 -d WIRELESS -d SOUND -d EXT4_FS -d BTRFS_FS "
            "-d XFS_FS -d DEBUG_INFO").split()
 
