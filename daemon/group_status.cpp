@@ -202,7 +202,7 @@ std::optional<api::Journal> GroupNode::journal_status() const {
   const auto path = group_.journal.find(node_);
   if (path != group_.journal.end()) out.path = path->second;
   const auto failed = storage_failure();
-  out.state = failed ? "failed" : "ok";
+  out.state = failed ? "failed" : storage_ == nullptr ? "opening" : "ok";
   if (failed) {
     out.reason = failed->text;
     out.failure = api::word(failed->code);

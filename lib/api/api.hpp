@@ -95,7 +95,7 @@ struct Volume {
 /// The journal of a group; on hub and remote.
 struct Journal {
   std::string path;
-  std::string state;  // "ok" | "failed"
+  std::string state;  // "opening" | "ok" | "failed"
   std::string reason;
   std::string failure{};  // of which kind, a word of word(Errc); empty: none
   std::uint64_t size_bytes = 0;

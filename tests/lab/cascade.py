@@ -168,7 +168,7 @@ class Cascade:
         """Its daemon answers, and has opened the journal or says why it can't."""
         group = self.status(node)
         journal = group and group["journal"]
-        return group and (not journal or journal["state"] != "ok" or journal["size_bytes"] > 0)
+        return group and (not journal or journal["state"] != "opening")
 
     def connected(self):
         return all(link["state"] == "connected"

@@ -20,13 +20,10 @@ struct Wanted {
 /// Sends the command, and says `done` if it was.
 int order(const Options& options, std::string_view command, const Wanted& wanted,
           const std::string& done) {
-  auto config = load_config(options.config);
-  if (!config) return complain(options, config.error(), exit_config);
-  if (config->group(wanted.group) == nullptr)
-    return complain(options,
-                    Error{Errc::not_found, fmt::format("{}: no such group", wanted.group)});
-  const auto outcome = tell(options.socket.value_or(config->daemon.socket),
-                            {std::string(command), wanted.group, wanted.volume});
+  int code = 0;
+  const auto socket = find_socket(options, {wanted.group}, code);
+  if (!socket) return code;
+  const auto outcome = tell(*socket, {std::string(command), wanted.group, wanted.volume});
   if (!outcome) {
     const std::string subject =
         wanted.volume.empty() ? wanted.group : fmt::format("{}/{}", wanted.group, wanted.volume);

@@ -8,6 +8,7 @@ namespace cascade::test {
 namespace {
 
 using testing::Contains;
+using testing::ElementsAre;
 using testing::Field;
 using testing::HasSubstr;
 
@@ -39,6 +40,18 @@ class KeeperTest : public testing::Test {
 
   Cascade cascade{7, AckWhen::sync};
 };
+
+TEST_F(KeeperTest, SaysThatAJournalIsBeingOpened) {
+  go_on();
+  cascade.node("h").kill(false);
+  cascade.node("h").start();
+  std::set<std::string> states;
+  for (int i = 0; i < 500; ++i) {
+    cascade.go_on();
+    if (const auto journal = status("h").journal) states.insert(journal->state);
+  }
+  EXPECT_THAT(states, ElementsAre("ok", "opening"));
+}
 
 /// A device of the hub or remote that is not there when its daemon starts.
 class LateDevice : public KeeperTest,
