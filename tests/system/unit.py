@@ -88,9 +88,10 @@ def fuzz(runner, seconds, seed):
 
 
 def bench(runner):
-    """Keeps the benchmark alive: for a second, with counts that are the same on any machine."""
+    """Keeps the benchmarks alive: for a second, with counts that are the same on any machine."""
     if runner.pattern and runner.pattern not in "bench":
         return
+    micro(runner)
     start = time.monotonic()
     ran = subprocess.run([os.path.join(image.TOP, "tests", "bench", "native"), "--repeats", "1", "--seconds", "1",
                           "--backlog", "16", "--only", "4k-32", "catch-up-4k"], capture_output=True, text=True)
@@ -99,6 +100,17 @@ def bench(runner):
     word = "PASS" if good else "FAIL"
     runner.count(word)
     say(word, "unit/bench/native", time.monotonic() - start, "" if good else f": {found or ran.stderr[-2000:]}")
+
+
+def micro(runner):
+    start = time.monotonic()
+    ran = build("release", ["micro"]) and subprocess.run(
+        [os.path.join(image.TOP, "build", "release", "tests", "bench", "micro"), "--benchmark_min_time=0.01",
+         "--benchmark_format=json"], capture_output=True, text=True)
+    good = ran and ran.returncode == 0
+    wrong = [b["name"] for b in json.loads(ran.stdout)["benchmarks"] if b.get("error_occurred")] if good else ["build"]
+    runner.count("FAIL" if wrong else "PASS")
+    say("FAIL" if wrong else "PASS", "unit/bench/micro", time.monotonic() - start, f": {wrong}" if wrong else "")
 
 
 def run(runner, fuzz_seconds, seed):
