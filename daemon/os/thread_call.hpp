@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace cascade::os {
@@ -44,6 +45,7 @@ Task<std::optional<R>> call_on(Executor home, Clock& clock, Executor target, Dur
 /// Runs `call` on a thread of `pool`, and returns its result.
 template <class R, class Call>
 Task<R> run_on(asio::thread_pool& pool, Call call) {
+  static_assert(std::is_trivially_copyable_v<Call>, "g++ 12 destroys what is moved into it twice");
   co_return co_await asio::async_initiate<const asio::use_awaitable_t<Executor>&, void(R)>(
       [&pool, call = std::move(call)](auto handler) mutable {
         asio::post(pool, [call = std::move(call), handler = std::move(handler)]() mutable {
