@@ -17,6 +17,10 @@
 //   hub-ack    = "sync"                    # sync | memory-sync
 //   ship       = "stored"                  # stored | received
 //   remote-ack = "sync"                    # sync | memory-sync
+//   ship-rate  = "50MiB"                   # to the remote, a second; optional
+//   ship-rate-at = { "08:00-18:00" = "5MiB" }  # by the local time of the day; optional
+//   ship-compress = "none"                 # none | lz4 | zstd
+//   ship-congestion = "bbr"                # TCP's, as the kernel calls it; optional
 //   fence-level = "data"                   # data: without the hub writes wait | never: a primary
 //                                          # goes on alone once its lease has run out | status:
 //                                          # once the hub says that it is behind
