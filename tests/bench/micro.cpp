@@ -136,11 +136,17 @@ BENCHMARK(ring_through);
 
 constexpr std::uint64_t journal_bytes = 64 * MiB;
 
-void journal_append(benchmark::State& state) {
+struct EmptyJournal {
   World world;
   MemoryDisk disk{world.executor, "journal", journal_data_offset + journal_bytes};
-  format(disk);
-  RunningJournal run(world, disk, {volume_a}, 1 << 20);
+
+  EmptyJournal() { format(disk); }
+  RunningJournal run(std::uint64_t cache) { return {world, disk, {volume_a}, cache}; }
+};
+
+void journal_append(benchmark::State& state) {
+  EmptyJournal empty;
+  RunningJournal run = empty.run(1 << 20);
   const auto writes = static_cast<std::uint64_t>(state.range(0));
   std::uint64_t seq = 0;
   for (auto _ : state) {
@@ -148,7 +154,7 @@ void journal_append(benchmark::State& state) {
       ++seq;
       run.journal.append(one_write(seq, block, seq));
     }
-    world.settle();
+    empty.world.settle();
     if (run.journal.used_bytes() > journal_bytes / 2) (void)run.checkpoint(seq, seq + 1);
   }
   state.SetItemsProcessed(static_cast<std::int64_t>(seq));
@@ -159,16 +165,18 @@ BENCHMARK(journal_append)->ArgName("writes together")->Arg(1)->Arg(16)->Arg(32);
 /// So many batches of one block each.
 constexpr std::uint64_t batches = 4000;
 
-void journal_read_back(benchmark::State& state) {
-  World world;
-  MemoryDisk disk{world.executor, "journal", journal_data_offset + journal_bytes};
-  format(disk);
-  RunningJournal run(world, disk, {volume_a}, 0);
+void fill(RunningJournal& run) {
   for (std::uint64_t seq = 1; seq <= batches; ++seq) run.put(seq, block);
+}
+
+void journal_read_back(benchmark::State& state) {
+  EmptyJournal empty;
+  RunningJournal run = empty.run(0);
+  fill(run);
   for (auto _ : state) {
     JournalReader reader(run.journal);
     for (std::uint64_t seq = 1; seq <= batches; ++seq)
-      if (!world.get(reader.read(seq))) return state.SkipWithError("a batch can't be read");
+      if (!empty.world.get(reader.read(seq))) return state.SkipWithError("a batch can't be read");
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(batches));
   (void)run.stop_in_order();
@@ -176,23 +184,21 @@ void journal_read_back(benchmark::State& state) {
 BENCHMARK(journal_read_back)->Unit(benchmark::kMillisecond);
 
 void journal_open(benchmark::State& state) {
-  World world;
-  MemoryDisk disk{world.executor, "journal", journal_data_offset + journal_bytes};
-  format(disk);
+  EmptyJournal empty;
   {
-    RunningJournal run(world, disk, {volume_a}, 0);
-    for (std::uint64_t seq = 1; seq <= batches; ++seq) run.put(seq, block);
+    RunningJournal run = empty.run(0);
+    fill(run);
     if (state.range(0) == 1)
       (void)run.stop_in_order();
     else
       run.kill();
   }
-  const auto image = disk.image();
+  const auto image = empty.disk.image();
   for (auto _ : state) {
     state.PauseTiming();
-    disk.image() = image;
+    empty.disk.image() = image;
     state.ResumeTiming();
-    RunningJournal again(world, disk, {volume_a}, 0);
+    RunningJournal again = empty.run(0);
     if (!again.opened) return state.SkipWithError("it does not open");
     state.PauseTiming();
     again.kill();

@@ -3,6 +3,7 @@
 import json
 import sys
 
+from tests.bench.figures import say
 from tests.lab import uml
 from tests.lab.cascade import BUILD, CONFIG, MiB, SOCKET
 from tests.lab.lab import Lab, wait_until
@@ -10,10 +11,6 @@ from tests.lab.lab import Lab, wait_until
 SIZE = 96 * MiB         # of what is written and compared
 JOURNAL_MIB = 256       # and the size of each RAM disk, which takes memory for what is written
 OUR_DISK, JOURNAL = "/dev/ram2", "/dev/ram3"
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def boot(names, links):

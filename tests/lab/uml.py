@@ -18,7 +18,7 @@ from .guest import Guest
 
 SERIES = "6.12"
 PATCH = os.path.join(image.TOP, "tests", "lab", "uml-idle.patch")
-PACKAGES = f"linux-source-{SERIES} flex bison bc"
+PACKAGES = f"linux-source-{SERIES} flex bison bc patch"
 OPTIONS = ("-e MODULES -e MODULE_UNLOAD -e AIO -e TMPFS -e HOSTFS -e OVERLAY_FS -e CONNECTOR -e GENETLINK "
            "-e PACKET -e NET_SCHED -m NET_SCH_NETEM -e TCP_CONG_ADVANCED -e TCP_CONG_BBR -e UML_NET_VECTOR -e LIBCRC32C -e CRYPTO_CRC32C -e MD "
            "-e BLK_DEV_DM -m BLK_DEV_DRBD -m BLK_DEV_RAM -d IPV6 -d WIRELESS -d SOUND -d EXT4_FS -d BTRFS_FS "
@@ -29,7 +29,7 @@ def _name():
     """Of what is built: the source's version, and which options and patch."""
     out = subprocess.run(["dpkg-query", "-W", "-f=${Version}", f"linux-source-{SERIES}"], capture_output=True,
                          text=True)
-    if out.returncode != 0 or not out.stdout or not shutil.which("flex") or not shutil.which("bison"):
+    if out.returncode != 0 or not out.stdout or not all(map(shutil.which, ("flex", "bison", "bc", "patch"))):
         raise RuntimeError(f"a User-mode Linux kernel is built from packages that are missing; run: "
                            f"apt-get install -y {PACKAGES}")
     with open(PATCH, "rb") as f:
@@ -61,17 +61,9 @@ def kernel(say=print):
 
 def module(tree):
     """dm-cascade.ko for it."""
-    top, out = os.path.join(image.TOP, "kmod"), os.path.join(tree, "dm-cascade")
-    os.makedirs(os.path.join(out, "uapi"), exist_ok=True)
-    for folder in ("", "uapi"):
-        for path in glob.glob(os.path.join(top, folder, "*.[ch]")) + [os.path.join(top, "Kbuild")]:
-            if not folder or path.endswith(".h"):
-                to = os.path.join(out, folder, os.path.basename(path))
-                if not os.path.exists(to) or os.path.getmtime(to) < os.path.getmtime(path):
-                    shutil.copy2(path, to)
-    subprocess.run(["make", "-s", "-C", tree, "ARCH=um", f"M={out}", "modules"], check=True,
-                   capture_output=True)
-    return os.path.join(out, "dm-cascade.ko")
+    kmod = os.path.join(image.TOP, "kmod")
+    subprocess.run(["make", "-s", "-C", kmod, f"KDIR={tree}", "KBUILD_EXTRA=ARCH=um"], check=True, capture_output=True)
+    return os.path.join(kmod, "build", os.path.basename(tree), "dm-cascade.ko")
 
 
 class UmlGuest(Guest):

@@ -12,8 +12,6 @@
 #include <memory>
 #include <thread>
 
-#include <unistd.h>
-
 namespace cascade {
 namespace {
 
@@ -72,13 +70,20 @@ bool is_wanted(const Wanted& wanted, const api::Group& group) {
          std::find(wanted.groups.begin(), wanted.groups.end(), group.name) != wanted.groups.end();
 }
 
+/// The same stage in an earlier report; null: it was not there.
+const api::Latency* find(const api::StatusReport& report, const std::string& group,
+                         const std::string& stage) {
+  for (const api::Group& there : report.groups)
+    for (const api::Latency& latency : there.latency)
+      if (there.uuid == group && latency.stage == stage) return &latency;
+  return nullptr;
+}
+
 /// A report with what came since `before` alone.
 api::StatusReport since(api::StatusReport report, const api::StatusReport& before) {
   for (api::Group& group : report.groups)
-    for (const api::Group& old : before.groups)
-      for (api::Latency& stage : group.latency)
-        for (const api::Latency& then : old.latency)
-          if (old.uuid == group.uuid && then.stage == stage.stage) stage = stage - then;
+    for (api::Latency& stage : group.latency)
+      if (const auto* then = find(before, group.uuid, stage.stage)) stage = stage - *then;
   return report;
 }
 
