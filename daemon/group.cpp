@@ -100,14 +100,16 @@ void GroupNode::stop() {
 }
 
 /// A copy that has grown is taken with its new size by a beginning anew: much is laid out by it.
-void GroupNode::look_at_copy(const Uuid& volume, std::uint64_t needed) {
+bool GroupNode::look_at_copy(const Uuid& volume, std::uint64_t needed) {
   const std::uint64_t now = storage_->applier->copy_bytes_now(volume);
-  if (stopping_ || now < needed) return;
+  if (now < needed) return false;
+  if (stopping_) return begins_anew_;
   report::log(Level::notice, group_.name,
               fmt::format("the copy of {} has grown to {} bytes: the group begins anew with that",
                           group_.name_of(volume), now));
   begins_anew_ = true;
   stop();
+  return true;
 }
 
 Result<std::unique_ptr<Disk>> GroupNode::open_disk(const std::string& path) {
@@ -226,6 +228,7 @@ Task<Result<void>> GroupNode::start_hub() {
   Journal& journal = *storage_->journal;
   mirror_ = std::make_unique<MirrorVolumes>(group_, journal, seams_.clock);
   mirror_->load([this](const Uuid& uuid) { return storage_->applier->copy_shape(uuid); });
+  mirror_->on_too_small([this](const Uuid& u, auto needed) { return look_at_copy(u, needed); });
   mirror_->resume();
   crew_.add(mirror_->watch_leases());
   if (!journal_feed_) co_return Result<void>{};
@@ -239,7 +242,6 @@ Task<Result<void>> GroupNode::start_hub() {
   if (auto opened = co_await catch_up_->open(); !opened) co_return opened;
   crew_.add(catch_up_->run());
   journal_feed_->describe_with([this] { return mirror_->describe(); });
-  mirror_->on_too_small([this](const Uuid& uuid, auto needed) { look_at_copy(uuid, needed); });
   mirror_->on_sizes_changed([this] { journal_feed_->renew(); });
   ship_link_ =
       std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_, group_.uuid,
@@ -255,7 +257,7 @@ void GroupNode::start_remote() {
   for (const VolumeConfig& volume : group_.volumes)
     copies[volume.uuid] = storage_->applier->copy_shape(volume.uuid);
   ship_.reset(new ShipState{group_, *storage_->journal, std::move(copies)});
-  ship_->too_small = [this](const Uuid& uuid, auto needed) { look_at_copy(uuid, needed); };
+  ship_->too_small = [this](const Uuid& u, auto needed) { return look_at_copy(u, needed); };
   ship_->report = [this] {
     const Journal& journal = *storage_->journal;
     Report report{storage_->applier->applied_seq(), journal.size_bytes(), journal.used_bytes()};

@@ -115,7 +115,7 @@ class GroupNode {
   std::optional<api::Bracket> bracket_status() const;
   std::string awaited_of(const Uuid& volume) const;
   std::optional<Error> storage_failure() const;
-  void look_at_copy(const Uuid& volume, std::uint64_t needed);
+  bool look_at_copy(const Uuid& volume, std::uint64_t needed);
 
   Seams seams_;
   const Config& config_;

@@ -17,8 +17,14 @@
 
 namespace cascade {
 
-/// Told of a volume that its copy is too small for, before it is refused: the copy may have grown.
-using TooSmall = std::function<void(const Uuid& volume, std::uint64_t needed)>;
+/// Asked about a volume that its copy is too small for, before it is refused. True: the copy has
+/// grown enough by now, and this group begins anew with its new size.
+using TooSmall = std::function<bool(const Uuid& volume, std::uint64_t needed)>;
+
+/// To a sender whose copy has grown: nothing is wrong, it asks again. Errc::closed, not refused.
+inline Error copy_has_grown() {
+  return {Errc::closed, "the copy has grown, and its group begins anew with that"};
+}
 
 /// What is known of a copy on this node.
 struct CopyShape {

@@ -169,7 +169,7 @@ Result<MirrorVolumes::Volume*> MirrorIntake::entitled(const Hello& hello,
 /// Sizes, blocks and settings of both sides, before a write finds out.
 Result<void> MirrorVolumes::fits(const Volume& volume, const Hello::Stream& stream) const {
   if (stream.bytes > volume.bytes) {
-    if (too_small_) too_small_(stream.uuid, stream.bytes);
+    if (too_small_ && too_small_(stream.uuid, stream.bytes)) return copy_has_grown();
     return Error{Errc::refused,
                  fmt::format("it has {} bytes, the hub's copy only {}; make the copy at least as "
                              "large, and it is taken by itself",
@@ -342,6 +342,7 @@ Result<Welcome> MirrorIntake::open(const Hello& hello, EndSession superseded) {
       continue;
     }
     auto taken = take_over(hello, stream, superseded);
+    if (!taken && taken.error().code == Errc::closed) return taken.error();
     Answer answer{{stream.uuid, 0, 0}, 0, {}};
     if (taken) {
       streams_.push_back(*taken);

@@ -85,7 +85,7 @@ Result<void> ShipIntake::fits(const Hello::Stream& volume) const {
                              "(dmcascade(8))",
                              state_.group.name, to_text(volume.uuid))};
   if (copy != state_.copies.end() && volume.bytes > copy->second.bytes) {
-    if (state_.too_small) state_.too_small(volume.uuid, volume.bytes);
+    if (state_.too_small && state_.too_small(volume.uuid, volume.bytes)) return copy_has_grown();
     return Error{
         Errc::refused,
         fmt::format("group {}: volume {} has {} bytes, the remote's copy only {}; make the copy at "

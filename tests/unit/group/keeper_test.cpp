@@ -165,5 +165,22 @@ TEST_F(KeeperTest, AVolumeAndItsCopiesGrowWhileEverythingRuns) {
   expect_well();
 }
 
+/// The hub takes a copy that has grown before its volume did as it is; a refusal would end a
+/// 'resize', and the volume's turn to go on alone.
+TEST_F(KeeperTest, ACopyThatHasGrownIsNeverRefused) {
+  go_on();
+  const std::uint64_t grown = cascade.volume_bytes(0) + 8 * VirtualVolume::region_sectors * 512;
+  for (const char* name : {"h", "r"}) cascade.node(name).grow_disk("orders", grown);
+  cascade.grow(0, 8);
+  for (int i = 0; i < 4000; ++i) {
+    cascade.go_round();
+    ASSERT_FALSE(has("p1", "VOLUME_REFUSED")) << "round " << i;
+    for (const auto& link : status("h").links)
+      ASSERT_EQ(link.reason.find("copy only"), std::string::npos) << link.reason;
+  }
+  EXPECT_TRUE(cascade.drain()) << cascade.figures();
+  expect_well();
+}
+
 }  // namespace
 }  // namespace cascade::test
