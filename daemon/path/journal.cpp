@@ -268,6 +268,18 @@ void Journal::set_past_limit() {
   ++changes_;
 }
 
+void Journal::set_takeover(const Takeover& takeover) {
+  if (superblock_.takeover == takeover) return;
+  superblock_.takeover = takeover;
+  ++changes_;
+}
+
+void Journal::hand_over(std::uint64_t seq) {
+  superblock_.takeover.seq = seq;
+  superblock_.past_limit.reset();
+  ++changes_;
+}
+
 Task<Result<void>> Journal::persist() {
   if (changes_saved_ == changes_) co_return Result<void>{};
   auto written = co_await write_superblock();

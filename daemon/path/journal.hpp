@@ -115,6 +115,12 @@ class Journal {
     return limit_seq() != no_limit && superblock_.past_limit == limit_seq();
   }
   void set_past_limit();
+  /// Whether the group was promoted on this node. On disk with persist().
+  const Takeover& takeover() const { return superblock_.takeover; }
+  void set_takeover(const Takeover& takeover);
+  /// After set_takeover(): the copies are as of `seq`, on stable storage, and not this journal's
+  /// any more. On disk with persist().
+  void hand_over(std::uint64_t seq);
   /// The history hash before first_seq().
   History tail_history() const { return superblock_.tail_history; }
   /// Last volume_seq of each volume that is on stable storage.

@@ -136,6 +136,10 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   disk.behind_seq = htole64(sb.behind.seq);
   disk.behind_history = htole64(sb.behind.history);
   disk.behind_time_ns = htole64(sb.behind.since_ns);
+  std::memcpy(disk.takeover, sb.takeover.generation.data, 16);
+  disk.takeover_time_ns = htole64(sb.takeover.time_ns);
+  disk.takeover_seq = htole64(sb.takeover.seq ? *sb.takeover.seq + 1 : 0);
+  disk.takeover_flags = htole32(sb.takeover.newest ? takeover_newest : 0);
   std::memcpy(disk.group, sb.group.data, 16);
   std::memcpy(disk.journal, sb.journal.data, 16);
   disk.generation = htole64(sb.generation);
@@ -163,7 +167,8 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   disk.required = htole64(
       (brackets ? journal_required_brackets : 0) | (gaps ? journal_required_gaps : 0) |
       (sb.behind.map != 0 ? journal_required_behind : 0) |
-      (sb.past_limit ? journal_required_past : 0) | (sb.indexed ? journal_required_index : 0));
+      (sb.past_limit ? journal_required_past : 0) | (sb.indexed ? journal_required_index : 0) |
+      (sb.takeover.decided() ? journal_required_takeover : 0));
   std::memcpy(out.data(), &disk, sizeof disk);
   disk.crc = htole32(superblock_crc(out));
   std::memcpy(out.data(), &disk, sizeof disk);
@@ -205,6 +210,11 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
   sb.behind = {le64toh(disk.behind_map), le64toh(disk.behind_seq), le64toh(disk.behind_history),
                le64toh(disk.behind_time_ns)};
   if (const std::uint64_t past = le64toh(disk.past_limit); past != 0) sb.past_limit = past - 1;
+  sb.takeover = {get_uuid(disk.takeover),
+                 le64toh(disk.takeover_time_ns),
+                 (le32toh(disk.takeover_flags) & takeover_newest) != 0,
+                 {}};
+  if (const std::uint64_t seq = le64toh(disk.takeover_seq); seq != 0) sb.takeover.seq = seq - 1;
   sb.jumped = (le64toh(disk.required) & journal_required_gaps) != 0;
   sb.indexed = (le64toh(disk.required) & journal_required_index) != 0;
   if (const std::uint64_t index = le64toh(disk.index); index != 0) sb.index = index - 1;

@@ -60,9 +60,13 @@ inline constexpr std::uint64_t journal_required_behind = 4;
 inline constexpr std::uint64_t journal_required_past = 8;
 /// Required while an index may stand in the circle.
 inline constexpr std::uint64_t journal_required_index = 16;
+/// Required once the group was taken over here: the copies are not the journal's any more.
+inline constexpr std::uint64_t journal_required_takeover = 32;
 inline constexpr std::uint64_t journal_required_known =
     journal_required_brackets | journal_required_gaps | journal_required_behind |
-    journal_required_past | journal_required_index;
+    journal_required_past | journal_required_index | journal_required_takeover;
+/// SuperblockDisk.takeover_flags: every volume's newest write, instead of an image of one moment.
+inline constexpr std::uint32_t takeover_newest = 1;
 
 /// First 512 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
 /// generation wins if both are valid; they are written in turn, never both at once.
@@ -105,12 +109,20 @@ struct SuperblockDisk {
                                     // with or without undo; zero: none
   std::uint64_t index;              // one more than the position of the last index in the circle;
                                     // zero: none
-  std::uint8_t reserved[264];       // zero; ignored by readers of this minor version
+  std::uint8_t takeover[16];        // generation that a takeover on this node gave the group;
+                                    // zero: the node follows
+  std::uint64_t takeover_time_ns;   // when that was decided, CLOCK_REALTIME
+  std::uint64_t takeover_seq;       // one more than the group_seq that the copies were handed over
+                                    // as of; zero: they are on the way there
+  std::uint32_t takeover_flags;     // takeover_newest; unknown ones are ignored
+  std::uint32_t reserved0;          // zero
+  std::uint8_t reserved[224];       // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generation) == 48 &&
               offsetof(SuperblockDisk, required) == 144 &&
               offsetof(SuperblockDisk, gap_seq) == 192 &&
-              offsetof(SuperblockDisk, reserved) == 248);
+              offsetof(SuperblockDisk, takeover) == 248 &&
+              offsetof(SuperblockDisk, reserved) == 288);
 
 /// How far a volume was when the superblock was written. 96 bytes.
 struct VolumeEntry {
@@ -177,6 +189,19 @@ struct RemoteBehind {
   bool operator==(const RemoteBehind&) const = default;
 };
 
+/// The group was promoted on this node: the copies become devices that anybody may write, and the
+/// journal takes nothing more.
+struct Takeover {
+  Uuid generation{};                   // of every volume from then on; nil: the node follows
+  std::uint64_t time_ns = 0;           // when it was decided, CLOCK_REALTIME
+  bool newest = false;                 // every volume's newest write, though no image of one moment
+  std::optional<std::uint64_t> seq{};  // group_seq that the copies were handed over as of; none:
+                                       // they are on the way there
+  bool decided() const { return generation != Uuid{}; }
+  bool done() const { return seq.has_value(); }
+  bool operator==(const Takeover&) const = default;
+};
+
 /// What a superblock says, in host order.
 struct Superblock {
   Uuid group;
@@ -203,7 +228,8 @@ struct Superblock {
   std::optional<std::uint64_t> past_limit{};  // the copies may hold what stands behind this
   bool indexed = false;                       // an index may stand in the circle; with `index`, too
   std::optional<std::uint64_t> index{};       // position of the last one
-  std::map<Uuid, VolumePlace> volumes;        // without their group_seq
+  Takeover takeover{};
+  std::map<Uuid, VolumePlace> volumes;  // without their group_seq
 };
 
 /// A fresh journal for a device of `device_bytes`; Errc::invalid if that is too small.

@@ -70,6 +70,10 @@ Result<void> show_group(const GroupConfig& group, const std::string& node, const
   if (sb->follower != nobody) fmt::print("  followed by journal {}\n", to_text(sb->follower));
   if (sb->limit_seq != no_limit)
     fmt::print("  bracket open: the copies stand at write {}\n", sb->limit_seq);
+  if (sb->takeover.decided())
+    fmt::print("  promoted here: generation {}{}\n", to_text(sb->takeover.generation),
+               sb->takeover.done() ? fmt::format(", as of write {}", *sb->takeover.seq)
+                                   : ", the copies are on the way");
   for (const auto& [uuid, place] : sb->volumes)
     fmt::print(
         "  volume {}: write {}{}{}{}\n", group.name_of(uuid), place.volume_seq,

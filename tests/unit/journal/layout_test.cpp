@@ -88,6 +88,12 @@ TEST(SuperblockFormat, RequiresWhatIsInUse) {
   sb.past_limit = 0;
   EXPECT_EQ(required(sb), journal_required_behind | journal_required_gaps | journal_required_past);
   EXPECT_EQ(decoded(encoded(sb))->past_limit, 0u);
+  sb = *format_superblock(group, 64 << 20);
+  sb.takeover = {volume_b, 5, true, {}};
+  EXPECT_EQ(required(sb), journal_required_takeover);
+  EXPECT_EQ(decoded(encoded(sb))->takeover, sb.takeover);
+  sb.takeover = {volume_b, 5, false, 0};
+  EXPECT_EQ(decoded(encoded(sb))->takeover, sb.takeover);
 }
 
 /// A superblock of another version, whole by its checksum.
@@ -118,9 +124,9 @@ TEST(SuperblockFormat, NamesTheVersionAndTheCapabilitiesThatItCannotRead) {
   ASSERT_FALSE(major);
   EXPECT_EQ(major.error().code, Errc::version);
   EXPECT_THAT(major.error().text, HasSubstr("version is 3.0, this program reads 2.x"));
-  const auto required = of_version([](SuperblockDisk& d) { d.required = htole64(0x20); });
+  const auto required = of_version([](SuperblockDisk& d) { d.required = htole64(0x40); });
   ASSERT_FALSE(required);
-  EXPECT_THAT(required.error().text, HasSubstr("capabilities 0x20 are required"));
+  EXPECT_THAT(required.error().text, HasSubstr("capabilities 0x40 are required"));
 }
 
 TEST(SuperblockFormat, BeginsWithItsName) {
