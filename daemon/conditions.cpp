@@ -43,6 +43,8 @@ constexpr Kind kinds[] = {
     {"LOCAL_WRITE_ERRORS", "applications were told of each; regions that failed are out of sync"},
     {"NOT_LISTENING", "no session of another node begins"},
     {"OUT_OF_SYNC", "the hub lacks what is marked until it is copied"},
+    {"PROMOTED", "the copies here are devices that anybody may write; nothing is received"},
+    {"PROMOTING", "nothing is received; the copies are on the way to where they are handed over"},
     {"REMOTE_BEHIND", "writes go on; the remote stays as old as it is until it has caught up"},
     {"REMOTE_COPIES_FAILED", "its journal goes on receiving until it is full; its copies grow old"},
     {"REMOTE_JOURNAL_FULL", "the remote takes nothing more; it grows old, and this journal fills"},
@@ -241,6 +243,25 @@ void of_link(const api::Link& link, Conditions& out) {
         link.reason, "look at the other node and at the network between");
 }
 
+/// What others are, and how far, does not matter to a node that was promoted.
+void of_takeover(const api::Group& group, Conditions& out) {
+  const api::Takeover& takeover = *group.takeover;
+  if (group.journal && group.journal->state == "failed")
+    raise(out, failure_code(group.journal->failure), "error", "journal", group.journal->reason,
+          "mend what it names; it is tried again by itself");
+  if (group.journal && !group.journal->copies_reason.empty())
+    raise(out, "COPY_FAILED", "error", "copies", group.journal->copies_reason,
+          "mend what it names; it is tried again by itself");
+  if (takeover.state == "promoted")
+    raise(out, "PROMOTED", "info", "",
+          fmt::format("since {}, as of write {}, generation {}", takeover.since,
+                      takeover.through_seq, takeover.generation),
+          "for the way back see TAKEOVER in dmcascade(8)");
+  else
+    raise(out, "PROMOTING", "warning", "",
+          fmt::format("since {}: {} writes are left", takeover.since, takeover.left_writes), "");
+}
+
 std::string heading(const std::string& code, const std::string& subject) {
   return subject.empty() ? code : code + " " + subject;
 }
@@ -255,6 +276,10 @@ report::Level level(const api::Condition& condition) {
 
 Conditions find_conditions(const api::Group& group, const WarningLimits& limits) {
   Conditions out;
+  if (group.takeover) {
+    of_takeover(group, out);
+    return out;
+  }
   of_journal(group, limits, out);
   of_remote(group, limits, out);
   of_bracket(group, out);

@@ -61,6 +61,10 @@ Task<Result<void>> GroupNode::start() {
     if (auto started = co_await start_storage(); !started) co_return started;
   }
   if (stopping_) co_return Result<void>{};
+  if (taken_over()) {
+    crew_.add(finish_takeover());
+    co_return Result<void>{};
+  }
   if (is_hub()) {
     if (auto started = co_await start_hub(); !started) co_return started;
   }
@@ -173,7 +177,8 @@ Task<Result<void>> GroupNode::start_storage() {
   };
   auto opened = co_await journal.open(note);
   if (!opened) co_return opened;
-  auto copies = open_copies();
+  // What was handed over is somebody else's.
+  auto copies = journal.takeover().done() ? Applier::Copies{} : open_copies();
   if (!copies) co_return copies.error();
   if (auto known = co_await know_copies(journal, *copies); !known) co_return known;
   storage->applier =
@@ -182,6 +187,7 @@ Task<Result<void>> GroupNode::start_storage() {
   storage->applier->check_with([this, &journal](const Uuid& volume, const Disk& disk) {
     return know_copy(journal, volume, disk);
   });
+  if (journal.takeover().decided()) storage->applier->end_at(journal.takeover().newest);
   if (auto undo = co_await start_undo(*storage); !undo) co_return undo;
   storage_ = std::move(storage);
   report::log(Level::notice, group_.name,
@@ -257,6 +263,7 @@ void GroupNode::start_remote() {
   for (const VolumeConfig& volume : group_.volumes)
     copies[volume.uuid] = storage_->applier->copy_shape(volume.uuid);
   ship_.reset(new ShipState{group_, *storage_->journal, std::move(copies)});
+  ship_->realtime_ns = [this] { return seams_.clock.realtime_ns(); };
   ship_->too_small = [this](const Uuid& u, auto needed) { return look_at_copy(u, needed); };
   ship_->report = [this] {
     const Journal& journal = *storage_->journal;
@@ -319,6 +326,10 @@ std::unique_ptr<Intake> GroupNode::make_intake(const Hello& hello, const std::st
 
 void GroupNode::accept(std::unique_ptr<Stream> stream, Hello hello) {
   if (stopping_) return;
+  if (taken_over()) {
+    sessions_.add(turn_away(std::move(stream), parted(hello)));
+    return;
+  }
   const Error role{
       Errc::refused,
       fmt::format("{} is not the {} of group {}; compare the configuration files", node_,

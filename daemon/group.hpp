@@ -75,6 +75,15 @@ class GroupNode {
   /// more for what they held at its limit.
   Result<void> apply_bracket();
 
+  /// What a promotion of this node would mean now, or what has become of it. Errc::refused if it
+  /// has no copies, or can't be promoted.
+  Result<api::Takeover> takeover(bool newest) const;
+  /// `dmcascade promote`: nothing more is taken, the copies go to their last whole point and are
+  /// handed over. Decided once it is on the journal's disk: whatever happens after that, it comes
+  /// to its end. Asked again, it says how far it is. Errc::refused names what `force` has to
+  /// accept.
+  Result<api::Takeover> promote(bool newest, const std::vector<std::string>& force);
+
  private:
   /// What hub and remote have and a primary has not.
   struct Storage {
@@ -105,6 +114,16 @@ class GroupNode {
   LinkStatus& upstream_status(const std::string& peer);
   void fail(const Error& error);
   Task<> watch_storage();
+
+  using Doubts = std::vector<api::Takeover::Doubt>;
+  bool taken_over() const;
+  Task<> finish_takeover();
+  Task<bool> bring_to_end();
+  Task<> persist_takeover();
+  void doubt_hub(Doubts& out) const;
+  void doubt_remote(Doubts& out) const;
+  void doubt_bracket(bool newest, Doubts& out) const;
+  Error parted(const Hello& hello) const;
 
   std::vector<api::Volume> volume_statuses();
   api::Volume primary_status(const RingFeed::VolumeStatus& volume);

@@ -90,10 +90,10 @@ api::Group GroupNode::status() {
   out.ship = word(group_.ship);
   out.remote_ack = word(group_.remote_ack);
   out.on_journal_full = word(group_.on_journal_full);
-  if (is_hub())
+  if (is_hub() && !taken_over())
     for (const VolumeConfig& volume : group_.volumes)
       upstream_.try_emplace(volume.primary, never_seen(volume.primary));
-  if (is_remote()) upstream_.try_emplace(group_.hub, never_seen(group_.hub));
+  if (is_remote() && !taken_over()) upstream_.try_emplace(group_.hub, never_seen(group_.hub));
   for (const auto& [peer, link] : upstream_) out.links.push_back(link_status(link));
   if (link_) out.links.push_back(link_status(link_->status()));
   if (ship_link_) out.links.push_back(link_status(ship_link_->status()));
@@ -101,6 +101,8 @@ api::Group GroupNode::status() {
   out.journal = journal_status();
   out.remote = remote_status();
   out.bracket = bracket_status();
+  if (taken_over())
+    if (auto how = takeover(false)) out.takeover = std::move(*how);
   out.latency = latency_status();
   return out;
 }
@@ -175,6 +177,11 @@ api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
   } else {
     out.state = "replicating";
   }
+  if (taken_over()) {
+    out.state = storage_->journal->takeover().done() ? "promoted" : "promoting";
+    out.reason = failed || stands ? out.reason : "";
+    return out;
+  }
   if (storage_ != nullptr && out.state == "replicating" &&
       storage_->journal->places().at(volume.uuid).standing.mark == CASCADE_MARK_LEFT) {
     out.state = "behind";
@@ -213,9 +220,10 @@ std::optional<api::Journal> GroupNode::journal_status() const {
   out.used_bytes = journal.used_bytes();
   out.received_seq = journal.received_seq();
   out.stored_seq = journal.stored_seq();
-  out.applied_seq = storage_->applier->applied_seq();
+  const auto& handed_over = journal.takeover().seq;
+  out.applied_seq = handed_over ? *handed_over : storage_->applier->applied_seq();
   out.checkpoint_seq = journal.checkpoint_seq();
-  out.consistent = storage_->applier->whole();
+  out.consistent = handed_over ? !journal.takeover().newest : storage_->applier->whole();
   if (const auto& stands = storage_->applier->failure()) {
     out.copies_reason = stands->text;
     out.copies_failure = api::word(stands->code);
@@ -302,7 +310,8 @@ std::string GroupNode::awaited_of(const Uuid& volume) const {
 }
 
 std::optional<api::Bracket> GroupNode::bracket_status() const {
-  if (storage_ == nullptr || storage_->journal->limit_seq() == no_limit) return std::nullopt;
+  if (storage_ == nullptr || storage_->journal->limit_seq() == no_limit || taken_over())
+    return std::nullopt;
   const Journal& journal = *storage_->journal;
   api::Bracket out;
   out.applied_through = journal.limit_seq();

@@ -131,15 +131,29 @@ class Daemon {
     if (!asked) co_return api::error_json(asked.error());
     if (asked->command == api::command_status) co_return api::to_json(co_await site_.status());
     if (asked->command == api::command_reload) co_return api::outcome_json(reload(asked->dry_run));
+    if (asked->command == api::command_promote) co_return co_await promote(*asked);
     if (const auto what = order(*asked)) {
       const Result<void> done = co_await site_.tell(asked->group, what);
       co_return done ? api::outcome_json(std::vector<std::string>{})
                      : api::error_json(done.error());
     }
     co_return api::error_json(
-        Error{Errc::invalid, fmt::format("unknown command '{}'; known: {}, {}, {}, {}",
-                                         asked->command, api::command_status, api::command_reload,
-                                         api::command_bracket_end, api::command_bracket_apply)});
+        Error{Errc::invalid,
+              fmt::format("unknown command '{}'; known: {}, {}, {}, {}, {}", asked->command,
+                          api::command_status, api::command_reload, api::command_bracket_end,
+                          api::command_bracket_apply, api::command_promote)});
+  }
+
+  Task<std::string> promote(const api::Request& asked) {
+    auto answer = std::make_shared<std::string>();
+    const std::function<Result<void>(GroupNode&)> what = [answer, asked](GroupNode& node) {
+      const auto how =
+          asked.dry_run ? node.takeover(asked.newest) : node.promote(asked.newest, asked.force);
+      if (how) *answer = api::to_json(*how);
+      return how ? Result<void>{} : how.error();
+    };
+    const Result<void> done = co_await site_.tell(asked.group, what);
+    co_return done ? *answer : api::error_json(done.error());
   }
 
   const Options& options_;

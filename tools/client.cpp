@@ -91,6 +91,12 @@ Result<void> need_groups(const api::StatusReport& report, const std::vector<std:
   return {};
 }
 
+Result<api::Takeover> ask_takeover(const std::string& socket_path, const api::Request& request) {
+  const auto answer = ask(socket_path, request);
+  if (!answer) return answer.error();
+  return api::parse_takeover(*answer);
+}
+
 Result<api::Done> tell(const std::string& socket_path, const api::Request& request) {
   const auto answer = ask(socket_path, request);
   if (!answer) return answer.error();

@@ -14,6 +14,9 @@ Result<api::StatusReport> ask_status(const std::string& socket_path);
 /// Errc::not_found if the node has nothing of one of these groups.
 Result<void> need_groups(const api::StatusReport& report, const std::vector<std::string>& groups);
 
+/// `dmcascade promote`, or what it would do.
+Result<api::Takeover> ask_takeover(const std::string& socket_path, const api::Request& request);
+
 /// Any command that is done or not. Errors as above, or the daemon's own.
 Result<api::Done> tell(const std::string& socket_path, const api::Request& request);
 

@@ -120,6 +120,7 @@ int main(int argc, char** argv) {
   add_resize(app, options, action);
   add_resync(app, options, action);
   add_bracket(app, options, action);
+  add_promote(app, options, action);
   add_config(app, options, action);
   try {
     app.parse(argc, argv);

@@ -168,6 +168,7 @@ Task<> Applier::recover() {
     applied_seq_ = journal_.checkpoint_seq();
     rewinds_ += 1;
     recovering_ = false;
+    journal_.progress().notify();
   }
 }
 
@@ -188,6 +189,7 @@ std::uint64_t Applier::through() const {
   // Up to the limit first: what is kept there has to be all of it.
   if (applied_seq_ < limit || past() == Past::no) return limit;
   if (past() == Past::gone) return stored;
+  if (ending_) return limit;
   return pressed() && !undo_full_ ? stored : limit;
 }
 
@@ -207,6 +209,7 @@ Task<Result<bool>> Applier::step() {
   using Done = Result<bool>;
   if (recovering_) co_return Done(true);
   if (journal_.limit_seq() == no_limit) undo_full_ = told_past_ = false;
+  if (at_end()) co_return Done(false);
   if (wants_past()) {
     if (auto past = co_await go_past(); !past) co_return past.error();
     co_return Done(true);
@@ -238,7 +241,7 @@ bool Applier::pressed() const {
 bool Applier::wants_past() const {
   if (journal_.limit_seq() == no_limit || applied_seq_ < journal_.limit_seq()) return false;
   if (told_past_) return past() != Past::gone;
-  return past() == Past::no && undo_ && pressed();
+  return !ending_ && past() == Past::no && undo_ && pressed();
 }
 
 /// In this order: a crash in between leaves copies at the limit, and says so.
@@ -261,6 +264,31 @@ Result<void> Applier::give_up_limit() {
   told_past_ = true;
   journal_.progress().notify();
   return {};
+}
+
+// ---- the end
+
+std::uint64_t Applier::end_seq(bool newest) const {
+  return newest ? journal_.stored_seq() : std::min(journal_.stored_seq(), journal_.limit_seq());
+}
+
+bool Applier::at_end() const {
+  return ending_ && !recovering_ && applied_seq_ >= end_seq(told_past_);
+}
+
+Task<Result<void>> Applier::hand_over() {
+  const std::uint64_t seq = end_seq(told_past_);
+  if (!told_past_ && past() == Past::gone)
+    co_return Error{Errc::refused,
+                    fmt::format("the copies went past write {} for good: they can be handed over "
+                                "with every volume's newest write only",
+                                seq)};
+  if (!told_past_ && past() == Past::undo)
+    if (auto restored = co_await undo_->restore(copies_); !restored) co_return restored;
+  for (auto& [uuid, disk] : copies_)
+    if (auto flushed = co_await disk->flush(); !flushed) co_return flushed;
+  journal_.hand_over(seq);
+  co_return co_await journal_.persist();
 }
 
 /// What the ranges hold is kept, if it has to be. False: there is no room for it.

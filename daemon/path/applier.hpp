@@ -49,6 +49,20 @@ class Applier {
   /// Errc::refused if none is open.
   Result<void> give_up_limit();
 
+  /// Before run(): nothing more comes, and the copies are to be handed over, as of the limit of the
+  /// open bracket or of the newest write. They go no further.
+  void end_at(bool newest) {
+    ending_ = true;
+    told_past_ = newest;
+  }
+  /// Whether they are there.
+  bool at_end() const;
+  /// group_seq of where they are to be, of what is stored now.
+  std::uint64_t end_seq(bool newest) const;
+  /// After run(), at the end: what the copies hold past the limit is undone, all is on stable
+  /// storage, and the journal says so. Errc::refused if they are no image of one moment.
+  Task<Result<void>> hand_over();
+
   /// `check` says whether a copy that was opened anew is the one that it was.
   void check_with(std::function<Result<void>(const Uuid&, const Disk&)> check) {
     check_ = std::move(check);
@@ -123,6 +137,7 @@ class Applier {
   std::unique_ptr<Undo> undo_;
   bool undo_full_ = false;  // while past() is undo
   bool told_past_ = false;  // by the operator, of the bracket that is open
+  bool ending_ = false;     // end_at()
   std::optional<Error> failure_;
   std::optional<Error> broken_;
   bool recovering_ = false;      // until the copies have been opened anew

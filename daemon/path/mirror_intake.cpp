@@ -60,6 +60,7 @@ std::vector<Hello::Stream> MirrorVolumes::describe() const {
   for (const auto& [uuid, volume] : volumes_) {
     Hello::Stream stream{uuid};
     stream.bytes = journal_.volume_bytes(uuid);
+    stream.generation = journal_.source(uuid).generation;
     out.push_back(stream);
   }
   for (const Uuid& uuid : journal_.leaving_volumes()) {

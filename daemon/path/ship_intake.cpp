@@ -160,6 +160,7 @@ Result<void> ShipIntake::take(Incoming incoming) {
 }
 
 void ShipIntake::told(std::uint64_t group_seq) {
+  if (state_.realtime_ns) state_.heard_ns = state_.realtime_ns();
   if (state_.owner != this || group_seq <= state_.upstream_stored) return;
   state_.upstream_stored = group_seq;
   release_held();

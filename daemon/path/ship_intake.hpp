@@ -25,6 +25,9 @@ struct ShipState {
   std::optional<Jump> gap = {};         // what this session lets the journal jump over
   std::function<Report()> report = {};  // how this node is
   TooSmall too_small = {};
+  std::uint64_t heard_ns =
+      0;  // CLOCK_REALTIME, when the hub was heard last; 0: not since the start
+  std::function<std::uint64_t()> realtime_ns = {};
   std::uint64_t upstream_stored = 0;
   std::deque<Incoming> held = {};  // received, not yet stable at the hub
   std::size_t held_bytes = 0;

@@ -140,6 +140,29 @@ void tag_invoke(json::value_from_tag, json::value& out, const Latency& v) {
          {"buckets", json::value_from(v.buckets)}};
 }
 
+void tag_invoke(json::value_from_tag, json::value& out, const Takeover::Doubt& v) {
+  out = {{"force", v.force}, {"subject", v.subject}, {"text", v.text}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Takeover::Copy& v) {
+  out = {{"volume", v.volume}, {"path", v.path}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Takeover& v) {
+  out = {{"group", v.group},
+         {"node", v.node},
+         {"state", v.state},
+         {"generation", v.generation},
+         {"since", v.since},
+         {"newest", v.newest},
+         {"through_seq", v.through_seq},
+         {"left_writes", v.left_writes},
+         {"beyond_writes", v.beyond_writes},
+         {"lossless", v.lossless},
+         {"doubts", json::value_from(v.doubts)},
+         {"copies", json::value_from(v.copies)}};
+}
+
 void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
   out = {{"name", v.name},
          {"uuid", v.uuid},
@@ -154,6 +177,7 @@ void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
          {"journal", or_null(v.journal)},
          {"remote", or_null(v.remote)},
          {"bracket", or_null(v.bracket)},
+         {"takeover", or_null(v.takeover)},
          {"conditions", json::value_from(v.conditions)},
          {"latency", json::value_from(v.latency)}};
 }
@@ -316,6 +340,28 @@ Latency read_latency(const Fields& f) {
   return v;
 }
 
+Takeover::Doubt read_doubt(const Fields& f) {
+  Takeover::Doubt v;
+  f.get("force", v.force).get("subject", v.subject).get("text", v.text);
+  return v;
+}
+
+Takeover::Copy read_copy(const Fields& f) {
+  Takeover::Copy v;
+  f.get("volume", v.volume).get("path", v.path);
+  return v;
+}
+
+Takeover read_takeover(const Fields& f) {
+  Takeover v;
+  f.get("group", v.group).get("node", v.node).get("state", v.state).get("since", v.since);
+  f.get("generation", v.generation).get("newest", v.newest).get("lossless", v.lossless);
+  f.get("through_seq", v.through_seq).get("left_writes", v.left_writes);
+  f.get("beyond_writes", v.beyond_writes);
+  f.each("doubts", v.doubts, read_doubt).each("copies", v.copies, read_copy);
+  return v;
+}
+
 Group read_group(const Fields& f) {
   Group v;
   f.get("name", v.name).get("uuid", v.uuid).get("roles", v.roles);
@@ -324,7 +370,7 @@ Group read_group(const Fields& f) {
   f.get("on_journal_full", v.on_journal_full);
   f.each("links", v.links, read_link).each("volumes", v.volumes, read_volume);
   f.maybe("journal", v.journal, read_journal).maybe("remote", v.remote, read_lag);
-  f.maybe("bracket", v.bracket, read_bracket);
+  f.maybe("bracket", v.bracket, read_bracket).maybe("takeover", v.takeover, read_takeover);
   f.each("conditions", v.conditions, read_condition).each("latency", v.latency, read_latency);
   return v;
 }
@@ -487,6 +533,18 @@ Result<StatusReport> parse_status(std::string_view text) {
   return parse_answer<StatusReport>(text, status_schema, read_status);
 }
 
+std::string to_json(const Takeover& takeover) {
+  json::object out = json::value_from(takeover).as_object();
+  out["schema"] = takeover_schema;
+  return json::serialize(out);
+}
+
+Result<Takeover> parse_takeover(std::string_view text) {
+  return parse_answer<Takeover>(text, takeover_schema, [](const json::object& object) {
+    return read_takeover(Fields(object));
+  });
+}
+
 Result<Done> parse_outcome(std::string_view text) {
   return parse_answer<Done>(text, done_schema, [](const json::object& object) {
     Done out;
@@ -524,9 +582,17 @@ Result<Request> parse_request(std::string_view text) {
   if (field("command") == nullptr)
     return Error{Errc::invalid,
                  "a request needs a text field 'command', like {\"command\": \"status\"}"};
-  const auto* dry_run = object->if_contains("dry_run");
-  return Request{text_of("command"), text_of("group"), text_of("volume"),
-                 dry_run != nullptr && dry_run->is_bool() && dry_run->get_bool()};
+  const auto flag = [&](std::string_view name) {
+    const auto* value = object->if_contains(name);
+    return value != nullptr && value->is_bool() && value->get_bool();
+  };
+  Request out{text_of("command"), text_of("group"), text_of("volume"), flag("dry_run"),
+              flag("newest")};
+  const auto* force = object->if_contains("force");
+  if (force != nullptr && force->is_array())
+    for (const json::value& word : force->get_array())
+      if (word.is_string()) out.force.emplace_back(word.get_string());
+  return out;
 }
 
 std::string request_json(const Request& request) {
@@ -534,6 +600,8 @@ std::string request_json(const Request& request) {
   if (!request.group.empty()) out["group"] = request.group;
   if (!request.volume.empty()) out["volume"] = request.volume;
   if (request.dry_run) out["dry_run"] = true;
+  if (request.newest) out["newest"] = true;
+  if (!request.force.empty()) out["force"] = json::value_from(request.force);
   return json::serialize(out);
 }
 

@@ -9,6 +9,9 @@
 //   request  {"command": "bracket-apply", "group": NAME}
 //   request  {"command": "reload", "dry_run": true|false}
 //   answer   {"schema": "dmcascade.done/1", "lines": ["what was done", ...]}
+//   request  {"command": "promote", "group": NAME, "newest": true|false, "force": [REASON, ...],
+//             "dry_run": true|false}
+//   answer   {"schema": "dmcascade.takeover/1", ...}                                  (Takeover)
 //   error    {"schema": "dmcascade.error/1", "error": {"code": "...", "message": "..."}}
 // Guarantee within /1: fields are only added, none changes type, all are always present (null if
 // unknown), numbers are numbers, sizes are bytes, times RFC 3339 UTC, durations seconds.
@@ -30,12 +33,14 @@ inline constexpr std::string_view status_schema = "dmcascade.status/1";
 inline constexpr std::string_view health_schema = "dmcascade.health/1";
 inline constexpr std::string_view latency_schema = "dmcascade.latency/1";
 inline constexpr std::string_view error_schema = "dmcascade.error/1";
+inline constexpr std::string_view takeover_schema = "dmcascade.takeover/1";
 inline constexpr std::string_view done_schema = "dmcascade.done/1";
 
 inline constexpr std::string_view command_status = "status";
 inline constexpr std::string_view command_reload = "reload";
 inline constexpr std::string_view command_bracket_end = "bracket-end";
 inline constexpr std::string_view command_bracket_apply = "bracket-apply";
+inline constexpr std::string_view command_promote = "promote";
 
 /// One session with another node.
 struct Link {
@@ -69,7 +74,8 @@ struct Volume {
   std::string role;     // of this node: "primary" | "hub" | "remote"
   std::string state;    // "replicating" | "waiting" (no session) | "refused" (by the hub) |
                       // "not-created" (no target) | "alone" (without the hub) | "behind" (left out
-                      // of the group) | "failed"
+                      // of the group) | "failed" | "promoting" | "promoted" (the copy is a device
+                      // that anybody may write)
   std::string reason;  // why not replicating, and what to do; empty otherwise
   std::uint64_t size_bytes = 0;
   std::optional<Ring> ring;
@@ -188,6 +194,34 @@ Latency operator-(const Latency& now, const Latency& before);
 /// So many us, of 0 to 1, of the writes took at most; 0 if there are none.
 std::uint64_t percentile_us(const Latency& latency, double share);
 
+/// Promotion of this node: what it would mean, or what has become of it.
+struct Takeover {
+  /// What is not proven to be right. It has to be accepted by its word before anything happens.
+  struct Doubt {
+    std::string force;    // "may-lack-writes" | "still-connected" | "not-consistent"
+    std::string subject;  // a volume, or a peer; empty: the group
+    std::string text;     // one line
+  };
+  struct Copy {
+    std::string volume;
+    std::string path;  // the device on this node
+  };
+  std::string group;
+  std::string node;
+  std::string state;       // "follows" (not promoted) | "promoting" (the copies are on the way) |
+                           // "promoted"
+  std::string generation;  // UUID, of every volume from then on; empty while it follows
+  std::string since;       // RFC 3339 UTC: when it was decided; empty while it follows
+  bool newest = false;     // every volume's newest write, instead of an image of one moment
+  std::uint64_t through_seq = 0;    // group_seq that the copies are handed over as of
+  std::uint64_t left_writes = 0;    // still to be applied before that
+  std::uint64_t beyond_writes = 0;  // in the journal behind that: they stay out
+  bool lossless = false;  // proven: no write that anybody acknowledged is missing. Only while it
+                          // follows
+  std::vector<Doubt> doubts{};  // only while it follows
+  std::vector<Copy> copies{};
+};
+
 struct Group {
   std::string name;
   std::string uuid;
@@ -198,6 +232,7 @@ struct Group {
   std::optional<Journal> journal;
   std::optional<RemoteLag> remote;
   std::optional<Bracket> bracket;     // hub and remote; null: none is open
+  std::optional<Takeover> takeover;   // hub and remote; null: it follows
   std::vector<Condition> conditions;  // the worst first
   std::vector<Latency> latency{};     // of the stages that are on this node
 };
@@ -225,6 +260,9 @@ Result<StatusReport> parse_status(std::string_view json);
 /// The stages of its groups alone, with percentiles.
 std::string latency_json(const StatusReport& report);
 
+std::string to_json(const Takeover& takeover);
+Result<Takeover> parse_takeover(std::string_view json);
+
 /// What is wrong with a node and its groups, in one word and one list.
 struct Health {
   struct Finding {
@@ -249,6 +287,8 @@ struct Request {
   std::string group = {};
   std::string volume = {};
   bool dry_run = false;
+  bool newest = false;
+  std::vector<std::string> force = {};
 };
 /// A request line. Errc::invalid with what is wrong with it.
 Result<Request> parse_request(std::string_view json);

@@ -64,6 +64,18 @@ StatusReport a_report() {
       Bracket{5,     2,       {{"ledger", "resend", "2026-11-23T08:29:00.000Z", "write 9"}},
               true,  "undo",  "/dev/u",
               69632, 1 << 20, true};
+  group.takeover = Takeover{"shop",
+                            "h",
+                            "promoting",
+                            "11111111-2222-4333-8444-555555555555",
+                            "2026-11-23T08:31:00.000Z",
+                            true,
+                            7,
+                            2,
+                            1,
+                            false,
+                            {{"may-lack-writes", "orders", "t"}},
+                            {{"orders", "/dev/o"}}};
   group.conditions = {
       {"BRACKET_OPEN", "warning", "ledger", "2026-11-23T08:29:01.000Z", "r", "a", "i"}};
   group.remote = RemoteLag{5,      4,    2,

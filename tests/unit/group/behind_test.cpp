@@ -98,6 +98,49 @@ TEST_P(RemoteJournalIsSmall, AndItsCopiesGoPastTheBracketAndBack) {
   EXPECT_EQ(cascade.difference(), "");
 }
 
+/// Promoted with its copies past the bracket: they are brought back, whoever loses power meanwhile.
+class PromotedPastABracket : public RemoteJournalIsSmall {};
+
+TEST_P(PromotedPastABracket, IsAsItWasThere) {
+  SCOPED_TRACE(again_with(seed, "PromotedPastABracket"));
+  live(200);
+  cascade.node("r").kill(cascade.draw() % 2 == 0);
+  ASSERT_TRUE(fall_behind()) << cascade.figures();
+  live(200);
+  cascade.node("r").start();
+  const auto past = [&] {
+    const auto status = cascade.node("r").group().status();
+    return status.bracket && status.bracket->past == "undo";
+  };
+  for (int i = 0; i < 4000 && !past() && cascade.remote_behind() != false; ++i) {
+    for (int round = 0; round < 16; ++round) cascade.go_round();
+    if (i % 8 == 0) live(4);
+    if (i % 10 == 0) cascade.write_much();
+  }
+  ASSERT_TRUE(past()) << cascade.figures();
+  lose_power("r");
+  if (HasFatalFailure()) return;
+  live(200);
+  const auto state = [&] {
+    const auto status = cascade.node("r").group().status();
+    return status.takeover ? status.takeover->state : "";
+  };
+  for (int i = 0; i < 2000 && state() != "promoted"; ++i) {
+    const auto node = cascade.node("r").group().node();
+    if (node && state() == "") {
+      ASSERT_TRUE((*node)->promote(false, {"may-lack-writes", "still-connected"}));
+    }
+    live(40);
+    if (cascade.draw() % 8 == 0) lose_power("r");
+    if (HasFatalFailure()) return;
+  }
+  ASSERT_EQ(state(), "promoted");
+  cascade.node("r").kill(true);
+  EXPECT_EQ(cascade.effect_without_cause("r"), "");
+}
+
+// Seeds with which it gets there before it has caught up.
+INSTANTIATE_TEST_SUITE_P(Seeds, PromotedPastABracket, testing::Values(3, 4, 5, 7, 8, 14, 16));
 INSTANTIATE_TEST_SUITE_P(Seeds, RemoteJournalIsSmall, testing::Range(1, 17));
 INSTANTIATE_TEST_SUITE_P(Seeds, RemoteIsAway, testing::Range(1, 17));
 

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A hub or remote is promoted: at every moment, whoever loses power meanwhile, its copies are
+// handed over as an image of one moment that does not lack more than was said; and whoever comes
+// back with the history before is refused by both names. I1, I3, I5.
+#include "tests/unit/group/virtual_cascade.hpp"
+#include "tests/unit/seed.hpp"
+
+#include <gmock/gmock.h>
+
+namespace cascade::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+const std::vector<std::string> all_doubts{"may-lack-writes", "still-connected"};
+
+/// As soon as the group runs on the node.
+Result<api::Takeover> promote(Cascade& cascade, const std::string& name, bool newest,
+                              const std::vector<std::string>& force) {
+  for (int i = 0; i < 4000; ++i) {
+    if (const auto node = cascade.node(name).group().node()) return (*node)->promote(newest, force);
+    cascade.go_on();
+  }
+  return Error{Errc::refused, "the group does not run"};
+}
+
+std::string state_of(Cascade& cascade, const std::string& name) {
+  const auto status = cascade.node(name).group().status();
+  return status.takeover ? status.takeover->state : "";
+}
+
+bool finish(Cascade& cascade, const std::string& name) {
+  for (int i = 0; i < 8000 && state_of(cascade, name) != "promoted"; ++i) cascade.go_on();
+  return state_of(cascade, name) == "promoted";
+}
+
+class TakeoverTest : public testing::Test {
+ protected:
+  void go_on(int rounds = 2000) {
+    for (int i = 0; i < rounds; ++i) cascade.go_on();
+  }
+  void kill(std::initializer_list<const char*> names) {
+    for (const char* name : names) cascade.node(name).kill(true);
+  }
+  Cascade cascade{11, AckWhen::sync};
+};
+
+TEST_F(TakeoverTest, AHubWhosePrimariesAreGoneLacksNothing) {
+  go_on();
+  ASSERT_TRUE(cascade.drain()) << cascade.figures();
+  kill({"p1", "p2"});
+  cascade.run_for(std::chrono::seconds(20));
+  const auto told = promote(cascade, "h", false, {});
+  ASSERT_TRUE(told) << told.error().text;
+  EXPECT_EQ(told->state, "promoting");
+  EXPECT_NE(told->generation, "");
+  cascade.run_for(std::chrono::seconds(2));
+  ASSERT_EQ(state_of(cascade, "h"), "promoted");
+  const auto again = promote(cascade, "h", false, {});
+  ASSERT_TRUE(again) << again.error().text;
+  EXPECT_EQ(again->generation, told->generation);
+  EXPECT_EQ(cascade.difference(), "");
+}
+
+TEST_F(TakeoverTest, WhoIsConnectedIsNamedFirst) {
+  go_on();
+  ASSERT_TRUE(cascade.drain()) << cascade.figures();
+  for (const char* name : {"h", "r"}) {
+    const auto told = promote(cascade, name, false, {"may-lack-writes"});
+    ASSERT_FALSE(told);
+    EXPECT_EQ(told.error().code, Errc::refused);
+    EXPECT_THAT(told.error().text, HasSubstr("--force=still-connected"));
+    EXPECT_EQ(state_of(cascade, name), "") << "nothing was done";
+  }
+  const auto nothing = promote(cascade, "p1", false, all_doubts);
+  ASSERT_FALSE(nothing);
+  EXPECT_THAT(nothing.error().text, HasSubstr("promote it on its hub, h, or its remote, r"));
+}
+
+TEST_F(TakeoverTest, WhoComesBackIsRefusedByBothNames) {
+  go_on();
+  ASSERT_TRUE(cascade.drain()) << cascade.figures();
+  kill({"p1", "p2", "h"});
+  cascade.run_for(std::chrono::seconds(20));
+  const auto doubted = promote(cascade, "r", false, {});
+  ASSERT_FALSE(doubted);
+  EXPECT_THAT(doubted.error().text,
+              AllOf(HasSubstr("0 writes are missing here that the hub, h, had"),
+                    HasSubstr("--force=may-lack-writes")));
+  ASSERT_TRUE(promote(cascade, "r", false, all_doubts));
+  ASSERT_TRUE(finish(cascade, "r"));
+  const std::string generation = cascade.node("r").group().status().takeover->generation;
+  cascade.node("r").kill(true);
+  const auto image = cascade.node("r").images;
+  for (const char* name : {"r", "h", "p1", "p2"}) cascade.node(name).start();
+  go_on(6000);
+  std::string reason, hub_generation;
+  const auto hub = cascade.node("h").group().status();
+  for (const auto& link : hub.links)
+    if (link.peer == "r") reason = link.reason;
+  for (const auto& volume : hub.volumes) hub_generation = volume.generation;
+  EXPECT_THAT(reason, AllOf(HasSubstr("promoted on r"), HasSubstr(generation),
+                            HasSubstr(hub_generation), HasSubstr("TAKEOVER")));
+  EXPECT_EQ(state_of(cascade, "r"), "promoted");
+  cascade.node("r").kill(false);
+  for (const char* copy : {"orders", "ledger"})
+    EXPECT_TRUE(cascade.node("r").images[copy] == image.at(copy)) << copy;
+}
+
+/// Under load, with losses of power before, and of the promoted node until it is through.
+class PromotedAtAnyMoment : public testing::TestWithParam<int> {
+ protected:
+  unsigned seed = seed_of(GetParam());
+  std::string name = seed % 2 == 0 ? "h" : "r";
+  Cascade cascade{seed, seed % 3 == 0 ? AckWhen::memory_sync : AckWhen::sync,
+                  seed % 5 == 0 ? FenceLevel::never : FenceLevel::data};
+
+  void live(unsigned steps) {
+    for (unsigned i = cascade.draw() % steps; i > 0; --i) {
+      cascade.go_on();
+      if (i % 2 == 0) cascade.depend(cascade.draw() % 2);
+    }
+  }
+};
+
+TEST_P(PromotedAtAnyMoment, IsAnImageOfOneMoment) {
+  SCOPED_TRACE(again_with(seed, "PromotedAtAnyMoment"));
+  live(3000);
+  if (seed % 4 < 2) {
+    cascade.node("h").kill(true);
+    live(100);
+    cascade.node("h").start();
+    live(200);
+  }
+  bool told = false;
+  for (int i = 0; i < 200 && state_of(cascade, name) != "promoted"; ++i) {
+    if (const auto node = cascade.node(name).group().node(); node && !told) {
+      const auto done = (*node)->promote(false, all_doubts);
+      ASSERT_TRUE(done) << done.error().text;
+      told = true;
+    }
+    live(40);
+    if (cascade.draw() % 8 != 0) continue;
+    cascade.node(name).kill(true);
+    ASSERT_EQ(cascade.effect_without_cause(name), "");
+    cascade.node(name).start();
+    // Until it is on the disk it is not decided.
+    live(20);
+    told = told && state_of(cascade, name) != "";
+  }
+  ASSERT_TRUE(finish(cascade, name)) << cascade.figures();
+  cascade.node(name).kill(true);
+  EXPECT_EQ(cascade.effect_without_cause(name), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, PromotedAtAnyMoment, testing::Range(1, 17));
+
+}  // namespace
+}  // namespace cascade::test
