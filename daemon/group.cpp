@@ -317,6 +317,13 @@ Result<void> GroupNode::apply_bracket() {
   return given_up;
 }
 
+Result<void> GroupNode::replace_remote() {
+  if (!catch_up_)
+    return Error{Errc::refused, fmt::format("{} is not the hub of a group with a remote; ask {}",
+                                            node_, group_.hub)};
+  return catch_up_->replace_remote();
+}
+
 std::unique_ptr<Intake> GroupNode::make_intake(const Hello& hello, const std::string& host) {
   if (hello.kind == SessionKind::mirror && mirror_)
     return std::make_unique<MirrorIntake>(*mirror_, host);

@@ -283,6 +283,7 @@ std::optional<api::RemoteLag> GroupNode::remote_status() {
     if (report->failure) out.copies_reason = report->failure->text;
   }
   if (catch_up_ && catch_up_->failure()) out.reason = catch_up_->failure()->text;
+  out.replacing = catch_up_ && catch_up_->replacing();
   if (!catch_up_ || !catch_up_->behind()) return out;
   out.behind_since = report::rfc3339(storage_->journal->behind().since_ns);
   out.out_of_sync_bytes = catch_up_->out_of_sync_bytes();

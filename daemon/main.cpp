@@ -45,6 +45,8 @@ std::function<Result<void>(GroupNode&)> order(const api::Request& asked) {
     return [volume = asked.volume](GroupNode& node) { return node.end_bracket(volume); };
   if (asked.command == api::command_bracket_apply)
     return [](GroupNode& node) { return node.apply_bracket(); };
+  if (asked.command == api::command_remote_replace)
+    return [](GroupNode& node) { return node.replace_remote(); };
   return nullptr;
 }
 
@@ -138,10 +140,10 @@ class Daemon {
                      : api::error_json(done.error());
     }
     co_return api::error_json(
-        Error{Errc::invalid,
-              fmt::format("unknown command '{}'; known: {}, {}, {}, {}, {}", asked->command,
-                          api::command_status, api::command_reload, api::command_bracket_end,
-                          api::command_bracket_apply, api::command_promote)});
+        Error{Errc::invalid, fmt::format("unknown command '{}'; known: {}, {}, {}, {}, {}, {}",
+                                         asked->command, api::command_status, api::command_reload,
+                                         api::command_bracket_end, api::command_bracket_apply,
+                                         api::command_promote, api::command_remote_replace)});
   }
 
   Task<std::string> promote(const api::Request& asked) {

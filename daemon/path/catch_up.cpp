@@ -108,6 +108,8 @@ Task<Result<bool>> CatchUp::step() {
     if (auto fell = co_await fall_behind(); !fell) co_return fell.error();
     co_return Done(given_up_ != before);
   }
+  // Nothing is copied meanwhile: nobody is there to take it.
+  if (replacing_) co_return co_await forget_remote();
   if (!map_) co_return Done(false);
   land();
   if (remote_is_whole()) {
@@ -210,6 +212,60 @@ Task<Result<void>> CatchUp::raise_floor() {
   behind.history = *history;
   p_.journal.set_behind(behind);
   co_return co_await p_.journal.persist();
+}
+
+Result<void> CatchUp::replace_remote() {
+  if (p_.journal.stored_seq() == 0)
+    return Error{Errc::refused,
+                 "nothing was written yet: a remote with a new journal is taken as it is"};
+  replacing_ = true;
+  p_.feed.hold_back();
+  p_.journal.progress().notify();
+  return {};
+}
+
+/// Two marks, in batches of their own, stand between all that any remote has been sent and where
+/// the journal is to begin: so none can go on from what it has. Whether they are there.
+bool CatchUp::separated() {
+  if (!p_.feed.held_back()) return false;
+  for (std::uint64_t& mark : marks_) {
+    if (mark == 0) {
+      p_.journal.may_begin_next();
+      append_own(make_caught_up(p_.group.uuid, 0, p_.clock.realtime_ns()));
+      mark = p_.journal.received_seq();
+    }
+    if (p_.journal.stored_seq() < mark) return false;
+  }
+  return p_.applier.applied_seq() >= marks_[1];
+}
+
+/// Whether there was anything to do now.
+Task<Result<bool>> CatchUp::forget_remote() {
+  using Done = Result<bool>;
+  if (!separated()) co_return Done(false);
+  const bool marked = given_up_ >= marks_[1];
+  if (!marked) {
+    map_ = empty_map();
+    map_->mark_all();
+    map_->change_all();
+    drop_flights();
+    const RemoteBehind behind{next_map(), 0, history_begin(p_.group.uuid), p_.clock.realtime_ns()};
+    if (auto written = co_await write_map(behind.map); !written) co_return written.error();
+    p_.journal.set_behind(behind);
+    given_up_ = marks_[1];
+  } else if (p_.journal.first_seq() > marks_[0]) {
+    p_.journal.forget_follower();
+  } else {
+    co_return Done(false);  // the next checkpoint brings it there
+  }
+  if (auto kept = co_await p_.journal.persist(); !kept) co_return kept.error();
+  if (!marked) co_return Done(true);
+  replacing_ = false;
+  marks_[0] = marks_[1] = 0;
+  p_.feed.forget_remote();
+  report::log(report::Level::warning, p_.group.name,
+              "the remote is another one, as told: all is copied to it");
+  co_return Done(true);
 }
 
 Task<Result<void>> CatchUp::write_map(std::uint64_t map) {
@@ -329,10 +385,13 @@ void CatchUp::append_piece(std::span<const std::byte> content) {
 void CatchUp::append_caught_up() {
   p_.bracket.repeat();
   const std::uint64_t through = std::max(p_.journal.first_seq(), given_up_) - 1;
-  Record record = make_caught_up(p_.group.uuid, through, p_.clock.realtime_ns());
+  append_own(make_caught_up(p_.group.uuid, through, p_.clock.realtime_ns()));
+  closing_ = p_.journal.received_seq();
+}
+
+void CatchUp::append_own(Record record) {
   set_group_seq(record, p_.journal.next_seq());
   p_.journal.append(make_incoming(std::span(&record, 1), {}));
-  closing_ = p_.journal.received_seq();
 }
 
 bool CatchUp::remote_is_whole() const {

@@ -57,6 +57,12 @@ class CatchUp {
   /// First group_seq that the journal keeps for the remote.
   std::uint64_t needed_from() const;
 
+  /// The operator's word: the remote is another one, or what its copies hold is not known. All of
+  /// every volume is copied to it, whatever it has. Errc::refused before the group's first write.
+  Result<void> replace_remote();
+  /// It was asked for, and is not on the disk yet: a crash would forget it.
+  bool replacing() const { return replacing_; }
+
   /// Whether the remote lacks what the journal does not hold any more.
   bool behind() const { return map_.has_value(); }
   /// Bytes of the regions that have to be copied, at most.
@@ -89,6 +95,9 @@ class CatchUp {
   std::uint64_t next_map() const;
   Task<Result<bool>> step();
   bool must_fall_behind() const;
+  Task<Result<bool>> forget_remote();
+  bool separated();
+  void append_own(Record record);
   Task<Result<void>> fall_behind();
   Task<Result<std::uint64_t>> mark_oldest(std::uint64_t from);
   void drop_flights();
@@ -114,6 +123,8 @@ class CatchUp {
   std::uint64_t given_up_ = 0;              // nothing before this is kept for the remote
   std::optional<std::uint64_t> reading_{};  // kept while it is being read
   std::optional<Piece> piece_{};
+  bool replacing_ = false;
+  std::uint64_t marks_[2] = {};  // group_seq of those that replace_remote() needs; 0: none yet
   std::deque<Flight> flights_;
   std::uint64_t flying_bytes_ = 0;
   std::size_t cursor_ = 0;          // region to go on with

@@ -262,6 +262,11 @@ void Journal::set_behind(const RemoteBehind& behind) {
   ++changes_;
 }
 
+void Journal::forget_follower() {
+  superblock_.follower = {};
+  ++changes_;
+}
+
 void Journal::set_past_limit() {
   if (past_limit()) return;
   superblock_.past_limit = limit_seq();

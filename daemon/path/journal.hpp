@@ -82,6 +82,8 @@ class Journal {
   }
   /// `told` is called for each batch when it is sealed.
   void on_sealed(std::function<void(const BatchInfo&)> told) { told_ = std::move(told); }
+  /// The batch that comes next, or one that is under way, can be the journal's first.
+  void may_begin_next() { index_->enter_next(); }
   std::uint64_t next_seq() const { return received_seq_ + 1; }
 
   std::uint64_t received_seq() const { return received_seq_; }
@@ -105,6 +107,8 @@ class Journal {
   /// at once, on disk with the next checkpoint, and so before anything is given up for its sake.
   const Uuid& follower() const { return superblock_.follower; }
   void set_follower(const Uuid& journal) { superblock_.follower = journal; }
+  /// Any journal may follow from now on. On disk with persist().
+  void forget_follower();
   /// Hub: whether the remote lacks what the journal does not hold any more, and since where. On
   /// disk with persist() or the next checkpoint.
   const RemoteBehind& behind() const { return superblock_.behind; }

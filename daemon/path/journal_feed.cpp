@@ -41,7 +41,7 @@ std::uint64_t JournalFeed::through() const {
 std::uint64_t JournalFeed::tally() const { return journal_.stored_seq(); }
 
 std::vector<Hello::Stream> JournalFeed::streams() {
-  if (journal_.failure()) return {};
+  if (journal_.failure() || held_back_) return {};
   renew_ = false;
   std::vector<Hello::Stream> out{{group_.uuid, journal_.first_seq(), through()}};
   if (journal_.behind().map != 0) {
@@ -59,6 +59,7 @@ void JournalFeed::renew() {
 }
 
 Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
+  if (held_back_) co_return Error{Errc::closed, "the remote is being replaced"};
   if (welcome.streams.empty() || welcome.streams.front().ack.stream != group_.uuid)
     co_return Error{Errc::refused, "the remote answers for another group"};
   for (const Answer& answer : welcome.streams)
@@ -83,15 +84,28 @@ Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
   journal_.set_follower(welcome.journal);
   next_seq_ = behind ? journal_.first_seq() : ack.received + 1;
   current_.reset();
-  up_ = true;
+  up_ = in_session_ = true;
   lacks_ = behind || welcome.streams.front().gap;
   co_return acked(std::span(&ack, 1));
 }
 
 void JournalFeed::end() {
-  up_ = false;
+  up_ = in_session_ = false;
   current_.reset();
   frame_.clear();
+  journal_.progress().notify();
+}
+
+void JournalFeed::hold_back() {
+  held_back_ = true;
+  renew();
+}
+
+void JournalFeed::forget_remote() {
+  remote_received_ = remote_stored_ = 0;
+  report_.reset();
+  held_back_ = false;
+  wake();
 }
 
 void JournalFeed::caught_up() {

@@ -35,6 +35,12 @@ class JournalFeed final : public Feed {
   bool up() const { return up_; }
   /// There is one, and its remote waits for copies of what it was not sent.
   bool lacks() const { return up_ && lacks_; }
+  /// No session begins until forget_remote(); one that is under way ends.
+  void hold_back();
+  /// There is none, and none begins.
+  bool held_back() const { return held_back_ && !in_session_; }
+  /// Nothing that a remote has said counts any more.
+  void forget_remote();
   /// The remote lacks nothing any more.
   void caught_up();
   /// By the acknowledgement that `remote-ack` asks for; what a remote was not sent has not arrived
@@ -97,6 +103,8 @@ class JournalFeed final : public Feed {
   std::function<std::vector<Hello::Stream>()> describe_;
   bool renew_ = false;
   bool up_ = false;
+  bool held_back_ = false;
+  bool in_session_ = false;
   bool lacks_ = false;
   std::uint64_t remote_received_ = 0;
   std::uint64_t remote_stored_ = 0;

@@ -2,6 +2,7 @@
 #include "daemon/path/journal_index.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace cascade {
 namespace {
@@ -17,7 +18,8 @@ JournalIndex::JournalIndex(std::uint64_t data_bytes)
 
 void JournalIndex::add(const BatchInfo& batch) {
   if (batch.kind != BatchKind::data) return;
-  if (entries_.empty() || batch.position - entries_.back().position >= spacing_) {
+  if (std::exchange(enter_next_, false) || entries_.empty() ||
+      batch.position - entries_.back().position >= spacing_) {
     entries_.push_back({batch.first_seq, batch.position, batch.number, batch.history,
                         batch.append_time_ns, payload_after_, batch.previous_crc});
     ++unsaved_;

@@ -24,6 +24,8 @@ class JournalIndex {
 
   /// Batches are offered in order; most are only counted.
   void add(const BatchInfo& batch);
+  /// The next batch has an entry in any case: a journal's tail can stand at entries alone.
+  void enter_next() { enter_next_ = true; }
   /// The last entry that begins at or before `seq`; the oldest if there is none.
   const Entry* find(std::uint64_t seq) const;
   /// Forgets what lies before `position`.
@@ -49,6 +51,7 @@ class JournalIndex {
  private:
   std::uint64_t spacing_;
   std::deque<Entry> entries_;
+  bool enter_next_ = false;
   std::size_t unsaved_ = 0;  // of entries_, at its end
   std::uint64_t payload_after_ = 0;
   std::optional<std::uint64_t> last_block_;

@@ -116,7 +116,8 @@ void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
          {"bracket", v.bracket},
          {"journal_full", v.journal_full},
          {"copies_reason", v.copies_reason},
-         {"ship_rate_bytes", or_null(v.ship_rate_bytes)}};
+         {"ship_rate_bytes", or_null(v.ship_rate_bytes)},
+         {"replacing", v.replacing}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Condition& v) {
@@ -309,6 +310,7 @@ RemoteLag read_lag(const Fields& f) {
   f.get("journal_used_bytes", v.journal_used_bytes);
   f.get("journal_size_bytes", v.journal_size_bytes).get("journal_full", v.journal_full);
   f.get("copies_reason", v.copies_reason).get("ship_rate_bytes", v.ship_rate_bytes);
+  f.get("replacing", v.replacing);
   return v;
 }
 

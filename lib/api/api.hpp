@@ -7,6 +7,7 @@
 //   answer   {"schema": "dmcascade.status/1", ...}                                (StatusReport)
 //   request  {"command": "bracket-end", "group": NAME, "volume": NAME}
 //   request  {"command": "bracket-apply", "group": NAME}
+//   request  {"command": "remote-replace", "group": NAME}
 //   request  {"command": "reload", "dry_run": true|false}
 //   answer   {"schema": "dmcascade.done/1", "lines": ["what was done", ...]}
 //   request  {"command": "promote", "group": NAME, "newest": true|false, "force": [REASON, ...],
@@ -41,6 +42,7 @@ inline constexpr std::string_view command_reload = "reload";
 inline constexpr std::string_view command_bracket_end = "bracket-end";
 inline constexpr std::string_view command_bracket_apply = "bracket-apply";
 inline constexpr std::string_view command_promote = "promote";
+inline constexpr std::string_view command_remote_replace = "remote-replace";
 
 /// One session with another node.
 struct Link {
@@ -161,6 +163,7 @@ struct RemoteLag {
   std::string copies_reason{};  // why its copies stand still, one line; empty: they don't
   // Bytes that may be sent to it in a second now, by `ship-rate`; null: no limit.
   std::optional<std::uint64_t> ship_rate_bytes{};
+  bool replacing = false;  // another one is to get everything, which is not on this node's disk yet
 };
 
 /// Something that is wrong or unusual, for as long as it is.

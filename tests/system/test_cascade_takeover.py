@@ -30,8 +30,9 @@ def forget_takeover(cascade, *nodes):
         cascade.tool(node, "journal format shop --force")
 
 
-def test_a_remote_takes_over_under_load_and_its_hub_is_refused(cascade):
-    """I3, I5: the copies are an image of one moment and plain devices; the rest is named, not merged."""
+def test_a_remote_takes_over_under_load_refuses_its_hub_and_comes_back(cascade):
+    """I3, I5: the copies are an image of one moment and plain devices; the rest is named, not merged.
+    I2: given up, the remote is filled anew while writers go on."""
     cascade.up(daemon=QUICK)
     wipe(cascade)
     writers = start_pingpong(cascade)
@@ -68,11 +69,21 @@ def test_a_remote_takes_over_under_load_and_its_hub_is_refused(cascade):
     assert cascade.tool("R", "health").rc == 0
     cascade.g["R"].run("cd /mnt/orders && sha256sum -c --quiet sum && cd / && umount /mnt/orders && "
                        "e2fsck -fn /dev/lab/orders > /dev/null", timeout=120)
+    # What was written there is given up.
+    cascade.stop_daemon("R")
+    cascade.tool("R", "journal format shop --force")
+    cascade.start_daemon("R")
+    wait_until(lambda: cascade.opened("R"), 30, "the remote's daemon answers")
+    assert "everything is copied" in cascade.tool("H", "remote replace shop").out
+    wait_until(lambda: "CATCHING_UP" in conditions(cascade, "R"), 30, "the remote takes what is copied")
+    assert "go past the bracket" in cascade.tool("R", "bracket apply shop").out
+    wait_until(lambda: not any(conditions(cascade, node) for node in cascade.g), 90, "all is well")
     for writer in writers:
         writer.kill(signal.SIGTERM)
         writer.wait()
+    cascade.wait_drained()
+    cascade.compare()
     cascade.down()
-    forget_takeover(cascade, "R")
 
 
 def test_a_database_goes_on_at_its_hub_and_nothing_that_was_committed_is_missing(cascade, seed):

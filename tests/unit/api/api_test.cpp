@@ -84,6 +84,7 @@ StatusReport a_report() {
                            3,      512,  1024,
                            true,   true, "a copy failed"};
   group.remote->ship_rate_bytes = 5 << 20;
+  group.remote->replacing = true;
   group.latency = {{"ring", 3, 0.5, {{4, 2}, {640, 1}}}, {"send", 0, 0, {}}};
   report.conditions = {
       {"NOT_LISTENING", "error", "listener", "2026-11-23T08:29:02.000Z", "r", "a", "i"}};

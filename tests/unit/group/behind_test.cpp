@@ -103,19 +103,22 @@ class PromotedPastABracket : public RemoteJournalIsSmall {};
 
 TEST_P(PromotedPastABracket, IsAsItWasThere) {
   SCOPED_TRACE(again_with(seed, "PromotedPastABracket"));
-  live(200);
-  cascade.node("r").kill(cascade.draw() % 2 == 0);
-  ASSERT_TRUE(fall_behind()) << cascade.figures();
-  live(200);
-  cascade.node("r").start();
   const auto past = [&] {
     const auto status = cascade.node("r").group().status();
     return status.bracket && status.bracket->past == "undo";
   };
-  for (int i = 0; i < 4000 && !past() && cascade.remote_behind() != false; ++i) {
-    for (int round = 0; round < 16; ++round) cascade.go_round();
-    if (i % 8 == 0) live(4);
-    if (i % 10 == 0) cascade.write_much();
+  live(200);
+  // It may catch up before it has to.
+  for (int life = 0; life < 20 && !past(); ++life) {
+    cascade.node("r").kill(cascade.draw() % 2 == 0);
+    ASSERT_TRUE(fall_behind()) << cascade.figures();
+    live(200);
+    cascade.node("r").start();
+    for (int i = 0; i < 4000 && !past() && cascade.remote_behind() != false; ++i) {
+      for (int round = 0; round < 16; ++round) cascade.go_round();
+      if (i % 8 == 0) live(4);
+      if (i % 10 == 0) cascade.write_much();
+    }
   }
   ASSERT_TRUE(past()) << cascade.figures();
   lose_power("r");
@@ -139,8 +142,7 @@ TEST_P(PromotedPastABracket, IsAsItWasThere) {
   EXPECT_EQ(cascade.effect_without_cause("r"), "");
 }
 
-// Seeds with which it gets there before it has caught up.
-INSTANTIATE_TEST_SUITE_P(Seeds, PromotedPastABracket, testing::Values(3, 4, 5, 7, 8, 14, 16));
+INSTANTIATE_TEST_SUITE_P(Seeds, PromotedPastABracket, testing::Range(1, 9));
 INSTANTIATE_TEST_SUITE_P(Seeds, RemoteJournalIsSmall, testing::Range(1, 17));
 INSTANTIATE_TEST_SUITE_P(Seeds, RemoteIsAway, testing::Range(1, 17));
 

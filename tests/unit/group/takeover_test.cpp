@@ -155,6 +155,58 @@ TEST_P(PromotedAtAnyMoment, IsAnImageOfOneMoment) {
   EXPECT_EQ(cascade.effect_without_cause(name), "");
 }
 
+/// Its copies hold anything, whatever its journal is; the hub is told once, and again only if it
+/// lost power before that was on its disk.
+class ReplacedRemote : public PromotedAtAnyMoment {
+ protected:
+  void tell_hub() {
+    for (int i = 0; i < 4000; ++i) {
+      if (const auto hub = cascade.node("h").group().node()) {
+        const auto told = (*hub)->replace_remote();
+        ASSERT_TRUE(told) << told.error().text;
+        return;
+      }
+      cascade.go_on();
+    }
+    FAIL() << "the hub does not run";
+  }
+  bool replacing() {
+    const auto status = cascade.node("h").group().status();
+    return status.remote && status.remote->replacing;
+  }
+  void lose_power(const std::string& victim) {
+    const bool again = victim == "h" && replacing();
+    cascade.node(victim).kill(true);
+    live(20);
+    cascade.node(victim).start();
+    if (again) tell_hub();
+  }
+};
+
+TEST_P(ReplacedRemote, GetsEverythingUnderLoad) {
+  SCOPED_TRACE(again_with(seed, "ReplacedRemote"));
+  if (seed % 2 == 0) cascade.node("r").kill(true);  // the hub still has what was written first
+  live(3000);
+  if (cascade.node("r").runs()) cascade.node("r").kill(true);
+  auto& images = cascade.node("r").images;
+  if (seed % 4 != 1) images["journal"] = new_journal(images["journal"].size());
+  for (const char* copy : {"orders", "ledger"})
+    std::fill(images[copy].begin(), images[copy].end(), std::byte{0xee});
+  cascade.node("r").start();
+  if (seed % 3 == 0) live(2000);  // it may be taken as it is, and has to be told off
+  tell_hub();
+  for (int i = 0; i < 100 && !HasFatalFailure(); ++i) {
+    live(60);
+    if (cascade.draw() % 10 == 0) lose_power(cascade.draw() % 2 == 0 ? "h" : "r");
+  }
+  for (int tenths = 0; tenths < 600 && replacing(); ++tenths)
+    cascade.run_for(std::chrono::milliseconds(100));
+  EXPECT_FALSE(replacing());
+  ASSERT_TRUE(cascade.drain()) << cascade.figures();
+  EXPECT_EQ(cascade.difference(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, ReplacedRemote, testing::Range(1, 13));
 INSTANTIATE_TEST_SUITE_P(Seeds, PromotedAtAnyMoment, testing::Range(1, 17));
 
 }  // namespace

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// remote: what the hub is told of its remote.
+#include "tools/client.hpp"
+#include "tools/command.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace cascade {
+namespace {
+
+constexpr std::chrono::milliseconds look_interval{200};
+constexpr int looks = 150;  // 30 s
+
+/// What the hub says of its remote; nothing: it does not answer, or has none.
+std::optional<api::RemoteLag> look(const std::string& socket, const std::string& name) {
+  const auto report = ask_status(socket);
+  if (!report) return std::nullopt;
+  for (const auto& group : report->groups)
+    if (group.name == name) return group.remote;
+  return std::nullopt;
+}
+
+/// Until a crash of the hub can't make it forget that.
+int replace_remote(const Options& options, const std::string& group) {
+  int code = 0;
+  const auto socket = find_socket(options, {group}, code);
+  if (!socket) return code;
+  const auto failed = [&](const Error& error) {
+    return complain(options, {error.code, fmt::format("{}: {}", group, error.text)});
+  };
+  const auto told = tell(*socket, {std::string(api::command_remote_replace), group});
+  if (!told) return failed(told.error());
+  for (int i = 0; i < looks; ++i) {
+    const auto remote = look(*socket, group);
+    if (!remote)
+      return failed({Errc::closed, "the hub does not answer any more; say it again when it does"});
+    if (!remote->replacing) {
+      fmt::print(
+          "{}: everything is copied to the remote that comes next; status shows how much is "
+          "left\n",
+          group);
+      return exit_ok;
+    }
+    std::this_thread::sleep_for(look_interval);
+  }
+  return failed({Errc::refused,
+                 "the hub's own copies do not come as far as the writes that were received: see "
+                 "status; it goes on trying"});
+}
+
+}  // namespace
+
+void add_remote(CLI::App& app, const Options& options, Action& action) {
+  CLI::App* remote = app.add_subcommand("remote", "What the hub is told of its remote");
+  remote->require_subcommand(1);
+  auto group = std::make_shared<std::string>();
+  CLI::App* replace = remote->add_subcommand(
+      "replace", "On the hub: copy everything to the remote, whatever it has");
+  replace->add_option("GROUP", *group, "A group of the configuration")->required();
+  replace->final_callback(
+      [&, group] { action = [&options, group] { return replace_remote(options, *group); }; });
+}
+
+}  // namespace cascade
