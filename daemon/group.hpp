@@ -124,6 +124,7 @@ class GroupNode {
   Task<> persist_takeover();
   void doubt_hub(Doubts& out) const;
   void doubt_remote(Doubts& out) const;
+  void doubt_copies(Doubts& out) const;
   void doubt_bracket(bool newest, Doubts& out) const;
   Error parted(const Hello& hello) const;
 

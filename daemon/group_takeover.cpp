@@ -63,6 +63,7 @@ Result<api::Takeover> GroupNode::takeover(bool newest) const {
   }
   if (mirror_) doubt_hub(out.doubts);
   if (ship_) doubt_remote(out.doubts);
+  doubt_copies(out.doubts);
   doubt_bracket(newest, out.doubts);
   out.lossless = std::none_of(out.doubts.begin(), out.doubts.end(),
                               [](const auto& doubt) { return doubt.force != connected; });
@@ -82,18 +83,11 @@ void GroupNode::doubt_hub(Doubts& out) const {
            fmt::format("its primary {} is connected and may be writing; stop whoever uses "
                        "it there, and 'dmcascade remove {}'",
                        primary, name)});
-    if (storage_->journal->dropped(uuid))
-      out.push_back({not_consistent, name,
-                     "its copy lacks writes that were dropped while the file did not have it"});
     const auto found = apart.find(uuid);
-    if (found == apart.end()) continue;
+    if (found == apart.end() || found->second.standing.mark == CASCADE_MARK_LEFT) continue;
     const Standing& standing = found->second.standing;
     const std::string since = report::rfc3339(standing.since_ns);
-    if (standing.mark == CASCADE_MARK_LEFT)
-      out.push_back(
-          {not_consistent, name,
-           fmt::format("it was left behind at {}: its copy is older than the others'", since)});
-    else if (standing.why == CASCADE_WHY_RESEND)
+    if (standing.why == CASCADE_WHY_RESEND)
       out.push_back({may_lack, name,
                      fmt::format("this hub crashed before {} and may have lost writes that {} was "
                                  "told are received",
@@ -127,6 +121,21 @@ void GroupNode::doubt_remote(Doubts& out) const {
                    fmt::format("{} writes are missing here that the hub, {}, had when it was heard "
                                "last, at {}, and all that came to it after that",
                                there - here, group_.hub, report::rfc3339(ship_->heard_ns))});
+}
+
+/// Copies that are older than the others', for good or until their volume comes back.
+void GroupNode::doubt_copies(Doubts& out) const {
+  const Journal& journal = *storage_->journal;
+  for (const VolumeConfig& volume : group_.volumes) {
+    if (journal.dropped(volume.uuid))
+      out.push_back({not_consistent, volume.name,
+                     "its copy lacks writes that were dropped while the file did not have it"});
+    const Standing& standing = journal.places().at(volume.uuid).standing;
+    if (standing.mark == CASCADE_MARK_LEFT)
+      out.push_back({not_consistent, volume.name,
+                     fmt::format("it was left behind at {}: its copy is older than the others'",
+                                 report::rfc3339(standing.since_ns))});
+  }
 }
 
 void GroupNode::doubt_bracket(bool newest, Doubts& out) const {

@@ -108,8 +108,13 @@ Task<Result<bool>> CatchUp::step() {
     if (auto fell = co_await fall_behind(); !fell) co_return fell.error();
     co_return Done(given_up_ != before);
   }
-  // Nothing is copied meanwhile: nobody is there to take it.
-  if (replacing_) co_return co_await forget_remote();
+  if (replacing_) {
+    const auto done = co_await forget_remote();
+    if (!done) co_return done.error();
+    if (*done) co_return Done(true);
+    // Nothing is copied meanwhile: nobody is there to take it.
+    if (p_.feed.holds_back()) co_return Done(false);
+  }
   if (!map_) co_return Done(false);
   land();
   if (remote_is_whole()) {
@@ -218,8 +223,8 @@ Result<void> CatchUp::replace_remote() {
   if (p_.journal.stored_seq() == 0)
     return Error{Errc::refused,
                  "nothing was written yet: a remote with a new journal is taken as it is"};
+  if (!replacing_) all_marked_ = false;
   replacing_ = true;
-  p_.feed.hold_back();
   p_.journal.progress().notify();
   return {};
 }
@@ -227,6 +232,8 @@ Result<void> CatchUp::replace_remote() {
 /// Two marks, in batches of their own, stand between all that any remote has been sent and where
 /// the journal is to begin: so none can go on from what it has. Whether they are there.
 bool CatchUp::separated() {
+  // While a bracket is open nothing could be read from the copies.
+  if (!p_.feed.holds_back() && p_.journal.limit_seq() == no_limit) p_.feed.hold_back();
   if (!p_.feed.held_back()) return false;
   for (std::uint64_t& mark : marks_) {
     if (mark == 0) {
@@ -243,7 +250,7 @@ bool CatchUp::separated() {
 Task<Result<bool>> CatchUp::forget_remote() {
   using Done = Result<bool>;
   if (!separated()) co_return Done(false);
-  const bool marked = given_up_ >= marks_[1];
+  const bool marked = all_marked_;
   if (!marked) {
     map_ = empty_map();
     map_->mark_all();
@@ -252,13 +259,14 @@ Task<Result<bool>> CatchUp::forget_remote() {
     const RemoteBehind behind{next_map(), 0, history_begin(p_.group.uuid), p_.clock.realtime_ns()};
     if (auto written = co_await write_map(behind.map); !written) co_return written.error();
     p_.journal.set_behind(behind);
-    given_up_ = marks_[1];
+    given_up_ = std::max(given_up_, marks_[1]);
   } else if (p_.journal.first_seq() > marks_[0]) {
     p_.journal.forget_follower();
   } else {
     co_return Done(false);  // the next checkpoint brings it there
   }
   if (auto kept = co_await p_.journal.persist(); !kept) co_return kept.error();
+  all_marked_ = true;
   if (!marked) co_return Done(true);
   replacing_ = false;
   marks_[0] = marks_[1] = 0;

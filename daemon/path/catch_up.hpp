@@ -58,7 +58,8 @@ class CatchUp {
   std::uint64_t needed_from() const;
 
   /// The operator's word: the remote is another one, or what its copies hold is not known. All of
-  /// every volume is copied to it, whatever it has. Errc::refused before the group's first write.
+  /// every volume is copied to it, whatever it has, as soon as no bracket is open here.
+  /// Errc::refused before the group's first write.
   Result<void> replace_remote();
   /// It was asked for, and is not on the disk yet: a crash would forget it.
   bool replacing() const { return replacing_; }
@@ -124,6 +125,7 @@ class CatchUp {
   std::optional<std::uint64_t> reading_{};  // kept while it is being read
   std::optional<Piece> piece_{};
   bool replacing_ = false;
+  bool all_marked_ = false;      // for that, on disk
   std::uint64_t marks_[2] = {};  // group_seq of those that replace_remote() needs; 0: none yet
   std::deque<Flight> flights_;
   std::uint64_t flying_bytes_ = 0;

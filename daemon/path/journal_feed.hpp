@@ -37,6 +37,7 @@ class JournalFeed final : public Feed {
   bool lacks() const { return up_ && lacks_; }
   /// No session begins until forget_remote(); one that is under way ends.
   void hold_back();
+  bool holds_back() const { return held_back_; }
   /// There is none, and none begins.
   bool held_back() const { return held_back_ && !in_session_; }
   /// Nothing that a remote has said counts any more.

@@ -50,9 +50,10 @@ int replace_remote(const Options& options, const std::string& group) {
     }
     std::this_thread::sleep_for(look_interval);
   }
-  return failed({Errc::refused,
-                 "the hub's own copies do not come as far as the writes that were received: see "
-                 "status; it goes on trying"});
+  return failed(
+      {Errc::refused,
+       "the hub's own copies stand still, by a bracket or a failure: see status; it is done "
+       "once they go on, if the daemon is not restarted before"});
 }
 
 }  // namespace

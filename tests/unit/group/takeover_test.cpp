@@ -79,6 +79,39 @@ TEST_F(TakeoverTest, WhoIsConnectedIsNamedFirst) {
   EXPECT_THAT(nothing.error().text, HasSubstr("promote it on its hub, h, or its remote, r"));
 }
 
+/// Under `never` a primary that was cut off may have gone on alone: hub and remote say so, and as
+/// of where the copies would be; and once the group goes on without it, that it is older.
+TEST(TakeoverDoubts, NameTheVolumeThatWentAlone) {
+  Cascade cascade{5, AckWhen::sync, FenceLevel::never};
+  for (int i = 0; i < 4000; ++i) cascade.go_on();
+  ASSERT_TRUE(cascade.drain()) << cascade.figures();
+  cascade.black_hole("p1", "h");
+  cascade.black_hole("h", "p1");
+  for (int i = 0; i < 4000; ++i) cascade.go_on();
+  ASSERT_GT(cascade.times_alone(0), 0u);
+  const auto asked = promote(cascade, "h", false, {"still-connected"});
+  ASSERT_FALSE(asked);
+  EXPECT_THAT(asked.error().text,
+              AllOf(HasSubstr("orders: the lease of p1 was over at 20"),
+                    HasSubstr("writes that are here stay out, behind the bracket at write"),
+                    HasSubstr("open for orders since 20"), HasSubstr("--force=may-lack-writes")));
+  const auto newest = promote(cascade, "h", true, all_doubts);
+  ASSERT_FALSE(newest);
+  EXPECT_THAT(newest.error().text,
+              AllOf(HasSubstr("no image of one moment"), HasSubstr("--force=not-consistent")));
+  ASSERT_TRUE((*cascade.node("h").group().node())->end_bracket("orders"));
+  for (int i = 0; i < 2000; ++i) cascade.go_on();
+  for (const char* name : {"h", "r"}) {
+    const auto left = promote(cascade, name, false, all_doubts);
+    ASSERT_FALSE(left);
+    EXPECT_THAT(left.error().text, AllOf(HasSubstr("orders: it was left behind at 20"),
+                                         HasSubstr("--force=not-consistent")));
+  }
+  ASSERT_TRUE(
+      promote(cascade, "h", true, {"may-lack-writes", "still-connected", "not-consistent"}));
+  EXPECT_TRUE(finish(cascade, "h"));
+}
+
 TEST_F(TakeoverTest, WhoComesBackIsRefusedByBothNames) {
   go_on();
   ASSERT_TRUE(cascade.drain()) << cascade.figures();
@@ -161,14 +194,11 @@ class ReplacedRemote : public PromotedAtAnyMoment {
  protected:
   void tell_hub() {
     for (int i = 0; i < 4000; ++i) {
-      if (const auto hub = cascade.node("h").group().node()) {
-        const auto told = (*hub)->replace_remote();
-        ASSERT_TRUE(told) << told.error().text;
-        return;
-      }
+      if (const auto hub = cascade.node("h").group().node())
+        if ((*hub)->replace_remote()) return;
       cascade.go_on();
     }
-    FAIL() << "the hub does not run";
+    FAIL() << "the hub takes no order";
   }
   bool replacing() {
     const auto status = cascade.node("h").group().status();
@@ -199,8 +229,11 @@ TEST_P(ReplacedRemote, GetsEverythingUnderLoad) {
     live(60);
     if (cascade.draw() % 10 == 0) lose_power(cascade.draw() % 2 == 0 ? "h" : "r");
   }
-  for (int tenths = 0; tenths < 600 && replacing(); ++tenths)
+  // Brackets close on the way.
+  for (int i = 0; i < 100 && replacing(); ++i) {
+    (void)cascade.drain();
     cascade.run_for(std::chrono::milliseconds(100));
+  }
   EXPECT_FALSE(replacing());
   ASSERT_TRUE(cascade.drain()) << cascade.figures();
   EXPECT_EQ(cascade.difference(), "");
