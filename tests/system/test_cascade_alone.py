@@ -134,7 +134,12 @@ def test_a_hub_that_stood_still_acknowledges_nobody_who_is_alone(cascade):
         cascade.daemons["H"].kill(signal.SIGCONT)
         assert went_alone == (pause > 2), pause
         wait_healthy(cascade)
+        # An image that is being written is no point in time.
+        cascade.lab.links["H-R"].cut()
+        wait_until(lambda: remote_is_quiet(cascade), 30, "the remote is quiet")
         pingpong.check_copies(*copies(cascade, "R"))
+        cascade.lab.links["H-R"].heal()
+        wait_healthy(cascade)
     stop(writers)
     cascade.wait_drained()
     cascade.compare()
