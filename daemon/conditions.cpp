@@ -95,9 +95,8 @@ std::string downstream_peer(const api::Group& group) {
   return {};
 }
 
-void of_journal(const api::Group& group, const WarningLimits& limits, Conditions& out) {
-  if (!group.journal) return;
-  const api::Journal& journal = *group.journal;
+/// The journal can't be written, or the copies.
+void of_devices(const api::Journal& journal, Conditions& out) {
   if (journal.state == "failed")
     return raise(out, failure_code(journal.failure), "error", "journal", journal.reason,
                  "mend what it names; the group is tried again by itself");
@@ -106,6 +105,13 @@ void of_journal(const api::Group& group, const WarningLimits& limits, Conditions
           journal.copies_failure == api::word(Errc::corrupt) ? "JOURNAL_DAMAGED" : "COPY_FAILED",
           "error", "copies", journal.copies_reason,
           "mend what it names; it is tried again by itself");
+}
+
+void of_journal(const api::Group& group, const WarningLimits& limits, Conditions& out) {
+  if (!group.journal) return;
+  const api::Journal& journal = *group.journal;
+  of_devices(journal, out);
+  if (journal.state == "failed") return;
   if (!journal.ship_reason.empty())
     raise(out, failure_code(journal.ship_failure), "error", "journal",
           fmt::format("{}; nothing from there on is sent to {}", journal.ship_reason,
@@ -246,12 +252,7 @@ void of_link(const api::Link& link, Conditions& out) {
 /// What others are, and how far, does not matter to a node that was promoted.
 void of_takeover(const api::Group& group, Conditions& out) {
   const api::Takeover& takeover = *group.takeover;
-  if (group.journal && group.journal->state == "failed")
-    raise(out, failure_code(group.journal->failure), "error", "journal", group.journal->reason,
-          "mend what it names; it is tried again by itself");
-  if (group.journal && !group.journal->copies_reason.empty())
-    raise(out, "COPY_FAILED", "error", "copies", group.journal->copies_reason,
-          "mend what it names; it is tried again by itself");
+  if (group.journal) of_devices(*group.journal, out);
   if (takeover.state == "promoted")
     raise(out, "PROMOTED", "info", "",
           fmt::format("since {}, as of write {}, generation {}", takeover.since,

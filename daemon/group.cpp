@@ -46,6 +46,13 @@ void GroupNode::fail(const Error& error) {
   stop();
 }
 
+/// The end of this try, so that the next one finds what has changed.
+void GroupNode::begin_anew() {
+  if (stopping_) return;
+  begins_anew_ = true;
+  stop();
+}
+
 // ---- life
 
 Task<> GroupNode::run() {
@@ -63,6 +70,7 @@ Task<Result<void>> GroupNode::start() {
   if (stopping_) co_return Result<void>{};
   if (taken_over()) {
     crew_.add(finish_takeover());
+    crew_.add(watch_storage());
     co_return Result<void>{};
   }
   if (is_hub()) {
@@ -111,8 +119,7 @@ bool GroupNode::look_at_copy(const Uuid& volume, std::uint64_t needed) {
   report::log(Level::notice, group_.name,
               fmt::format("the copy of {} has grown to {} bytes: the group begins anew with that",
                           group_.name_of(volume), now));
-  begins_anew_ = true;
-  stop();
+  begin_anew();
   return true;
 }
 

@@ -115,12 +115,13 @@ class GroupNode {
   std::unique_ptr<Intake> make_intake(const Hello& hello, const std::string& host);
   LinkStatus& upstream_status(const std::string& peer);
   void fail(const Error& error);
+  void begin_anew();
   Task<> watch_storage();
 
   using Doubts = std::vector<api::Takeover::Doubt>;
   bool taken_over() const;
   Task<> finish_takeover();
-  Task<bool> bring_to_end();
+  Task<> bring_to_end();
   Task<> persist_takeover();
   void doubt_hub(Doubts& out) const;
   void doubt_remote(Doubts& out) const;

@@ -201,50 +201,38 @@ Result<api::Takeover> GroupNode::promote(bool newest, const std::vector<std::str
 /// What runs is for a node that follows: the group begins anew as one that was promoted.
 Task<> GroupNode::persist_takeover() {
   const auto kept = co_await storage_->journal->persist();
-  if (!kept) co_return;  // the journal has failed, and the group with it
-  if (!stopping_) begins_anew_ = true;
-  stop();
+  if (kept) begin_anew();  // else watch_storage() says why
 }
 
 /// Until stop().
 Task<> GroupNode::finish_takeover() {
   Journal& journal = *storage_->journal;
-  const bool was_done = journal.takeover().done();
-  const bool at_end = !was_done && co_await bring_to_end();
-  if (at_end && journal.takeover().done()) {
-    // Devices are let go of by a beginning anew, too.
-    begins_anew_ = true;
-    stop();
-  }
+  if (!journal.takeover().done()) co_await bring_to_end();
   while (!stopping_) co_await stop_.wait();
   co_await sessions_.join();
   if (!journal.takeover().done()) (void)co_await storage_->applier->settle();
   (void)co_await journal.close();
 }
 
-/// False if it was stopped, or failed, before.
-Task<bool> GroupNode::bring_to_end() {
+/// Then the group begins anew, to let go of the devices. Less far if it is stopped, or fails.
+Task<> GroupNode::bring_to_end() {
   Journal& journal = *storage_->journal;
   Applier& applier = *storage_->applier;
   Crew work(seams_.executor);
   work.add(applier.run());
-  while (!stopping_ && !applier.at_end() && !journal.failure() && !applier.broken())
-    co_await journal.progress().wait();
-  const bool there = applier.at_end();
+  while (!stopping_ && !applier.at_end()) co_await journal.progress().wait();
   applier.stop();
   co_await work.join();
-  if (journal.failure()) fail(*journal.failure());
-  if (applier.broken()) fail(*applier.broken());
-  if (!there || stopping_) co_return false;
+  if (stopping_) co_return;
   const auto handed_over = co_await applier.hand_over();
   if (!handed_over) {
     fail(handed_over.error());
-    co_return false;
+    co_return;
   }
   report::log(Level::notice, group_.name,
               fmt::format("the copies on {} are handed over as of write {}", node_,
                           *journal.takeover().seq));
-  co_return true;
+  begin_anew();
 }
 
 /// Who comes with another history, by both names.

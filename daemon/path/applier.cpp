@@ -283,10 +283,9 @@ Task<Result<void>> Applier::hand_over() {
                     fmt::format("the copies went past write {} for good: they can be handed over "
                                 "with every volume's newest write only",
                                 seq)};
-  if (!told_past_ && past() == Past::undo)
-    if (auto restored = co_await undo_->restore(copies_); !restored) co_return restored;
-  for (auto& [uuid, disk] : copies_)
-    if (auto flushed = co_await disk->flush(); !flushed) co_return flushed;
+  const bool back = !told_past_ && past() == Past::undo;
+  auto stable = back ? undo_->restore(copies_) : flush_copies();
+  if (auto done = co_await std::move(stable); !done) co_return done;
   journal_.hand_over(seq);
   co_return co_await journal_.persist();
 }
@@ -422,13 +421,19 @@ Task<> Applier::hurry_when_starved() {
 /// First group_seq that is still needed: to apply it again after a crash, or to ship it.
 std::uint64_t Applier::keep_from() const { return std::min(applied_seq_ + 1, needed_from_()); }
 
+Task<Result<void>> Applier::flush_copies() {
+  for (auto& [uuid, disk] : copies_)
+    if (auto flushed = co_await disk->flush(); !flushed) co_return flushed;
+  co_return Result<void>{};
+}
+
 Task<Result<void>> Applier::checkpoint() {
   const std::uint64_t applied = applied_seq_;
   const std::uint64_t keep = keep_from();
   const unsigned rewinds = rewinds_;
-  if (applied > journal_.checkpoint_seq())
-    for (auto& [uuid, disk] : copies_)
-      if (auto flushed = co_await disk->flush(); !flushed) co_return flushed;
+  if (applied > journal_.checkpoint_seq()) {
+    if (auto flushed = co_await flush_copies(); !flushed) co_return flushed;
+  }
   // What was flushed is not all that had been applied, if a copy failed meanwhile.
   if (recovering_ || rewinds != rewinds_) co_return Result<void>{};
   kept_from_ = keep;

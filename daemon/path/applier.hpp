@@ -115,6 +115,7 @@ class Applier {
                      std::span<const std::byte> payload) const;
   Task<Result<void>> write_out(Burst& burst);
   Task<Result<void>> zero(const Record& record);
+  Task<Result<void>> flush_copies();
   Task<Result<void>> checkpoint();
   std::uint64_t keep_from() const;
   void fail(Error error);

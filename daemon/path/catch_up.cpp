@@ -63,6 +63,11 @@ Task<Result<void>> CatchUp::open() {
     co_return Result<void>{};
   }
   // The volumes are others by now, or their sizes: laid out anew in the other place.
+  co_return co_await lay_out_map(behind);
+}
+
+/// All of it, in the place that is not in use; then the journal names it.
+Task<Result<void>> CatchUp::lay_out_map(RemoteBehind behind) {
   behind.map = next_map();
   map_->change_all();
   if (auto written = co_await write_map(behind.map); !written) co_return written;
@@ -223,7 +228,6 @@ Result<void> CatchUp::replace_remote() {
   if (p_.journal.stored_seq() == 0)
     return Error{Errc::refused,
                  "nothing was written yet: a remote with a new journal is taken as it is"};
-  if (!replacing_) all_marked_ = false;
   replacing_ = true;
   p_.journal.progress().notify();
   return {};
@@ -250,25 +254,21 @@ bool CatchUp::separated() {
 Task<Result<bool>> CatchUp::forget_remote() {
   using Done = Result<bool>;
   if (!separated()) co_return Done(false);
-  const bool marked = all_marked_;
-  if (!marked) {
+  if (!all_marked_) {
     map_ = empty_map();
     map_->mark_all();
-    map_->change_all();
     drop_flights();
-    const RemoteBehind behind{next_map(), 0, history_begin(p_.group.uuid), p_.clock.realtime_ns()};
-    if (auto written = co_await write_map(behind.map); !written) co_return written.error();
-    p_.journal.set_behind(behind);
+    const RemoteBehind behind{0, 0, history_begin(p_.group.uuid), p_.clock.realtime_ns()};
+    if (auto laid = co_await lay_out_map(behind); !laid) co_return laid.error();
     given_up_ = std::max(given_up_, marks_[1]);
-  } else if (p_.journal.first_seq() > marks_[0]) {
-    p_.journal.forget_follower();
-  } else {
-    co_return Done(false);  // the next checkpoint brings it there
+    all_marked_ = true;
+    co_return Done(true);
   }
+  // The next checkpoint brings it there.
+  if (p_.journal.first_seq() <= marks_[0]) co_return Done(false);
+  p_.journal.forget_follower();
   if (auto kept = co_await p_.journal.persist(); !kept) co_return kept.error();
-  all_marked_ = true;
-  if (!marked) co_return Done(true);
-  replacing_ = false;
+  replacing_ = all_marked_ = false;
   marks_[0] = marks_[1] = 0;
   p_.feed.forget_remote();
   report::log(report::Level::warning, p_.group.name,

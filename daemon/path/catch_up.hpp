@@ -104,6 +104,7 @@ class CatchUp {
   void drop_flights();
   bool floor_lags() const;
   Task<Result<void>> raise_floor();
+  Task<Result<void>> lay_out_map(RemoteBehind behind);
   Task<Result<void>> write_map(std::uint64_t map);
   bool save_due() const;
   Task<Result<void>> save();

@@ -84,13 +84,13 @@ Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
   journal_.set_follower(welcome.journal);
   next_seq_ = behind ? journal_.first_seq() : ack.received + 1;
   current_.reset();
-  up_ = in_session_ = true;
+  up_ = true;
   lacks_ = behind || welcome.streams.front().gap;
   co_return acked(std::span(&ack, 1));
 }
 
 void JournalFeed::end() {
-  up_ = in_session_ = false;
+  up_ = false;
   current_.reset();
   frame_.clear();
   journal_.progress().notify();

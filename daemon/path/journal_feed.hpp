@@ -39,7 +39,7 @@ class JournalFeed final : public Feed {
   void hold_back();
   bool holds_back() const { return held_back_; }
   /// There is none, and none begins.
-  bool held_back() const { return held_back_ && !in_session_; }
+  bool held_back() const { return held_back_ && !up_; }
   /// Nothing that a remote has said counts any more.
   void forget_remote();
   /// The remote lacks nothing any more.
@@ -105,7 +105,6 @@ class JournalFeed final : public Feed {
   bool renew_ = false;
   bool up_ = false;
   bool held_back_ = false;
-  bool in_session_ = false;
   bool lacks_ = false;
   std::uint64_t remote_received_ = 0;
   std::uint64_t remote_stored_ = 0;

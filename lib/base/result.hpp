@@ -30,6 +30,7 @@ struct Error {
   std::string text;
 };
 
+/// A const Result<bool> is not for co_return: moved from, it converts to bool, and says true.
 template <class T>
 using Result = boost::system::result<T, Error>;
 
