@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -82,10 +81,15 @@ Result<api::StatusReport> ask_status(const std::string& socket_path) {
   return api::parse_status(*answer);
 }
 
+const api::Group* find_group(const api::StatusReport& report, const std::string& name) {
+  for (const api::Group& group : report.groups)
+    if (group.name == name) return &group;
+  return nullptr;
+}
+
 Result<void> need_groups(const api::StatusReport& report, const std::vector<std::string>& groups) {
   for (const std::string& name : groups)
-    if (std::none_of(report.groups.begin(), report.groups.end(),
-                     [&](const auto& group) { return group.name == name; }))
+    if (find_group(report, name) == nullptr)
       return Error{Errc::not_found,
                    fmt::format("{}: node {} has nothing of this group", name, report.node)};
   return {};

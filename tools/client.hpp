@@ -11,6 +11,9 @@ namespace cascade {
 /// Errc::closed if no daemon answers there.
 Result<api::StatusReport> ask_status(const std::string& socket_path);
 
+/// Null if the node has nothing of it.
+const api::Group* find_group(const api::StatusReport& report, const std::string& name);
+
 /// Errc::not_found if the node has nothing of one of these groups.
 Result<void> need_groups(const api::StatusReport& report, const std::vector<std::string>& groups);
 

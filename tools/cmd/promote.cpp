@@ -85,12 +85,6 @@ bool asked(const Wanted& wanted) {
   return line == wanted.group;
 }
 
-const api::Group* find_group(const api::StatusReport& report, const std::string& name) {
-  for (const auto& group : report.groups)
-    if (group.name == name) return &group;
-  return nullptr;
-}
-
 std::string worst_error(const api::Group& group) {
   for (const auto& condition : group.conditions)
     if (api::weight(condition) == 0) return fmt::format("{}: {}", condition.code, condition.reason);

@@ -21,10 +21,8 @@ constexpr int looks = 150;  // 30 s
 /// What the hub says of its remote; nothing: it does not answer, or has none.
 std::optional<api::RemoteLag> look(const std::string& socket, const std::string& name) {
   const auto report = ask_status(socket);
-  if (!report) return std::nullopt;
-  for (const auto& group : report->groups)
-    if (group.name == name) return group.remote;
-  return std::nullopt;
+  const api::Group* group = report ? find_group(*report, name) : nullptr;
+  return group == nullptr ? std::nullopt : group->remote;
 }
 
 /// Until a crash of the hub can't make it forget that.

@@ -17,40 +17,34 @@ TEST_P(LinksGoSilent, AndNoEffectIsThereWithoutItsCause) {
   const unsigned seed = seed_of(GetParam());
   SCOPED_TRACE(again_with(seed, "LinksGoSilent"));
   Cascade cascade(seed, seed % 4 == 0 ? AckWhen::memory_sync : AckWhen::sync, FenceLevel::never);
-  const auto live = [&](unsigned steps) {
-    for (unsigned i = cascade.draw() % steps; i > 0; --i) {
-      cascade.go_on();
-      if (i % 2 == 0) cascade.depend(cascade.draw() % 2);
-    }
-  };
   const auto examine = [&](const std::string& victim) {
     cascade.node(victim).kill(true);
     ASSERT_EQ(cascade.effect_without_cause(victim), "");
-    live(20);
+    cascade.live(20);
     cascade.node(victim).start();
   };
   for (int life = 0; life < 6; ++life) {
-    live(300);
+    cascade.live(300);
     const std::string primary = names[cascade.draw() % 2];
     const unsigned ways = 1 + cascade.draw() % 3;
     if (ways & 1) cascade.black_hole(primary, "h");
     if (ways & 2) cascade.black_hole("h", primary);
     if (cascade.draw() % 4 == 0) cascade.black_hole("h", "r");
     // Shorter than a lease: another primary is not alone when the hub goes on.
-    live(120);
+    cascade.live(120);
     if (cascade.draw() % 2 == 0) cascade.pause("h", 20 + cascade.draw() % 120);
-    live(600);
+    cascade.live(600);
     if (cascade.draw() % 3 == 0) examine(cascade.draw() % 2 == 0 ? "r" : "h");
     if (HasFatalFailure()) return;
-    live(600);
+    cascade.live(600);
     if (cascade.draw() % 4 == 0) {
       const std::size_t which = cascade.draw() % 2;
       cascade.cut_primary(which);
-      live(60);
+      cascade.live(60);
       cascade.node(names[which]).start();
     }
     if (cascade.draw() % 4 != 0) cascade.heal();
-    live(100);
+    cascade.live(100);
     examine(cascade.draw() % 2 == 0 ? "r" : "h");
     if (HasFatalFailure()) return;
   }

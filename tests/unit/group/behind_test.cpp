@@ -21,16 +21,10 @@ class RemoteIsAway : public testing::TestWithParam<int> {
       : cascade(seed, seed % 4 == 0 ? AckWhen::memory_sync : AckWhen::sync, FenceLevel::data,
                 remote_journal_bytes) {}
 
-  void live(unsigned steps) {
-    for (unsigned i = cascade.draw() % steps; i > 0; --i) {
-      cascade.go_on();
-      if (i % 2 == 0) cascade.depend(cascade.draw() % 2);
-    }
-  }
   void lose_power(const std::string& victim) {
     cascade.node(victim).kill(true);
     ASSERT_EQ(cascade.effect_without_cause(victim), "");
-    live(20);
+    cascade.live(20);
     cascade.node(victim).start();
   }
   /// False if it never does.
@@ -38,7 +32,7 @@ class RemoteIsAway : public testing::TestWithParam<int> {
     for (int i = 0; i < 4000 && cascade.remote_behind() != true; ++i) {
       for (int round = 0; round < 12; ++round) cascade.go_round();
       cascade.write_much();
-      live(4);
+      cascade.live(4);
       if (cascade.draw() % 300 == 0) lose_power("h");
     }
     return cascade.remote_behind() == true;
@@ -47,7 +41,7 @@ class RemoteIsAway : public testing::TestWithParam<int> {
   bool catch_up(unsigned cuts = 4) {
     for (int i = 0; i < 4000 && cascade.remote_behind() != false; ++i) {
       for (int round = 0; round < 16; ++round) cascade.go_round();
-      if (i % 8 == 0) live(4);
+      if (i % 8 == 0) cascade.live(4);
       if (cascade.draw() % 200 == 0) cascade.write_much();
       if (cuts == 0 || cascade.draw() % (400 / cuts) != 0) continue;
       --cuts;
@@ -59,11 +53,11 @@ class RemoteIsAway : public testing::TestWithParam<int> {
 
 TEST_P(RemoteIsAway, LongerThanTheJournalHolds) {
   SCOPED_TRACE(again_with(seed, "RemoteIsAway"));
-  live(200);
+  cascade.live(200);
   for (int life = 0; life < 2; ++life) {
     cascade.node("r").kill(cascade.draw() % 2 == 0);
     ASSERT_TRUE(fall_behind()) << cascade.figures();
-    live(200);
+    cascade.live(200);
     cascade.node("r").start();
     ASSERT_TRUE(catch_up()) << cascade.figures();
     lose_power("r");
@@ -87,10 +81,10 @@ class RemoteJournalIsSmall : public RemoteIsAway {
 // again at every moment.
 TEST_P(RemoteJournalIsSmall, AndItsCopiesGoPastTheBracketAndBack) {
   SCOPED_TRACE(again_with(seed, "RemoteJournalIsSmall"));
-  live(200);
+  cascade.live(200);
   cascade.node("r").kill(cascade.draw() % 2 == 0);
   ASSERT_TRUE(fall_behind()) << cascade.figures();
-  live(200);
+  cascade.live(200);
   cascade.node("r").start();
   ASSERT_TRUE(catch_up(12)) << cascade.figures();
   lose_power("r");
@@ -107,37 +101,33 @@ TEST_P(PromotedPastABracket, IsAsItWasThere) {
     const auto status = cascade.node("r").group().status();
     return status.bracket && status.bracket->past == "undo";
   };
-  live(200);
+  cascade.live(200);
   // It may catch up before it has to.
   for (int life = 0; life < 20 && !past(); ++life) {
     cascade.node("r").kill(cascade.draw() % 2 == 0);
     ASSERT_TRUE(fall_behind()) << cascade.figures();
-    live(200);
+    cascade.live(200);
     cascade.node("r").start();
     for (int i = 0; i < 4000 && !past() && cascade.remote_behind() != false; ++i) {
       for (int round = 0; round < 16; ++round) cascade.go_round();
-      if (i % 8 == 0) live(4);
+      if (i % 8 == 0) cascade.live(4);
       if (i % 10 == 0) cascade.write_much();
     }
   }
   ASSERT_TRUE(past()) << cascade.figures();
   lose_power("r");
   if (HasFatalFailure()) return;
-  live(200);
-  const auto state = [&] {
-    const auto status = cascade.node("r").group().status();
-    return status.takeover ? status.takeover->state : "";
-  };
-  for (int i = 0; i < 2000 && state() != "promoted"; ++i) {
+  cascade.live(200);
+  for (int i = 0; i < 2000 && cascade.takeover_state("r") != "promoted"; ++i) {
     const auto node = cascade.node("r").group().node();
-    if (node && state() == "") {
+    if (node && cascade.takeover_state("r") == "") {
       ASSERT_TRUE((*node)->promote(false, {"may-lack-writes", "still-connected"}));
     }
-    live(40);
+    cascade.live(40);
     if (cascade.draw() % 8 == 0) lose_power("r");
     if (HasFatalFailure()) return;
   }
-  ASSERT_EQ(state(), "promoted");
+  ASSERT_EQ(cascade.takeover_state("r"), "promoted");
   cascade.node("r").kill(true);
   EXPECT_EQ(cascade.effect_without_cause("r"), "");
 }

@@ -49,23 +49,17 @@ TEST_P(PrimaryLosesPower, AndWhatMayDifferIsCopied) {
   const unsigned seed = seed_of(GetParam());
   SCOPED_TRACE(again_with(seed, "PrimaryLosesPower"));
   Cascade cascade(seed, seed % 2 == 0 ? AckWhen::sync : AckWhen::memory_sync);
-  const auto live = [&](unsigned steps) {
-    for (unsigned i = cascade.draw() % steps; i > 0; --i) {
-      cascade.go_on();
-      if (i % 2 == 0) cascade.depend(cascade.draw() % 2);
-    }
-  };
   for (int life = 0; life < 6; ++life) {
-    live(300);
+    cascade.live(300);
     const std::size_t which = cascade.draw() % 2;
     cascade.cut_primary(which);
-    live(60);
+    cascade.live(60);
     cascade.node(names[which]).start();
-    live(60);
+    cascade.live(60);
     const std::string victim = cascade.draw() % 2 == 0 ? "r" : "h";
     cascade.node(victim).kill(true);
     ASSERT_EQ(cascade.effect_without_cause(victim), "");
-    live(20);
+    cascade.live(20);
     cascade.node(victim).start();
   }
   ASSERT_TRUE(cascade.drain());

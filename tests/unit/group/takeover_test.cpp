@@ -26,14 +26,9 @@ Result<api::Takeover> promote(Cascade& cascade, const std::string& name, bool ne
   return Error{Errc::refused, "the group does not run"};
 }
 
-std::string state_of(Cascade& cascade, const std::string& name) {
-  const auto status = cascade.node(name).group().status();
-  return status.takeover ? status.takeover->state : "";
-}
-
 bool finish(Cascade& cascade, const std::string& name) {
-  for (int i = 0; i < 8000 && state_of(cascade, name) != "promoted"; ++i) cascade.go_on();
-  return state_of(cascade, name) == "promoted";
+  for (int i = 0; i < 8000 && cascade.takeover_state(name) != "promoted"; ++i) cascade.go_on();
+  return cascade.takeover_state(name) == "promoted";
 }
 
 class TakeoverTest : public testing::Test {
@@ -57,7 +52,7 @@ TEST_F(TakeoverTest, AHubWhosePrimariesAreGoneLacksNothing) {
   EXPECT_EQ(told->state, "promoting");
   EXPECT_NE(told->generation, "");
   cascade.run_for(std::chrono::seconds(2));
-  ASSERT_EQ(state_of(cascade, "h"), "promoted");
+  ASSERT_EQ(cascade.takeover_state("h"), "promoted");
   const auto again = promote(cascade, "h", false, {});
   ASSERT_TRUE(again) << again.error().text;
   EXPECT_EQ(again->generation, told->generation);
@@ -72,7 +67,7 @@ TEST_F(TakeoverTest, WhoIsConnectedIsNamedFirst) {
     ASSERT_FALSE(told);
     EXPECT_EQ(told.error().code, Errc::refused);
     EXPECT_THAT(told.error().text, HasSubstr("--force=still-connected"));
-    EXPECT_EQ(state_of(cascade, name), "") << "nothing was done";
+    EXPECT_EQ(cascade.takeover_state(name), "") << "nothing was done";
   }
   const auto nothing = promote(cascade, "p1", false, all_doubts);
   ASSERT_FALSE(nothing);
@@ -136,7 +131,7 @@ TEST_F(TakeoverTest, WhoComesBackIsRefusedByBothNames) {
   for (const auto& volume : hub.volumes) hub_generation = volume.generation;
   EXPECT_THAT(reason, AllOf(HasSubstr("promoted on r"), HasSubstr(generation),
                             HasSubstr(hub_generation), HasSubstr("TAKEOVER")));
-  EXPECT_EQ(state_of(cascade, "r"), "promoted");
+  EXPECT_EQ(cascade.takeover_state("r"), "promoted");
   cascade.node("r").kill(false);
   for (const char* copy : {"orders", "ledger"})
     EXPECT_TRUE(cascade.node("r").images[copy] == image.at(copy)) << copy;
@@ -149,39 +144,32 @@ class PromotedAtAnyMoment : public testing::TestWithParam<int> {
   std::string name = seed % 2 == 0 ? "h" : "r";
   Cascade cascade{seed, seed % 3 == 0 ? AckWhen::memory_sync : AckWhen::sync,
                   seed % 5 == 0 ? FenceLevel::never : FenceLevel::data};
-
-  void live(unsigned steps) {
-    for (unsigned i = cascade.draw() % steps; i > 0; --i) {
-      cascade.go_on();
-      if (i % 2 == 0) cascade.depend(cascade.draw() % 2);
-    }
-  }
 };
 
 TEST_P(PromotedAtAnyMoment, IsAnImageOfOneMoment) {
   SCOPED_TRACE(again_with(seed, "PromotedAtAnyMoment"));
-  live(3000);
+  cascade.live(3000);
   if (seed % 4 < 2) {
     cascade.node("h").kill(true);
-    live(100);
+    cascade.live(100);
     cascade.node("h").start();
-    live(200);
+    cascade.live(200);
   }
   bool told = false;
-  for (int i = 0; i < 200 && state_of(cascade, name) != "promoted"; ++i) {
+  for (int i = 0; i < 200 && cascade.takeover_state(name) != "promoted"; ++i) {
     if (const auto node = cascade.node(name).group().node(); node && !told) {
       const auto done = (*node)->promote(false, all_doubts);
       ASSERT_TRUE(done) << done.error().text;
       told = true;
     }
-    live(40);
+    cascade.live(40);
     if (cascade.draw() % 8 != 0) continue;
     cascade.node(name).kill(true);
     ASSERT_EQ(cascade.effect_without_cause(name), "");
     cascade.node(name).start();
     // Until it is on the disk it is not decided.
-    live(20);
-    told = told && state_of(cascade, name) != "";
+    cascade.live(20);
+    told = told && cascade.takeover_state(name) != "";
   }
   ASSERT_TRUE(finish(cascade, name)) << cascade.figures();
   cascade.node(name).kill(true);
@@ -207,7 +195,7 @@ class ReplacedRemote : public PromotedAtAnyMoment {
   void lose_power(const std::string& victim) {
     const bool again = victim == "h" && replacing();
     cascade.node(victim).kill(true);
-    live(20);
+    cascade.live(20);
     cascade.node(victim).start();
     if (again) tell_hub();
   }
@@ -216,17 +204,17 @@ class ReplacedRemote : public PromotedAtAnyMoment {
 TEST_P(ReplacedRemote, GetsEverythingUnderLoad) {
   SCOPED_TRACE(again_with(seed, "ReplacedRemote"));
   if (seed % 2 == 0) cascade.node("r").kill(true);  // the hub still has what was written first
-  live(3000);
+  cascade.live(3000);
   if (cascade.node("r").runs()) cascade.node("r").kill(true);
   auto& images = cascade.node("r").images;
   if (seed % 4 != 1) images["journal"] = new_journal(images["journal"].size());
   for (const char* copy : {"orders", "ledger"})
     std::fill(images[copy].begin(), images[copy].end(), std::byte{0xee});
   cascade.node("r").start();
-  if (seed % 3 == 0) live(2000);  // it may be taken as it is, and has to be told off
+  if (seed % 3 == 0) cascade.live(2000);  // it may be taken as it is, and has to be told off
   tell_hub();
   for (int i = 0; i < 100 && !HasFatalFailure(); ++i) {
-    live(60);
+    cascade.live(60);
     if (cascade.draw() % 10 == 0) lose_power(cascade.draw() % 2 == 0 ? "h" : "r");
   }
   // Brackets close on the way.

@@ -106,6 +106,13 @@ void Cascade::add_undo(const std::string& name, std::uint64_t bytes) {
   node(name).images["undo"].resize(bytes);
 }
 
+void Cascade::live(unsigned steps) {
+  for (unsigned i = draw() % steps; i > 0; --i) {
+    go_on();
+    if (i % 2 == 0) depend(draw() % 2);
+  }
+}
+
 void Cascade::go_on() {
   auto at = nodes_.begin();
   std::advance(at, lots_() % nodes_.size());
@@ -170,6 +177,11 @@ void Cascade::pause(const std::string& name, unsigned steps) {
   node(name).pause(true);
   paused_ = name;
   paused_for_ = steps;
+}
+
+std::string Cascade::takeover_state(const std::string& name) {
+  const auto status = node(name).group().status();
+  return status.takeover ? status.takeover->state : "";
 }
 
 bool Cascade::drain() {

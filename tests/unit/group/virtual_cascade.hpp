@@ -43,12 +43,18 @@ class Cascade {
   /// Some handlers of some nodes, some time, some writes.
   void go_on();
 
+  /// Goes on for less than so many steps, at every other one with a write that depends on others.
+  void live(unsigned steps);
+
   /// A large write to each volume that has nothing under way: so a journal gets full. It stays in
   /// one part of the volume for some time, so that some parts are only in what was given up.
   void write_much();
   /// Whether the remote lacks what the hub's journal does not hold any more; nothing while the hub
   /// does not know.
   std::optional<bool> remote_behind();
+
+  /// "promoting" or "promoted", or empty: the node follows.
+  std::string takeover_state(const std::string& name);
 
   /// How far hub and remote are, for whoever has to find out why they are not further.
   std::string figures();
