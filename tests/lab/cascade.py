@@ -164,6 +164,12 @@ class Cascade:
         # A node may have no part in the group yet.
         return report and next(iter(report["groups"]), {"links": [], "volumes": [], "journal": None})
 
+    def journal_at(self, node):
+        """Its journal's state; while a daemon that has just begun has none, nothing in any order."""
+        group = self.status(node)
+        return group and group["journal"] or {"received_seq": -1, "applied_seq": -1, "consistent": False,
+                                              "state": "", "reason": ""}
+
     def opened(self, node):
         """Its daemon answers, and has opened the journal or says why it can't."""
         group = self.status(node)
@@ -182,10 +188,8 @@ class Cascade:
         rings = [v["ring"] for p, _ in VOLUMES.values() for v in self.status(p)["volumes"]]
         if any(r is None or r["published"] != r["stored"] for r in rings):
             return False
-        hub, remote = self.status("H"), self.status("R")
-        last = hub["journal"]["received_seq"]
-        return (hub["journal"]["applied_seq"] == last and
-                remote["journal"]["applied_seq"] == last)
+        last = self.journal_at("H")["received_seq"]
+        return last >= 0 and all(self.journal_at(node)["applied_seq"] == last for node in "HR")
 
     def wait_drained(self, timeout=120):
         wait_until(self.drained, timeout, "everything is applied everywhere")

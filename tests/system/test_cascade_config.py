@@ -64,7 +64,7 @@ def test_the_file_is_applied_while_everything_runs(cascade):
     hub.write_file(CONFIG, whole)
 
     last = cascade.status("H")["journal"]["received_seq"]
-    wait_until(lambda: all(cascade.status(n)["journal"]["applied_seq"] >= last for n in "HR"), 60,
+    wait_until(lambda: all(cascade.journal_at(n)["applied_seq"] >= last for n in "HR"), 60,
                "ledger is whole at hub and remote")
     write_everywhere(cascade, without(whole, "ledger"))
     for node in ("P2", "H", "R", "P1"):

