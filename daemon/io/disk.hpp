@@ -54,6 +54,11 @@ class Disk {
   /// again. Until that has gone well everything else fails. What was not flushed may be lost; size
   /// and identity may be others. Operations that are under way may fail.
   virtual Result<void> reopen() = 0;
+
+  /// Gives up its claim, and reads from then on the device that the path itself names, so that a
+  /// mapping may be put over that or taken away; no write may be under way. Writes fail until
+  /// reopen(), by which nothing is lost then.
+  virtual Result<void> step_aside() = 0;
 };
 
 class DiskHost {

@@ -76,7 +76,7 @@ struct Opened {
   std::uint64_t bytes = 0;
   std::uint32_t block = 0;
 };
-Result<Opened> open_for_direct_io(const std::string& path, bool exclusive);
+Result<Opened> open_for_direct_io(const std::string& path, bool exclusive, int how = O_RDWR);
 
 class AioDisk final : public Disk {
  public:
@@ -100,8 +100,11 @@ class AioDisk final : public Disk {
   Task<Result<void>> zero(std::uint64_t offset, std::uint64_t bytes, bool unmap) override;
   Task<Result<void>> flush() override;
   Result<void> reopen() override;
+  Result<void> step_aside() override;
 
  private:
+  Result<void> let_go();
+  Result<void> take(const Opened& opened);
   Result<void> outcome(const char* what, std::uint64_t offset, int error) const;
   // 0 or an errno:
   Task<int> zero_some(std::uint64_t offset, std::uint64_t bytes, bool unmap);
@@ -116,6 +119,7 @@ class AioDisk final : public Disk {
   bool exclusive_;
   bool can_punch_ = true;
   bool can_zero_ = true;
+  bool aside_ = false;  // what is open has no claim, and is to be read only
 };
 
 class Aio final : public AioContext {
@@ -282,10 +286,9 @@ Error cannot_open(const std::string& path, int error) {
                fmt::format("cannot open {}: {}{}", path, std::strerror(error), advice)};
 }
 
-Result<Opened> open_for_direct_io(const std::string& path, bool exclusive) {
+Result<Opened> open_for_direct_io(const std::string& path, bool exclusive, int how) {
   // O_EXCL without O_CREAT means "not in use" for a block device, and nothing for a file.
-  const int flags =
-      O_RDWR | O_DIRECT | O_CLOEXEC | (exclusive && is_block_device(path) ? O_EXCL : 0);
+  const int flags = how | O_DIRECT | O_CLOEXEC | (exclusive && is_block_device(path) ? O_EXCL : 0);
   const int fd = ::open(path.c_str(), flags);
   if (fd < 0) return cannot_open(path, errno);
   auto bytes = size_of(fd, path);
@@ -397,8 +400,25 @@ Task<int> AioDisk::write_zeroes(std::uint64_t offset, std::uint64_t bytes) {
 }
 
 Result<void> AioDisk::reopen() {
-  // The number stays: requests that wait have it. Nothing can be read or written through it now,
-  // and the device is not in use any more when it is opened.
+  if (!aside_)
+    if (auto gone = let_go(); !gone) return gone;
+  const auto opened = open_for_direct_io(path_, exclusive_);
+  if (!opened) return opened.error();
+  aside_ = false;
+  can_punch_ = can_zero_ = true;
+  return take(*opened);
+}
+
+Result<void> AioDisk::step_aside() {
+  const auto opened = open_for_direct_io(path_, false, O_RDONLY);
+  if (!opened) return opened.error();
+  aside_ = true;
+  return take(*opened);
+}
+
+/// The number stays: requests that wait have it. Nothing can be read or written through it now, and
+/// the device is not in use any more when it is opened.
+Result<void> AioDisk::let_go() {
   const int nothing = ::open("/", O_PATH | O_CLOEXEC);
   if (nothing < 0 || ::dup3(nothing, fd_, O_CLOEXEC) < 0) {
     const int error = errno;
@@ -406,15 +426,17 @@ Result<void> AioDisk::reopen() {
     return cannot_open(path_, error);
   }
   ::close(nothing);
-  const auto opened = open_for_direct_io(path_, exclusive_);
-  if (!opened) return opened.error();
-  const int moved = ::dup3(opened->fd, fd_, O_CLOEXEC);
+  return {};
+}
+
+/// In place of what was open.
+Result<void> AioDisk::take(const Opened& opened) {
+  const int moved = ::dup3(opened.fd, fd_, O_CLOEXEC);
   const int error = errno;
-  ::close(opened->fd);
+  ::close(opened.fd);
   if (moved < 0) return cannot_open(path_, error);
-  bytes_ = opened->bytes;
-  block_ = opened->block;
-  can_punch_ = can_zero_ = true;
+  bytes_ = opened.bytes;
+  block_ = opened.block;
   return {};
 }
 

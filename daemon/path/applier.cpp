@@ -92,7 +92,8 @@ Applier::Applier(const Executor& executor, Clock& clock, Journal& journal, Copie
       needed_from_(std::move(needed_from)),
       crew_(executor),
       timer_(clock.timer()),
-      retry_timer_(clock.timer()) {}
+      retry_timer_(clock.timer()),
+      hold_timer_(clock.timer()) {}
 
 Task<> Applier::run() {
   applied_seq_ = journal_.checkpoint_seq();
@@ -106,6 +107,7 @@ void Applier::stop() {
   stopping_ = true;
   timer_->cancel();
   retry_timer_->cancel();
+  hold_timer_->cancel();
   journal_.progress().notify();
 }
 
@@ -144,6 +146,7 @@ void Applier::fail(Error error) {
     report::log(report::Level::error, subject_, error.text);
   failure_ = std::move(error);
   failed_at_ = std::max(failed_at_, applied_seq_);
+  whole_from_ = std::max(whole_from_, std::min(journal_.stored_seq(), journal_.limit_seq()));
   recovering_ = true;
   journal_.progress().notify();
 }
@@ -158,9 +161,9 @@ void Applier::well() {
 }
 
 Task<> Applier::recover() {
-  while (!stopping_ && recovering_) {
+  while (!stopping_ && recovering_ && !may_step_aside()) {
     co_await retry_timer_->sleep(backoff_.next());
-    if (stopping_) co_return;
+    if (stopping_ || may_step_aside()) co_return;
     if (auto again = reopen(); !again) {
       fail(again.error());
       continue;
@@ -181,6 +184,48 @@ Result<void> Applier::reopen() {
   return {};
 }
 
+// ---- aside
+
+void Applier::hold(bool at_once, Duration time) {
+  if (held()) return;
+  hold_ = Hold::wanted;
+  hold_at_once_ = at_once;
+  hold_time_ = time;
+  retry_timer_->cancel();
+  journal_.progress().notify();
+}
+
+void Applier::go_on() {
+  hold_ = Hold::no;
+  hold_timer_->cancel();
+  journal_.progress().notify();
+}
+
+bool Applier::may_step_aside() const {
+  return hold_ == Hold::wanted && (hold_at_once_ || (!recovering_ && whole()));
+}
+
+Result<void> Applier::step_aside() {
+  for (auto& [uuid, copy] : copies_)
+    if (auto aside = copy->step_aside(); !aside) return aside;
+  return {};
+}
+
+/// Copies that can't be opened are no worse off when they are left alone.
+Task<> Applier::stay_aside() {
+  const auto aside = step_aside();
+  if (!aside) fail(aside.error());
+  hold_ = aside || hold_at_once_ ? Hold::held : Hold::no;
+  if (held()) {
+    co_await hold_timer_->sleep(hold_time_);
+    if (held() && !stopping_)
+      report::log(report::Level::warning, subject_, "whoever held the copies has not come back");
+  }
+  hold_ = Hold::no;
+  if (stopping_ || recovering_) co_return;
+  if (auto again = reopen(); !again) fail(again.error());
+}
+
 // ---- applying
 
 std::uint64_t Applier::through() const {
@@ -195,6 +240,10 @@ std::uint64_t Applier::through() const {
 
 Task<> Applier::apply_loop() {
   while (!stopping_ && !broken_) {
+    if (may_step_aside()) {
+      co_await stay_aside();
+      continue;
+    }
     const auto done = co_await step();
     if (!done) fail(done.error());
     if (recovering_ && !broken_)

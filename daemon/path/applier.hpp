@@ -19,6 +19,7 @@
 #include "daemon/path/journal_reader.hpp"
 #include "daemon/path/undo.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -63,6 +64,14 @@ class Applier {
   /// storage, and the journal says so. Errc::refused if they are no image of one moment.
   Task<Result<void>> hand_over();
 
+  /// The copies are left alone, as of a whole point or (at_once) of any, from held() until go_on(),
+  /// and no longer than `time`: mappings may be put over them, or taken away.
+  void hold(bool at_once, Duration time);
+  bool held() const { return hold_ == Hold::held; }
+  /// Whether they are to be.
+  bool holding() const { return hold_ != Hold::no; }
+  void go_on();
+
   /// `check` says whether a copy that was opened anew is the one that it was.
   void check_with(std::function<Result<void>(const Uuid&, const Disk&)> check) {
     check_ = std::move(check);
@@ -76,7 +85,9 @@ class Applier {
 
   std::uint64_t applied_seq() const { return applied_seq_; }
   /// Whether the copies are a consistent image of the group now, not on the way to the next one.
-  bool whole() const { return applied_seq_ >= journal_.whole_from() && past() == Past::no; }
+  bool whole() const {
+    return applied_seq_ >= std::max(journal_.whole_from(), whole_from_) && past() == Past::no;
+  }
   Past past() const;
   /// Null if there is none.
   const Undo* undo() const { return undo_.get(); }
@@ -96,12 +107,16 @@ class Applier {
 
  private:
   struct Burst;
+  enum class Hold { no, wanted, held };
 
   Task<> apply_loop();
   Task<> checkpoint_loop();
   Task<> hurry_when_starved();
   Task<Result<bool>> step();
   Task<> recover();
+  Task<> stay_aside();
+  bool may_step_aside() const;
+  Result<void> step_aside();
   Result<void> reopen();
   Task<Result<void>> apply_some();
   std::uint64_t through() const;
@@ -131,6 +146,7 @@ class Applier {
   Crew crew_;
   std::unique_ptr<Timer> timer_;
   std::unique_ptr<Timer> retry_timer_;
+  std::unique_ptr<Timer> hold_timer_;
   std::function<Result<void>(const Uuid&, const Disk&)> check_;
   std::uint64_t applied_seq_ = 0;
   std::uint64_t kept_from_ = 0;  // of the last checkpoint
@@ -141,10 +157,14 @@ class Applier {
   bool ending_ = false;     // end_at()
   std::optional<Error> failure_;
   std::optional<Error> broken_;
-  bool recovering_ = false;      // until the copies have been opened anew
-  std::uint64_t failed_at_ = 0;  // applied_seq of the last failure
+  bool recovering_ = false;       // until the copies have been opened anew
+  std::uint64_t failed_at_ = 0;   // applied_seq of the last failure
+  std::uint64_t whole_from_ = 0;  // what was under way then may be in the copies in part
   Backoff backoff_ = Backoff::for_devices();
   unsigned rewinds_ = 0;
+  Hold hold_ = Hold::no;
+  bool hold_at_once_ = false;
+  Duration hold_time_{};
   bool stopping_ = false;
 };
 

@@ -50,8 +50,13 @@ Task<Result<void>> MemoryDisk::flush() {
   co_return Result<void>{};
 }
 
+Result<void> MemoryDisk::step_aside() {
+  aside_ = true;
+  return {};
+}
+
 Result<void> MemoryDisk::reopen() {
-  cut_power();
+  if (!std::exchange(aside_, false)) cut_power();
   writes_left_ = writes_of_reopened_;
   times_reopened_ += 1;
   bytes_ = image_.size();
@@ -67,6 +72,7 @@ Task<Result<void>> MemoryDisk::put_one(std::uint64_t offset, std::span<const std
   for (unsigned i = 0; i < write_turns_; ++i) co_await asio::post(executor_, use_task);
   while (holding_) co_await moved_.wait();
   if (auto ok = inside("write", offset, data.size()); !ok) co_return ok;
+  if (aside_) co_return Error{Errc::io, path_ + ": write: " + std::strerror(EBADF)};
   if (writes_left_ == 0) co_return Error{Errc::io, path_ + ": write: " + std::strerror(EIO)};
   if (writes_left_ != never) --writes_left_;
   writes_.count += 1;

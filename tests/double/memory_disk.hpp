@@ -81,6 +81,8 @@ class MemoryDisk : public Disk {
 
   /// A device that went away has lost what was not flushed.
   Result<void> reopen() override;
+  Result<void> step_aside() override;
+  bool is_aside() const { return aside_; }
 
  private:
   struct Undo {
@@ -105,6 +107,7 @@ class MemoryDisk : public Disk {
   Traffic reads_, writes_;
   bool holding_ = false;
   bool holding_flushes_ = false;
+  bool aside_ = false;
 };
 
 }  // namespace cascade::test

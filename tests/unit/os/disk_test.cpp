@@ -38,6 +38,40 @@ TEST(AioDisks, AFileHasOneOwner) {
   io.run();
 }
 
+TEST(AioDisks, StandingAsideGivesTheClaimUpAndWritesNothing) {
+  const std::string path =
+      std::filesystem::current_path() / ("aside-test-" + std::to_string(::getpid()));
+  constexpr std::size_t block = 4096;
+  std::ofstream(path) << std::string(block, 'x');
+  const std::unique_ptr<std::byte, decltype(&std::free)> memory(
+      static_cast<std::byte*>(std::aligned_alloc(block, block)), &std::free);
+  const std::span<std::byte> buffer(memory.get(), block);
+  asio::io_context io{1};
+  auto aio = AioContext::create(io);
+  auto disk = aio->open(path, true);
+  ASSERT_TRUE(disk) << disk.error().text;
+  const auto body = [&]() -> Task<> {
+    const std::vector<DiskWrite> list{{0, buffer}};
+    EXPECT_TRUE((*disk)->step_aside());
+    EXPECT_TRUE(aio->open(path, true)) << "somebody else may have it";
+    const auto read = co_await (*disk)->read(0, buffer);
+    EXPECT_TRUE(read && buffer[0] == std::byte{'x'});
+    const auto lost = co_await (*disk)->write(list);
+    EXPECT_FALSE(lost);
+    const auto flushed = co_await (*disk)->flush();
+    EXPECT_TRUE(flushed);
+    EXPECT_TRUE((*disk)->reopen());
+    EXPECT_FALSE(aio->open(path, true)) << "it is claimed again";
+    const auto written = co_await (*disk)->write(list);
+    EXPECT_TRUE(written);
+    aio->close();
+  };
+  Crew crew(io.get_executor());
+  crew.add(body());
+  io.run();
+  std::filesystem::remove(path);
+}
+
 // W9: what the kernel does not take at once waits; it is no error.
 TEST(AioDisks, TakeMoreThanMayBeUnderWay) {
   const std::string path =

@@ -176,6 +176,55 @@ TEST_F(ApplierTest, GoesOnFromTheCheckpointOnceACopyIsThereAgain) {
   EXPECT_EQ(run->journal.checkpoint_seq(), 3u);
 }
 
+TEST_F(ApplierTest, LeavesItsCopiesAloneWhileTheyAreHeldAndLosesNothing) {
+  write(0, 512, 1);
+  world.settle();
+  applier->hold(false, seconds(30));
+  world.settle();
+  ASSERT_TRUE(applier->held());
+  EXPECT_TRUE(copies_[volume_a]->is_aside() && copies_[volume_b]->is_aside());
+  write(1, 512, 2);
+  pass_a_second();
+  EXPECT_EQ(applier->applied_seq(), 1u);
+  EXPECT_FALSE(applier->failure());
+  applier->go_on();
+  world.settle();
+  EXPECT_FALSE(copies_[volume_a]->is_aside() || copies_[volume_b]->is_aside());
+  EXPECT_TRUE(holds(0, 512, 1) && holds(1, 512, 2));
+  EXPECT_EQ(applier->applied_seq(), 2u);
+  EXPECT_EQ(applier->rewinds(), 0u);
+}
+
+TEST_F(ApplierTest, GoesOnByItselfIfNobodyComesBackForHeldCopies) {
+  applier->hold(false, seconds(30));
+  write(0, 512, 1);
+  world.settle();
+  EXPECT_TRUE(applier->held());
+  for (int i = 0; i < 31; ++i) pass_a_second();
+  EXPECT_FALSE(applier->holding());
+  EXPECT_TRUE(holds(0, 512, 1));
+}
+
+TEST_F(ApplierTest, HoldsFailedCopiesOnlyIfTheyNeedNotBeWhole) {
+  copies_[volume_a]->fail_after_reopening(0);
+  copies_[volume_a]->fail_after(0);
+  write(0, 512, 1);
+  world.settle();
+  ASSERT_TRUE(applier->failure());
+  applier->hold(false, seconds(30));
+  pass_a_second();
+  EXPECT_FALSE(applier->held()) << "a part of the write may be there";
+  applier->hold(true, seconds(30));
+  world.settle();
+  EXPECT_TRUE(applier->held());
+  copies_[volume_a]->fail_after_reopening(MemoryDisk::never);
+  applier->go_on();
+  for (int i = 0; i < 16; ++i) pass_a_second();
+  EXPECT_TRUE(holds(0, 512, 1));
+  EXPECT_FALSE(applier->failure());
+  EXPECT_TRUE(applier->whole());
+}
+
 TEST_F(ApplierTest, LeavesACopyAloneThatIsAnotherOneNow) {
   Result<void> same;
   applier->check_with([&](const Uuid&, const Disk&) { return same; });
