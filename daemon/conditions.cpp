@@ -31,6 +31,9 @@ constexpr Kind kinds[] = {
     {"COPIES_MAY_DIFFER", "the hub's copy may lack or hold what the primary's does not"},
     {"DEVICE_FAILED", "a remote becomes older; at a hub whose group stands for it, writes wait"},
     {"DEVICE_MISSING", "writes to the group wait at a hub; a remote becomes older"},
+    {"DRILL", "none: the copies go on"},
+    {"DRILL_BROKEN", "the image gives errors; the copies go on"},
+    {"DRILL_SPACE_LOW", "none yet; once it is full the image gives errors, the copies go on"},
     {"GROUP_FAILED", "writes to the group wait at a hub; a remote becomes older"},
     {"JOURNAL_DAMAGED", "a remote becomes older; at a hub whose group stands for it, writes wait"},
     {"JOURNAL_FULL", "at a hub writes wait; a remote becomes older"},
@@ -263,6 +266,32 @@ void of_takeover(const api::Group& group, Conditions& out) {
           fmt::format("since {}: {} writes are left", takeover.since, takeover.left_writes), "");
 }
 
+// Of the space of a drill's image.
+constexpr double drill_used_warning = 0.8;
+
+void of_image(const api::Group& group, const api::Drill::Image& image, Conditions& out) {
+  const std::string end = fmt::format("dmcascade drill stop {}", group.name);
+  if (image.broken)
+    return raise(out, "DRILL_BROKEN", "warning", image.volume,
+                 image.path.empty() ? "its image is gone, what was put under it is not"
+                                    : "the space for what has changed is full, or failed",
+                 end + (image.path.empty() ? "" : "; the next one may get more, with --space"));
+  const auto used = static_cast<double>(image.used_bytes);
+  if (used > drill_used_warning * static_cast<double>(image.space_bytes))
+    raise(out, "DRILL_SPACE_LOW", "warning", image.volume,
+          fmt::format("{} of {} bytes for what has changed since are used", image.used_bytes,
+                      image.space_bytes),
+          end + " in time");
+}
+
+void of_drill(const api::Group& group, Conditions& out) {
+  for (const auto& image : group.drill->images) of_image(group, image, out);
+  if (group.drill->state == "running")
+    raise(out, "DRILL", "info", "",
+          fmt::format("images as of write {}, {}", group.drill->as_of_seq, group.drill->since),
+          fmt::format("'dmcascade drill stop {}' when it is over", group.name));
+}
+
 std::string heading(const std::string& code, const std::string& subject) {
   return subject.empty() ? code : code + " " + subject;
 }
@@ -284,6 +313,7 @@ Conditions find_conditions(const api::Group& group, const WarningLimits& limits)
   of_journal(group, limits, out);
   of_remote(group, limits, out);
   of_bracket(group, out);
+  if (group.drill) of_drill(group, out);
   for (const auto& volume : group.volumes) of_volume(volume, out);
   for (const auto& link : group.links) of_link(link, out);
   std::stable_sort(out.begin(), out.end(), [](const api::Condition& a, const api::Condition& b) {

@@ -86,6 +86,12 @@ class GroupNode {
   /// accept.
   Result<api::Takeover> promote(bool newest, const std::vector<std::string>& force);
 
+  /// `dmcascade drill`: the copies are held, as of a whole point or (to end one) of any, until they
+  /// are to go on, or for 30 s: see drill in status. Errc::refused; go_on: if they were not held.
+  Result<void> begin_drill();
+  Result<void> end_drill();
+  Result<void> go_on_after_drill();
+
  private:
   /// What hub and remote have and a primary has not.
   struct Storage {
@@ -128,6 +134,11 @@ class GroupNode {
   void doubt_copies(Doubts& out) const;
   void doubt_bracket(bool newest, Doubts& out) const;
   Error parted(const Hello& hello) const;
+
+  Result<void> has_copies() const;
+  Result<void> no_drill() const;
+  Result<void> fit_for_drill() const;
+  std::optional<api::Drill> drill_status() const;
 
   std::vector<api::Volume> volume_statuses();
   api::Volume primary_status(const RingFeed::VolumeStatus& volume);

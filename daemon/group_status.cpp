@@ -103,6 +103,7 @@ api::Group GroupNode::status() {
   out.bracket = bracket_status();
   if (taken_over())
     if (auto how = takeover(false)) out.takeover = std::move(*how);
+  out.drill = drill_status();
   out.latency = latency_status();
   return out;
 }

@@ -61,6 +61,7 @@ Result<api::Takeover> GroupNode::takeover(bool newest) const {
     out.since = report::rfc3339(decided.time_ns);
     return out;
   }
+  if (auto free = no_drill(); !free) return free.error();
   if (mirror_) doubt_hub(out.doubts);
   if (ship_) doubt_remote(out.doubts);
   doubt_copies(out.doubts);

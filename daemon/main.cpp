@@ -12,10 +12,12 @@
 #include "lib/config/advice.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <systemd/sd-daemon.h>
 #include <CLI/CLI.hpp>
 #include <boost/asio/signal_set.hpp>
 
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <functional>
@@ -47,7 +49,22 @@ std::function<Result<void>(GroupNode&)> order(const api::Request& asked) {
     return [](GroupNode& node) { return node.apply_bracket(); };
   if (asked.command == api::command_remote_replace)
     return [](GroupNode& node) { return node.replace_remote(); };
+  if (asked.command == api::command_drill_begin)
+    return [](GroupNode& node) { return node.begin_drill(); };
+  if (asked.command == api::command_drill_end)
+    return [](GroupNode& node) { return node.end_drill(); };
+  if (asked.command == api::command_drill_go_on)
+    return [](GroupNode& node) { return node.go_on_after_drill(); };
   return nullptr;
+}
+
+Error unknown(const std::string& command) {
+  const std::array known{
+      api::command_status,        api::command_reload,    api::command_bracket_end,
+      api::command_bracket_apply, api::command_promote,   api::command_remote_replace,
+      api::command_drill_begin,   api::command_drill_end, api::command_drill_go_on};
+  return Error{Errc::invalid,
+               fmt::format("unknown command '{}'; known: {}", command, fmt::join(known, ", "))};
 }
 
 /// The configuration and which node of it this is.
@@ -139,11 +156,7 @@ class Daemon {
       co_return done ? api::outcome_json(std::vector<std::string>{})
                      : api::error_json(done.error());
     }
-    co_return api::error_json(
-        Error{Errc::invalid, fmt::format("unknown command '{}'; known: {}, {}, {}, {}, {}, {}",
-                                         asked->command, api::command_status, api::command_reload,
-                                         api::command_bracket_end, api::command_bracket_apply,
-                                         api::command_promote, api::command_remote_replace)});
+    co_return api::error_json(unknown(asked->command));
   }
 
   Task<std::string> promote(const api::Request& asked) {

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -19,6 +20,16 @@ namespace cascade {
 struct DiskWrite {
   std::uint64_t offset;  // bytes
   std::span<const std::byte> data;
+};
+
+/// A snapshot of a disk for a drill; see lib/dm/drill.hpp.
+struct DiskDrill {
+  std::string path;           // where its image is
+  std::uint64_t seq = 0;      // group_seq through which that has everything
+  std::uint64_t time_ns = 0;  // CLOCK_REALTIME when it was made
+  std::uint64_t used_bytes = 0;
+  std::uint64_t space_bytes = 0;
+  bool broken = false;  // the image gives errors
 };
 
 class Disk {
@@ -59,6 +70,9 @@ class Disk {
   /// mapping may be put over that or taken away; no write may be under way. Writes fail until
   /// reopen(), by which nothing is lost then.
   virtual Result<void> step_aside() = 0;
+
+  /// The drill that it is written beside; nothing if there is none.
+  virtual std::optional<DiskDrill> drill() const = 0;
 };
 
 class DiskHost {

@@ -4,6 +4,7 @@
 #include "daemon/os/thread_call.hpp"
 #include "lib/base/file_lock.hpp"
 #include "lib/block/identity.hpp"
+#include "lib/dm/drill.hpp"
 
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -75,6 +76,7 @@ struct Opened {
   int fd = -1;
   std::uint64_t bytes = 0;
   std::uint32_t block = 0;
+  std::string through = {};  // what was opened instead: see dm::drill_origin_over(); empty: nothing
 };
 Result<Opened> open_for_direct_io(const std::string& path, bool exclusive, int how = O_RDWR);
 
@@ -86,7 +88,8 @@ class AioDisk final : public Disk {
         path_(std::move(path)),
         bytes_(opened.bytes),
         block_(opened.block),
-        exclusive_(exclusive) {}
+        exclusive_(exclusive),
+        through_(opened.through) {}
   ~AioDisk() override { ::close(fd_); }
 
   const std::string& path() const override { return path_; }
@@ -101,6 +104,7 @@ class AioDisk final : public Disk {
   Task<Result<void>> flush() override;
   Result<void> reopen() override;
   Result<void> step_aside() override;
+  std::optional<DiskDrill> drill() const override;
 
  private:
   Result<void> let_go();
@@ -117,6 +121,7 @@ class AioDisk final : public Disk {
   std::uint64_t bytes_;
   std::uint32_t block_;
   bool exclusive_;
+  std::string through_;  // what a drill has put over it, and is open instead; empty: nothing
   bool can_punch_ = true;
   bool can_zero_ = true;
   bool aside_ = false;  // what is open has no claim, and is to be read only
@@ -286,7 +291,16 @@ Error cannot_open(const std::string& path, int error) {
                fmt::format("cannot open {}: {}{}", path, std::strerror(error), advice)};
 }
 
+/// Whoever owns a device writes it through what a drill has put over it.
 Result<Opened> open_for_direct_io(const std::string& path, bool exclusive, int how) {
+  const std::string through =
+      exclusive && is_block_device(path) ? dm::drill_origin_over(path) : std::string();
+  if (!through.empty()) {
+    auto opened = open_for_direct_io(through, true, how);
+    if (opened) opened->through = through;
+    return opened;
+  }
+
   // O_EXCL without O_CREAT means "not in use" for a block device, and nothing for a file.
   const int flags = how | O_DIRECT | O_CLOEXEC | (exclusive && is_block_device(path) ? O_EXCL : 0);
   const int fd = ::open(path.c_str(), flags);
@@ -437,7 +451,18 @@ Result<void> AioDisk::take(const Opened& opened) {
   if (moved < 0) return cannot_open(path_, error);
   bytes_ = opened.bytes;
   block_ = opened.block;
+  through_ = opened.through;
   return {};
+}
+
+std::optional<DiskDrill> AioDisk::drill() const {
+  if (through_.empty()) return std::nullopt;
+  const auto image = dm::drill_image_over(path_);
+  DiskDrill gone;
+  gone.broken = true;
+  if (!image) return gone;
+  return DiskDrill{image->path,       image->point.seq,   image->point.time_ns,
+                   image->used_bytes, image->space_bytes, image->broken};
 }
 
 Task<Result<void>> AioDisk::flush() {

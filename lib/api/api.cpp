@@ -164,6 +164,21 @@ void tag_invoke(json::value_from_tag, json::value& out, const Takeover& v) {
          {"copies", json::value_from(v.copies)}};
 }
 
+void tag_invoke(json::value_from_tag, json::value& out, const Drill::Image& v) {
+  out = {{"volume", v.volume},
+         {"path", v.path},
+         {"used_bytes", v.used_bytes},
+         {"space_bytes", v.space_bytes},
+         {"broken", v.broken}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Drill& v) {
+  out = {{"state", v.state},
+         {"since", v.since},
+         {"as_of_seq", v.as_of_seq},
+         {"images", json::value_from(v.images)}};
+}
+
 void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
   out = {{"name", v.name},
          {"uuid", v.uuid},
@@ -179,6 +194,7 @@ void tag_invoke(json::value_from_tag, json::value& out, const Group& v) {
          {"remote", or_null(v.remote)},
          {"bracket", or_null(v.bracket)},
          {"takeover", or_null(v.takeover)},
+         {"drill", or_null(v.drill)},
          {"conditions", json::value_from(v.conditions)},
          {"latency", json::value_from(v.latency)}};
 }
@@ -364,6 +380,20 @@ Takeover read_takeover(const Fields& f) {
   return v;
 }
 
+Drill::Image read_image(const Fields& f) {
+  Drill::Image v;
+  f.get("volume", v.volume).get("path", v.path).get("broken", v.broken);
+  f.get("used_bytes", v.used_bytes).get("space_bytes", v.space_bytes);
+  return v;
+}
+
+Drill read_drill(const Fields& f) {
+  Drill v;
+  f.get("state", v.state).get("since", v.since).get("as_of_seq", v.as_of_seq);
+  f.each("images", v.images, read_image);
+  return v;
+}
+
 Group read_group(const Fields& f) {
   Group v;
   f.get("name", v.name).get("uuid", v.uuid).get("roles", v.roles);
@@ -373,6 +403,7 @@ Group read_group(const Fields& f) {
   f.each("links", v.links, read_link).each("volumes", v.volumes, read_volume);
   f.maybe("journal", v.journal, read_journal).maybe("remote", v.remote, read_lag);
   f.maybe("bracket", v.bracket, read_bracket).maybe("takeover", v.takeover, read_takeover);
+  f.maybe("drill", v.drill, read_drill);
   f.each("conditions", v.conditions, read_condition).each("latency", v.latency, read_latency);
   return v;
 }

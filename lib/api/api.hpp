@@ -8,6 +8,9 @@
 //   request  {"command": "bracket-end", "group": NAME, "volume": NAME}
 //   request  {"command": "bracket-apply", "group": NAME}
 //   request  {"command": "remote-replace", "group": NAME}
+//   request  {"command": "drill-begin", "group": NAME}: the copies are held (Group::drill)
+//   request  {"command": "drill-end", "group": NAME}: the same, as they are
+//   request  {"command": "drill-go-on", "group": NAME}: they were held until now, and go on
 //   request  {"command": "reload", "dry_run": true|false}
 //   answer   {"schema": "dmcascade.done/1", "lines": ["what was done", ...]}
 //   request  {"command": "promote", "group": NAME, "newest": true|false, "force": [REASON, ...],
@@ -42,6 +45,9 @@ inline constexpr std::string_view command_reload = "reload";
 inline constexpr std::string_view command_bracket_end = "bracket-end";
 inline constexpr std::string_view command_bracket_apply = "bracket-apply";
 inline constexpr std::string_view command_promote = "promote";
+inline constexpr std::string_view command_drill_begin = "drill-begin";
+inline constexpr std::string_view command_drill_end = "drill-end";
+inline constexpr std::string_view command_drill_go_on = "drill-go-on";
 inline constexpr std::string_view command_remote_replace = "remote-replace";
 
 /// One session with another node.
@@ -225,6 +231,23 @@ struct Takeover {
   std::vector<Copy> copies{};
 };
 
+/// A drill on this node: an image of the group, while the copies go on.
+struct Drill {
+  struct Image {
+    std::string volume;
+    std::string path;  // the device; empty: it is not there any more, and the rest is to be removed
+    std::uint64_t used_bytes = 0;  // of the space for what has changed since, in copy or image
+    std::uint64_t space_bytes = 0;
+    bool broken = false;  // the space ran out, or failed: the image gives errors
+  };
+  std::string state;            // "waiting" (the copies are on the way to a whole point) | "held"
+                                // (they stand still for it to begin or end) | "running"
+  std::string since;            // RFC 3339 UTC: the moment that the images show; empty: none yet
+  std::uint64_t as_of_seq = 0;  // held: where the copies are; running: group_seq through which the
+                                // images have everything
+  std::vector<Image> images{};
+};
+
 struct Group {
   std::string name;
   std::string uuid;
@@ -236,6 +259,7 @@ struct Group {
   std::optional<RemoteLag> remote;
   std::optional<Bracket> bracket;     // hub and remote; null: none is open
   std::optional<Takeover> takeover;   // hub and remote; null: it follows
+  std::optional<Drill> drill;         // hub and remote; null: none
   std::vector<Condition> conditions;  // the worst first
   std::vector<Latency> latency{};     // of the stages that are on this node
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "lib/dm/device.hpp"
 
+#include "lib/dm/task.hpp"
+
 #include <fmt/format.h>
 #include <libdevmapper.h>
 
@@ -20,59 +22,12 @@
 namespace cascade::dm {
 namespace {
 
-// libdevmapper reports through one function of the process; commands are single-threaded.
-std::string last_message;
-
-void keep_message(int level, const char*, int, int, const char* format, ...) {
-  if ((level & 0x7) > 4) return;  // errors and warnings only
-  char line[512];
-  va_list args;
-  va_start(args, format);
-  std::vsnprintf(line, sizeof line, format, args);
-  va_end(args);
-  last_message = line;
-}
-
-struct Destroy {
-  void operator()(dm_task* task) const { dm_task_destroy(task); }
-};
-using Task = std::unique_ptr<dm_task, Destroy>;
-
-Task make_task(int type, const std::string& name) {
-  dm_log_with_errno_init(keep_message);
-  last_message.clear();
-  Task task(dm_task_create(type));
-  if (task != nullptr) dm_task_set_name(task.get(), name.c_str());
-  return task;
-}
-
 constexpr std::chrono::milliseconds busy_interval{200};
 constexpr std::string_view uuid_prefix = "DMCASCADE-";
 
-bool have_udev() { return ::access("/run/udev/control", F_OK) == 0; }
-
-/// Runs a task that changes nodes in /dev, and waits for udev, or does its work where there is
-/// none.
-bool run_with_udev(dm_task* task) {
-  dm_udev_set_sync_support(have_udev() ? 1 : 0);
-  std::uint32_t cookie = 0;
-  const bool synced = have_udev() && dm_task_set_cookie(task, &cookie, 0) != 0;
-  const bool done = dm_task_run(task) != 0;
-  if (synced) dm_udev_wait(cookie);
-  dm_task_update_nodes();
-  return done;
-}
-
-Error failure(const std::string& name, const char* what) {
-  const int error = errno;
-  std::string text = last_message.empty() ? std::strerror(error) : last_message;
-  if (error == EBUSY) text = "it is in use (mounted or open); stop that first";
-  return Error{Errc::refused, fmt::format("{}: cannot {}: {}", name, what, text)};
-}
-
 /// Why the kernel refused a table stands in its log only: the way there belongs into the message.
 Error create_failure(const std::string& name) {
-  if (std::strstr(last_message.c_str(), "unknown target type") != nullptr || errno == ENXIO)
+  if (std::strstr(last_task_message().c_str(), "unknown target type") != nullptr || errno == ENXIO)
     return Error{Errc::not_found,
                  fmt::format("{}: the kernel does not know the cascade target; run 'modprobe "
                              "dm-cascade'",
@@ -95,7 +50,7 @@ const char* fence_word(FenceLevel level) {
 
 /// Of the volume that a device stands for; nothing if it is not one of ours.
 std::optional<Uuid> uuid_of(const char* name) {
-  const Task task = make_task(DM_DEVICE_INFO, name);
+  const TaskPtr task = make_task(DM_DEVICE_INFO, name);
   const char* uuid =
       task == nullptr || dm_task_run(task.get()) == 0 ? nullptr : dm_task_get_uuid(task.get());
   const std::string_view text = uuid == nullptr ? "" : uuid;
@@ -150,7 +105,7 @@ Result<std::uint64_t> device_sectors(const std::string& path) {
 }
 
 Result<std::optional<std::string>> read_table(const std::string& name) {
-  const Task task = make_task(DM_DEVICE_TABLE, name);
+  const TaskPtr task = make_task(DM_DEVICE_TABLE, name);
   if (task == nullptr) return failure(name, "ask device-mapper");
   dm_info info{};
   if (dm_task_run(task.get()) == 0 || dm_task_get_info(task.get(), &info) == 0 || info.exists == 0)
@@ -164,7 +119,7 @@ Result<std::optional<std::string>> read_table(const std::string& name) {
 
 Result<void> create(const std::string& name, const Uuid& volume, std::uint64_t sectors,
                     const std::string& params) {
-  const Task task = make_task(DM_DEVICE_CREATE, name);
+  const TaskPtr task = make_task(DM_DEVICE_CREATE, name);
   if (task == nullptr) return failure(name, "create");
   dm_task_set_uuid(task.get(), fmt::format("{}{}", uuid_prefix, to_text(volume)).c_str());
   dm_task_add_target(task.get(), 0, sectors, target_type, params.c_str());
@@ -173,7 +128,7 @@ Result<void> create(const std::string& name, const Uuid& volume, std::uint64_t s
 }
 
 Result<std::vector<Made>> list_made() {
-  const Task task = make_task(DM_DEVICE_LIST, "");
+  const TaskPtr task = make_task(DM_DEVICE_LIST, "");
   if (task == nullptr || dm_task_run(task.get()) == 0)
     return failure("device-mapper", "list its devices");
   std::vector<Made> out;
@@ -188,7 +143,7 @@ Result<std::vector<Made>> list_made() {
 }
 
 Result<void> message(const std::string& name, const std::string& text) {
-  const Task task = make_task(DM_DEVICE_TARGET_MSG, name);
+  const TaskPtr task = make_task(DM_DEVICE_TARGET_MSG, name);
   if (task == nullptr || dm_task_set_sector(task.get(), 0) == 0 ||
       dm_task_set_message(task.get(), text.c_str()) == 0 || dm_task_run(task.get()) == 0)
     return failure(name, "send a message to");
@@ -196,7 +151,7 @@ Result<void> message(const std::string& name, const std::string& text) {
 }
 
 Result<void> reload(const std::string& name, std::uint64_t sectors, const std::string& params) {
-  const Task load = make_task(DM_DEVICE_RELOAD, name);
+  const TaskPtr load = make_task(DM_DEVICE_RELOAD, name);
   if (load == nullptr) return failure(name, "reload");
   dm_task_add_target(load.get(), 0, sectors, target_type, params.c_str());
   if (dm_task_run(load.get()) == 0)
@@ -205,11 +160,11 @@ Result<void> reload(const std::string& name, std::uint64_t sectors, const std::s
                              "of the metadata need 'dmcascade remove' and 'create'; 'dmesg | "
                              "tail' has its reason",
                              name)};
-  const Task suspend = make_task(DM_DEVICE_SUSPEND, name);
+  const TaskPtr suspend = make_task(DM_DEVICE_SUSPEND, name);
   if (suspend == nullptr || dm_task_no_flush(suspend.get()) == 0 ||
       dm_task_skip_lockfs(suspend.get()) == 0 || dm_task_run(suspend.get()) == 0)
     return failure(name, "suspend");
-  const Task resume = make_task(DM_DEVICE_RESUME, name);
+  const TaskPtr resume = make_task(DM_DEVICE_RESUME, name);
   if (resume == nullptr || !run_with_udev(resume.get())) return failure(name, "resume");
   return {};
 }
@@ -217,7 +172,7 @@ Result<void> reload(const std::string& name, std::uint64_t sectors, const std::s
 Result<void> remove(const std::string& name, std::chrono::seconds wait) {
   const auto deadline = std::chrono::steady_clock::now() + wait;
   for (;;) {
-    const Task task = make_task(DM_DEVICE_REMOVE, name);
+    const TaskPtr task = make_task(DM_DEVICE_REMOVE, name);
     if (task != nullptr && run_with_udev(task.get())) return {};
     const bool busy = task != nullptr && dm_task_get_errno(task.get()) == EBUSY;
     errno = busy ? EBUSY : errno;

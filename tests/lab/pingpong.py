@@ -7,6 +7,7 @@ begun; the sides tell each other over TCP, so there is one chain of cause and ef
 
   pingpong.py DEVICE listen PORT            on one primary
   pingpong.py DEVICE connect HOST PORT      on the other
+  pingpong.py check COPY COPY               of both: prints the last number of each
 """
 import mmap
 import os
@@ -103,4 +104,7 @@ def check_copies(path_a, path_b):
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1] == "check":
+        print(*check_copies(*sys.argv[2:]))
+    else:
+        main()

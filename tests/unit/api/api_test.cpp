@@ -76,6 +76,8 @@ StatusReport a_report() {
                             false,
                             {{"may-lack-writes", "orders", "t"}},
                             {{"orders", "/dev/o"}}};
+  group.drill =
+      Drill{"running", "2026-11-23T08:32:00.000Z", 7, {{"orders", "/dev/d", 8192, 65536, true}}};
   group.conditions = {
       {"BRACKET_OPEN", "warning", "ledger", "2026-11-23T08:29:01.000Z", "r", "a", "i"}};
   group.remote = RemoteLag{5,      4,    2,

@@ -126,6 +126,19 @@ TEST(Conditions, SayThatCopiesWentPastABracket) {
   EXPECT_THAT(codes(group), ElementsAre("BRACKET_PASSED ", "CATCHING_UP "));
 }
 
+TEST(Conditions, SayThatADrillRunsAndHowMuchOfItsSpaceIsLeft) {
+  api::Group group = healthy();
+  group.drill =
+      api::Drill{"running", "2026-11-23T08:30:00.000Z", 7, {{"orders", "/dev/d", 80, 100}}};
+  EXPECT_THAT(codes(group), ElementsAre("DRILL "));
+  group.drill->images[0].used_bytes = 81;
+  EXPECT_THAT(codes(group), ElementsAre("DRILL_SPACE_LOW orders", "DRILL "));
+  group.drill->images[0].broken = true;
+  EXPECT_THAT(codes(group), ElementsAre("DRILL_BROKEN orders", "DRILL "));
+  group.drill->images[0].path = "";
+  EXPECT_THAT(find_conditions(group)[0].reason, HasSubstr("is gone"));
+}
+
 TEST(Conditions, SayThatAVolumeIsAloneOrMayBeSoon) {
   api::Group group = healthy();
   group.volumes[0].lease_seconds = 2.5;
