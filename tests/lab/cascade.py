@@ -50,7 +50,7 @@ def meta_text(name, primary):
 class Cascade:
     """Boots the four guests, loads the module on the primaries, formats the journals."""
 
-    def __init__(self, lab, volume_bytes=320 * MiB, journal_bytes=128 * MiB, smp=1, ready=print):
+    def __init__(self, lab, volume_bytes=320 * MiB, journal_bytes=128 * MiB, smp=1, ready=print, links=()):
         self.lab, self.daemons, self.choices = lab, {}, dict(CHOICES)
         volumes = [(name, volume_bytes) for name in VOLUMES]
         for name, (primary, _) in VOLUMES.items():
@@ -59,7 +59,7 @@ class Cascade:
         for name in ("H", "R"):
             lab.guest(name, disks=volumes + [("journal", journal_bytes), ("small-journal", 24 * MiB),
                                              ("undo", 96 * MiB)])
-        for a, b in (("P1", "H"), ("P2", "H"), ("H", "R"), ("P1", "P2")):
+        for a, b in (("P1", "H"), ("P2", "H"), ("H", "R"), ("P1", "P2"), *links):
             lab.link(a, b)
         lab.boot()
         self.g = lab.guests

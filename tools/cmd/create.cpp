@@ -93,8 +93,8 @@ Result<meta::Area> usable_area(const Volume& v, const meta::Place& place, const 
   auto area = meta::read_area(place, volume.uuid);
   if (!area && area.error().code == Errc::not_found)
     return Error{area.error().code,
-                 fmt::format("{}; if nobody has written this volume yet, 'dmcascade create --new "
-                             "{}' begins its history",
+                 fmt::format("{}; 'dmcascade create --new {}' begins its history, with --sync if "
+                             "the disk holds what the hub's copy does not",
                              area.error().text, volume.name)};
   if (!area) return area;
   if (place.volume_bytes < area->volume_bytes ||
