@@ -98,22 +98,34 @@ std::string downstream_peer(const api::Group& group) {
   return {};
 }
 
+/// What helps where something failed: a device can be mended, what it lost can not.
+std::string mending(const api::Group& group, const std::string& failure) {
+  if (failure != api::word(Errc::corrupt)) return "mend what it names; it is tried again by itself";
+  const auto& roles = group.roles;
+  if (std::find(roles.begin(), roles.end(), "hub") != roles.end())
+    return "what was damaged is on the primaries: see BEGINNING ANEW in dmcascade(8)";
+  return fmt::format(
+      "with this daemon stopped 'dmcascade journal format {0} --force'; then, on the "
+      "hub, 'dmcascade remote replace {0}'",
+      group.name);
+}
+
 /// The journal can't be written, or the copies.
-void of_devices(const api::Journal& journal, Conditions& out) {
+void of_devices(const api::Group& group, Conditions& out) {
+  const api::Journal& journal = *group.journal;
   if (journal.state == "failed")
     return raise(out, failure_code(journal.failure), "error", "journal", journal.reason,
-                 "mend what it names; the group is tried again by itself");
+                 mending(group, journal.failure));
   if (!journal.copies_reason.empty())
     raise(out,
           journal.copies_failure == api::word(Errc::corrupt) ? "JOURNAL_DAMAGED" : "COPY_FAILED",
-          "error", "copies", journal.copies_reason,
-          "mend what it names; it is tried again by itself");
+          "error", "copies", journal.copies_reason, mending(group, journal.copies_failure));
 }
 
 void of_journal(const api::Group& group, const WarningLimits& limits, Conditions& out) {
   if (!group.journal) return;
   const api::Journal& journal = *group.journal;
-  of_devices(journal, out);
+  of_devices(group, out);
   if (journal.state == "failed") return;
   if (!journal.ship_reason.empty())
     raise(out, failure_code(journal.ship_failure), "error", "journal",
@@ -255,7 +267,7 @@ void of_link(const api::Link& link, Conditions& out) {
 /// What others are, and how far, does not matter to a node that was promoted.
 void of_takeover(const api::Group& group, Conditions& out) {
   const api::Takeover& takeover = *group.takeover;
-  if (group.journal) of_devices(*group.journal, out);
+  if (group.journal) of_devices(group, out);
   if (takeover.state == "promoted")
     raise(out, "PROMOTED", "info", "",
           fmt::format("since {}, as of write {}, generation {}", takeover.since,

@@ -294,8 +294,12 @@ void GroupNode::start_primary() {
 // ---- sessions of upstream nodes
 
 LinkStatus& GroupNode::upstream_status(const std::string& peer) {
-  LinkStatus& status = upstream_[peer];
-  status.peer = peer;
+  const auto [place, is_new] = upstream_.try_emplace(peer);
+  LinkStatus& status = place->second;
+  if (is_new) {
+    status.peer = peer;
+    status.reason = "has not connected yet";
+  }
   return status;
 }
 

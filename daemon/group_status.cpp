@@ -69,13 +69,6 @@ api::Link link_status(const LinkStatus& link) {
   return out;
 }
 
-LinkStatus never_seen(const std::string& peer) {
-  LinkStatus link;
-  link.peer = peer;
-  link.reason = "has not connected yet";
-  return link;
-}
-
 }  // namespace
 
 api::Group GroupNode::status() {
@@ -91,9 +84,8 @@ api::Group GroupNode::status() {
   out.remote_ack = word(group_.remote_ack);
   out.on_journal_full = word(group_.on_journal_full);
   if (is_hub() && !taken_over())
-    for (const VolumeConfig& volume : group_.volumes)
-      upstream_.try_emplace(volume.primary, never_seen(volume.primary));
-  if (is_remote() && !taken_over()) upstream_.try_emplace(group_.hub, never_seen(group_.hub));
+    for (const VolumeConfig& volume : group_.volumes) (void)upstream_status(volume.primary);
+  if (is_remote() && !taken_over()) (void)upstream_status(group_.hub);
   for (const auto& [peer, link] : upstream_) out.links.push_back(link_status(link));
   if (link_) out.links.push_back(link_status(link_->status()));
   if (ship_link_) out.links.push_back(link_status(ship_link_->status()));
@@ -166,7 +158,7 @@ api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
   out.primary = volume.primary;
   out.role = is_hub() ? "hub" : "remote";
   if (storage_ != nullptr) out.size_bytes = storage_->applier->copy_shape(volume.uuid).bytes;
-  const auto& upstream = upstream_[is_hub() ? volume.primary : group_.hub];
+  const LinkStatus& upstream = upstream_status(is_hub() ? volume.primary : group_.hub);
   const auto failed = storage_failure();
   const auto stands = storage_ != nullptr ? storage_->applier->failure() : std::nullopt;
   if (failed || stands) {

@@ -40,6 +40,7 @@ Link::Link(const Executor& executor, Clock& clock, Net& net, const SessionTimes&
       backoff_timer_(clock.timer()) {
   status_.peer = peer.name;
   status_.downstream = true;
+  status_.reason = "has not connected yet";
 }
 
 void Link::compress(Codec codec, Worker& worker) {

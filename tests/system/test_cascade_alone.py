@@ -8,7 +8,6 @@ from tests.lab import pingpong
 from tests.lab.cascade import VOLUMES
 from tests.lab.guest import TimedOut
 from tests.lab.lab import wait_until
-from tests.system.frame import BOTH_KERNELS
 from tests.system.test_cascade_basics import fio
 from tests.system.test_cascade_faults import QUICK, copies, remote_is_quiet, start_pingpong, wipe
 from tests.system.test_cascade_identity import mend_the_small_copy, up_with_a_small_copy, volume
@@ -52,7 +51,6 @@ def stop(writers):
         writer.wait()
 
 
-@BOTH_KERNELS
 def test_a_primary_without_its_hub_goes_on_after_one_pause(cascade, seed):
     """No I/O error, one pause of a lease; only what was written is copied; a level is applied."""
     cascade.up(daemon=QUICK, fence_level="never", lease=LEASE)

@@ -165,6 +165,19 @@ TEST(Conditions, NameWhatKeepsAGroupFromRunning) {
   EXPECT_THAT(find_conditions(group)[0].action, HasSubstr("tried again by itself"));
 }
 
+TEST(Conditions, SayHowADamagedJournalIsMadeUpFor) {
+  api::Group group = healthy();
+  group.journal->copies_reason = "write 7 is damaged";
+  group.journal->copies_failure = api::word(Errc::corrupt);
+  group.roles = {"remote"};
+  EXPECT_THAT(codes(group), ElementsAre("JOURNAL_DAMAGED copies"));
+  EXPECT_THAT(find_conditions(group)[0].action, HasSubstr("'dmcascade remote replace shop'"));
+  group.roles = {"hub"};
+  EXPECT_THAT(find_conditions(group)[0].action, HasSubstr("BEGINNING ANEW"));
+  group.journal->copies_failure = api::word(Errc::io);
+  EXPECT_THAT(find_conditions(group)[0].action, HasSubstr("tried again by itself"));
+}
+
 TEST(Conditions, NameAJournalThatTheRemoteCannotBeFedFrom) {
   api::Group group = healthy();
   group.links[0].direction = "downstream";

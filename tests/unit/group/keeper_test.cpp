@@ -182,5 +182,16 @@ TEST_F(KeeperTest, ACopyThatHasGrownIsNeverRefused) {
   expect_well();
 }
 
+// "LINK_DOWN h: " and nothing behind it, while the first session began.
+TEST(GroupKeepers, SayWhyALinkIsNotThereAtAnyMoment) {
+  Cascade cascade(3, AckWhen::sync);
+  for (int i = 0; i < 600; ++i) {
+    cascade.go_on();
+    for (const char* name : names)
+      for (const auto& link : cascade.node(name).group().status().links)
+        ASSERT_TRUE(link.state == "connected" || !link.reason.empty()) << name << " at " << i;
+  }
+}
+
 }  // namespace
 }  // namespace cascade::test
