@@ -102,7 +102,11 @@ def test_a_database_is_tried_at_the_remote_while_it_follows(cascade):
     wait_until(lambda: "DRILL_BROKEN" in conditions(cascade, "R"), 60, "its space is full")
     applied = cascade.journal_at("R")["applied_seq"]
     wait_until(lambda: cascade.journal_at("R")["applied_seq"] > applied + 50, 60, "the copies go on")
-    cascade.tool("R", "drill stop shop")
+    cascade.stop_daemon("R")
+    refused(cascade, "R", "a drill runs here")
+    assert "the drill is over" in cascade.tool("R", "drill stop shop").out
+    cascade.start_daemon("R")
+    wait_until(lambda: cascade.opened("R"), 30, "the remote's daemon answers")
     cascade.tool("R", "drill start shop --in /tmp")
     cascade.lose_power("R")
     nothing_left(remote)

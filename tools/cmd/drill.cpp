@@ -133,12 +133,11 @@ Result<bool> remove_all(const Scene& scene, std::string (*name_of)(const std::st
 /// From under a daemon, if one has them.
 Result<bool> remove_origins(const Scene& scene) {
   const auto told = scene.order(api::command_drill_end);
-  if (!told && told.error().code != Errc::closed) return told.error();
-  if (told)
-    if (const auto held = wait_held(scene); !held) return held.error();
+  const auto held = told ? wait_held(scene) : told.error();
   const auto removed = remove_all(scene, dm::drill_origin_name);
-  if (told) (void)scene.order(api::command_drill_go_on);
-  return removed;
+  if (held) (void)scene.order(api::command_drill_go_on);
+  // A daemon, or a group of it, that does not run has nothing open.
+  return removed || held ? removed : held.error();
 }
 
 /// Whether there was one.
