@@ -9,7 +9,7 @@ from tests.lab.cascade import VOLUMES
 from tests.lab.guest import TimedOut
 from tests.lab.lab import wait_until
 from tests.system.test_cascade_basics import fio
-from tests.system.test_cascade_faults import QUICK, copies, remote_is_quiet, start_pingpong, wipe
+from tests.system.test_cascade_faults import QUICK, copies, end, remote_is_quiet, start_pingpong, wipe
 from tests.system.test_cascade_identity import mend_the_small_copy, up_with_a_small_copy, volume
 
 # Emulated guests are slow: still several heartbeats.
@@ -46,9 +46,7 @@ def wait_healthy(cascade, timeout=120):
 
 
 def stop(writers):
-    for writer in writers:
-        writer.kill(signal.SIGTERM)
-        writer.wait()
+    end(writers)
 
 
 def test_a_primary_without_its_hub_goes_on_after_one_pause(cascade, seed):

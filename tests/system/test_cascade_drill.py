@@ -6,7 +6,7 @@ import time
 
 from tests.lab.lab import wait_until
 from tests.system.test_cascade_basics import fio
-from tests.system.test_cascade_faults import PINGPONG, QUICK, conditions, start_pingpong, wipe
+from tests.system.test_cascade_faults import PINGPONG, QUICK, conditions, end, start_pingpong, wipe
 
 IMAGES = "/dev/mapper/orders-drill /dev/mapper/ledger-drill"
 DRILLS = 4
@@ -48,9 +48,7 @@ def test_a_drill_shows_every_effect_with_its_cause(cascade, seed, rounds):
         assert min(map(int, shown)) > 0
         cascade.tool(node, "drill stop shop")
         nothing_left(cascade.g[node])
-    for writer in writers:
-        writer.kill(signal.SIGTERM)
-        writer.wait()
+    end(writers)
     cascade.wait_drained()
     cascade.compare()
     cascade.down()
@@ -107,10 +105,8 @@ def test_a_drill_goes_through_whatever_happens_to_it(cascade):
     cascade.tool("R", "drill start shop --in /tmp")
     cascade.lose_power("R")
     nothing_left(remote)
-    for job in load:
-        assert job.poll() is None, job.output()
-        job.kill(signal.SIGTERM)
-        job.wait()
+    assert all(job.poll() is None for job in load)
+    end(load)
     primary.run("umount /mnt/orders")
     cascade.wait_drained()
     cascade.compare()

@@ -25,6 +25,12 @@ def start_pingpong(cascade):
                                   f"{cascade.g['P1'].address} {PORT}")]
 
 
+def end(writers):
+    for writer in writers:
+        writer.kill(signal.SIGTERM)
+        writer.wait()
+
+
 def conditions(cascade, node):
     return {c["code"] for c in (cascade.status(node) or {"conditions": []}).get("conditions", [])}
 
@@ -67,9 +73,7 @@ def test_remote_is_a_prefix_wherever_its_link_is_cut(cascade, seed, rounds):
         wait_until(lambda: cascade.status("R")["links"][0]["state"] == "connected", 30,
                    "the remote is connected again")
     assert min(before) > 20, f"hardly anything was written: {before}"
-    for writer in writers:
-        writer.kill(signal.SIGTERM)
-        writer.wait()
+    end(writers)
     cascade.wait_drained()
     pingpong.check_copies(*copies(cascade, "H"))
     cascade.compare()
@@ -147,12 +151,10 @@ def test_memory_sync_keeps_cause_and_effect_over_a_hub_crash(cascade, seed):
         cascade.lab.links["H-R"].heal()
         cascade.lab.links["P1-H"].heal()
         cascade.wait_connected()
-    for writer in writers:
-        writer.kill(signal.SIGTERM)
-        writer.wait()
+    end(writers)
     cascade.wait_drained()
-    end = pingpong.check_copies(*copies(cascade, "R"))
-    assert min(end) > 20, f"hardly anything was written: {end}"
+    last = pingpong.check_copies(*copies(cascade, "R"))
+    assert min(last) > 20, f"hardly anything was written: {last}"
     cascade.compare()
     cascade.down()
     hub.run("dmsetup remove slow; rm -f /dev/mapper/slow")

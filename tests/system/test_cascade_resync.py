@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A primary crashes, or begins with content: what may differ is copied, and nothing else. I2, I3, I6."""
 import random
-import signal
 import time
 
 from tests.lab import pingpong
@@ -9,7 +8,7 @@ from tests.lab.cascade import VOLUMES, load_module
 from tests.lab.lab import wait_until
 from tests.system.frame import BOTH_KERNELS
 from tests.system.test_cascade_basics import fio, fio_on_both
-from tests.system.test_cascade_faults import QUICK, copies, start_pingpong, wipe
+from tests.system.test_cascade_faults import QUICK, copies, end, start_pingpong, wipe
 from tests.system.test_cascade_identity import volume
 
 MiB = 1 << 20
@@ -57,9 +56,7 @@ def test_power_is_lost_anywhere_while_a_primary_is_copied(cascade, seed):
     fio(cascade, "orders", size="24M", io="200M", more="--offset=8M")
     time.sleep(2)
     cascade.lose_power("P1", daemon=False)
-    for writer in writers[1:]:
-        writer.kill(signal.SIGTERM)
-        writer.wait()
+    end(writers[1:])
     primary_back(cascade)
     cascade.tool("P1", "status")
     for victim in ("R", "H", "P1"):

@@ -8,7 +8,7 @@ import time
 from tests.lab import pingpong
 from tests.lab.cascade import DIR, load_module
 from tests.lab.lab import wait_until
-from tests.system.test_cascade_faults import QUICK, conditions, copies, start_pingpong, wipe
+from tests.system.test_cascade_faults import QUICK, conditions, copies, end, start_pingpong, wipe
 from tests.system.test_cascade_postgres import make_database, start, sums, tool
 
 FORCE = "--yes --force=may-lack-writes"
@@ -79,9 +79,7 @@ def test_a_remote_takes_over_under_load_refuses_its_hub_and_comes_back(cascade):
     wait_until(lambda: "CATCHING_UP" in conditions(cascade, "R"), 30, "the remote takes what is copied")
     assert "go past the bracket" in cascade.tool("R", "bracket apply shop").out
     wait_until(lambda: not any(conditions(cascade, node) for node in cascade.g), 240, "all is well")
-    for writer in writers:
-        writer.kill(signal.SIGTERM)
-        writer.wait()
+    end(writers)
     cascade.wait_drained()
     cascade.compare()
     cascade.down()
