@@ -100,13 +100,15 @@ std::string downstream_peer(const api::Group& group) {
 
 /// What helps where something failed: a device can be mended, what it lost can not.
 std::string mending(const api::Group& group, const std::string& failure) {
-  if (failure != api::word(Errc::corrupt)) return "mend what it names; it is tried again by itself";
+  // A promotion has nothing but this journal: making it anew would undo it.
+  if (failure != api::word(Errc::corrupt) || group.takeover)
+    return "mend what it names; it is tried again by itself";
   const auto& roles = group.roles;
   if (std::find(roles.begin(), roles.end(), "hub") != roles.end())
     return "what was damaged is on the primaries: see BEGINNING ANEW in dmcascade(8)";
   return fmt::format(
-      "with this daemon stopped 'dmcascade journal format {0} --force'; then, on the "
-      "hub, 'dmcascade remote replace {0}'",
+      "unless this node was promoted: with its daemon stopped 'dmcascade journal format {0} "
+      "--force'; then, on the hub, 'dmcascade remote replace {0}'",
       group.name);
 }
 
@@ -282,7 +284,7 @@ void of_takeover(const api::Group& group, Conditions& out) {
 constexpr double drill_used_warning = 0.8;
 
 void of_image(const api::Group& group, const api::Drill::Image& image, Conditions& out) {
-  const std::string end = fmt::format("dmcascade drill stop {}", group.name);
+  const std::string end = fmt::format("'dmcascade drill stop {}'", group.name);
   if (image.broken)
     return raise(out, "DRILL_BROKEN", "warning", image.volume,
                  image.path.empty() ? "its image is gone, what was put under it is not"

@@ -318,8 +318,7 @@ Result<void> GroupNode::end_bracket(const std::string& name) {
 }
 
 Result<void> GroupNode::apply_bracket() {
-  if (storage_ == nullptr)
-    return Error{Errc::refused, fmt::format("{} keeps no copies of group {}", node_, group_.name)};
+  if (auto copies = has_copies(); !copies) return copies;
   auto given_up = storage_->applier->give_up_limit();
   if (given_up)
     report::log(Level::warning, group_.name,

@@ -216,12 +216,12 @@ Task<> Applier::stay_aside() {
   const auto aside = step_aside();
   if (!aside) fail(aside.error());
   hold_ = aside || hold_at_once_ ? Hold::held : Hold::no;
+  if (held()) co_await hold_timer_->sleep(hold_time_);
   if (held()) {
-    co_await hold_timer_->sleep(hold_time_);
-    if (held() && !stopping_)
+    hold_ = Hold::no;
+    if (!stopping_)
       report::log(report::Level::warning, subject_, "whoever held the copies has not come back");
   }
-  hold_ = Hold::no;
   if (stopping_ || recovering_) co_return;
   if (auto again = reopen(); !again) fail(again.error());
 }

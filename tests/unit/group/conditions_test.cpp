@@ -172,6 +172,10 @@ TEST(Conditions, SayHowADamagedJournalIsMadeUpFor) {
   group.roles = {"remote"};
   EXPECT_THAT(codes(group), ElementsAre("JOURNAL_DAMAGED copies"));
   EXPECT_THAT(find_conditions(group)[0].action, HasSubstr("'dmcascade remote replace shop'"));
+  group.takeover = api::Takeover{};
+  EXPECT_THAT(find_conditions(group)[0].action, testing::Not(HasSubstr("journal format")))
+      << "the promotion would be gone";
+  group.takeover.reset();
   group.roles = {"hub"};
   EXPECT_THAT(find_conditions(group)[0].action, HasSubstr("BEGINNING ANEW"));
   group.journal->copies_failure = api::word(Errc::io);

@@ -51,6 +51,9 @@ TEST_F(TakeoverTest, AHubWhosePrimariesAreGoneLacksNothing) {
   ASSERT_TRUE(told) << told.error().text;
   EXPECT_EQ(told->state, "promoting");
   EXPECT_NE(told->generation, "");
+  // What it was told to hand over is not what `bracket apply` would make of it.
+  EXPECT_THAT((*cascade.node("h").group().node())->apply_bracket().error().text,
+              HasSubstr("was promoted"));
   cascade.run_for(std::chrono::seconds(2));
   ASSERT_EQ(cascade.takeover_state("h"), "promoted");
   const auto again = promote(cascade, "h", false, {});
