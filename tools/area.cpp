@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tools/area.hpp"
 
+#include "tools/command.hpp"
+
 #include "lib/block/identity.hpp"
 
 #include <fmt/format.h>
 
-#include <chrono>
-
 namespace cascade {
 namespace {
-
-std::uint64_t now_ns() {
-  return static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch() /
-                                    std::chrono::nanoseconds(1));
-}
 
 /// As an area keeps it.
 std::string kept(std::string identity) {

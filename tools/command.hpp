@@ -40,6 +40,9 @@ using Action = std::function<int()>;
 /// Says what is wrong, as a line or as JSON, and returns the exit code for it.
 int complain(const Options& options, const Error& error, std::optional<int> code = {});
 
+/// CLOCK_REALTIME.
+std::uint64_t now_ns();
+
 /// Of this machine.
 std::string host_name();
 

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdio>
 
 #include <unistd.h>
@@ -29,6 +30,11 @@ int code_for(Errc code) {
 }
 
 }  // namespace
+
+std::uint64_t now_ns() {
+  return static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch() /
+                                    std::chrono::nanoseconds(1));
+}
 
 std::string host_name() {
   char name[256] = {};

@@ -12,9 +12,7 @@
 #include <sys/sysmacros.h>
 
 namespace cascade {
-namespace {
 
-/// The first line of a file without its spaces around; empty if there is none.
 std::string first_line(const std::string& path) {
   std::ifstream file(path);
   std::string line;
@@ -23,6 +21,8 @@ std::string first_line(const std::string& path) {
   if (first == std::string::npos) return {};
   return line.substr(first, line.find_last_not_of(" \t") - first + 1);
 }
+
+namespace {
 
 std::string named_by(const std::string& folder) {
   static constexpr std::array<std::pair<const char*, const char*>, 7> sources{{

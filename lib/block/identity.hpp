@@ -17,4 +17,7 @@ std::string device_identity(const std::string& path);
 /// XXH3 of it with 64 bits, for where there is no room for the text; zero for none.
 std::uint64_t identity_hash(const std::string& identity);
 
+/// The first line of a file of sysfs without the spaces around it; empty if there is none.
+std::string first_line(const std::string& path);
+
 }  // namespace cascade

@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "lib/dm/drill.hpp"
 
+#include "lib/block/identity.hpp"
 #include "lib/dm/device.hpp"
 #include "lib/dm/task.hpp"
 
 #include <fmt/format.h>
 
-#include <array>
-#include <charconv>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <string_view>
-
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 namespace cascade::dm {
 namespace {
@@ -33,13 +28,6 @@ constexpr std::uint64_t chunk_sectors = 32;
 constexpr std::uint16_t not_looked_into = DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
                                           DM_UDEV_DISABLE_DISK_RULES_FLAG |
                                           DM_UDEV_DISABLE_OTHER_RULES_FLAG;
-
-std::string first_line(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
 
 struct Holder {
   std::string name;

@@ -83,8 +83,7 @@ class MemoryDisk : public Disk {
   Result<void> reopen() override;
   Result<void> step_aside() override;
   bool is_aside() const { return aside_; }
-  std::optional<DiskDrill> drill() const override { return drill_; }
-  void set_drill(std::optional<DiskDrill> drill) { drill_ = std::move(drill); }
+  std::optional<DiskDrill> drill() const override { return std::nullopt; }
 
  private:
   struct Undo {
@@ -110,7 +109,6 @@ class MemoryDisk : public Disk {
   bool holding_ = false;
   bool holding_flushes_ = false;
   bool aside_ = false;
-  std::optional<DiskDrill> drill_;
 };
 
 }  // namespace cascade::test

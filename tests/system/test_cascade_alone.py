@@ -45,10 +45,6 @@ def wait_healthy(cascade, timeout=120):
         raise TimedOut(f"{late}: {list(ailing())}") from None
 
 
-def stop(writers):
-    end(writers)
-
-
 def test_a_primary_without_its_hub_goes_on_after_one_pause(cascade, seed):
     """No I/O error, one pause of a lease; only what was written is copied; a level is applied."""
     cascade.up(daemon=QUICK, fence_level="never", lease=LEASE)
@@ -109,7 +105,7 @@ def test_lone_primaries_leave_no_effect_without_its_cause(cascade, seed, rounds)
         if lots.random() < 0.5:
             wait_healthy(cascade)
     assert went_alone > (rounds or CUTS) // 8, f"hardly anybody was alone: {went_alone}"
-    stop(writers)
+    end(writers)
     wait_healthy(cascade)
     cascade.wait_drained()
     pingpong.check_copies(*copies(cascade, "H"))
@@ -136,7 +132,7 @@ def test_a_hub_that_stood_still_acknowledges_nobody_who_is_alone(cascade):
         pingpong.check_copies(*copies(cascade, "R"))
         cascade.lab.links["H-R"].heal()
         wait_healthy(cascade)
-    stop(writers)
+    end(writers)
     cascade.wait_drained()
     cascade.compare()
     cascade.down()

@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -62,17 +61,16 @@ struct Scene {
 
 std::optional<Scene> set_scene(const Options& options, const std::string& name, int& code) {
   if (auto root = need_root(); !root) {
-    code = complain(options, root.error());
+    code = complain(options, root.error(), exit_permission);
     return std::nullopt;
   }
-  const auto socket = find_socket(options, {name}, code);
-  if (!socket) return std::nullopt;
   auto loaded = load(options, code);
   if (!loaded) return std::nullopt;
-  Scene out{options, std::move(*loaded), nullptr, *socket, {}};
+  Scene out{options, std::move(*loaded), nullptr, {}, {}};
+  out.socket = options.socket.value_or(out.loaded.config.daemon.socket);
   out.group = out.loaded.config.group(name);
   if (out.group == nullptr) {
-    code = complain(options, {Errc::not_found, fmt::format("no group {} is configured", name)});
+    code = complain(options, {Errc::not_found, fmt::format("{}: no such group", name)});
     return std::nullopt;
   }
   const std::string& node = out.loaded.node;
@@ -102,11 +100,6 @@ Result<std::uint64_t> wait_held(const Scene& scene) {
   return Error{Errc::refused,
                "the copies do not come to a point where they are an image of one moment; see "
                "status, and try again"};
-}
-
-std::uint64_t now_ns() {
-  return static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch() /
-                                    std::chrono::nanoseconds(1));
 }
 
 // ---- stop
