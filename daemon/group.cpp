@@ -362,6 +362,7 @@ Task<> GroupNode::serve(std::unique_ptr<Stream> stream, Hello hello) {
   auto intake = make_intake(hello, stream->peer_host());
   Receiver receiver(seams_.executor, seams_.clock, times_, node_, *storage_->journal,
                     std::move(stream), std::move(intake), status);
+  receiver.answer_from(*storage_->applier);
   const auto place = receivers_.insert(receivers_.end(), &receiver);
   const std::string peer = hello.node;
   const auto say = [&](const std::string& text) {

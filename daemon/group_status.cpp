@@ -315,7 +315,7 @@ std::optional<api::Bracket> GroupNode::bracket_status() const {
     out.volumes.push_back({group_.name_of(uuid), why_word(place.standing.why),
                            report::rfc3339(place.standing.since_ns), awaited_of(uuid)});
   }
-  out.catching_up = journal.places().gap_seq() != 0;
+  out.catching_up = journal.places().gap().last != 0;
   const Applier& applier = *storage_->applier;
   out.past = word(applier.past());
   out.undo_full = applier.undo_full();

@@ -131,6 +131,7 @@ Task<Result<bool>> CatchUp::step() {
     co_return Done(true);
   }
   if (stopping_ || !may_copy()) co_return Done(false);
+  ask_ahead();
   if (!piece_) piece_ = next_piece();
   if (piece_ && p_.applier.applied_seq() >= piece_->through && !p_.applier.failure()) {
     if (auto copied = co_await copy_piece(); !copied) co_return copied.error();
@@ -189,7 +190,10 @@ Task<Result<std::uint64_t>> CatchUp::mark_oldest(std::uint64_t from) {
     from = (*batch)->last_seq() + 1;
   }
   if (behind.since_ns == 0) co_return from;  // not one whole batch
-  if (!map_) map_ = std::move(fresh);
+  if (!map_) {
+    map_ = std::move(fresh);
+    same_bytes_ = 0;
+  }
   if (auto written = co_await write_map(behind.map); !written) co_return written.error();
   // With the next checkpoint, and so together with the new tail.
   p_.journal.set_behind(behind);
@@ -199,6 +203,7 @@ Task<Result<std::uint64_t>> CatchUp::mark_oldest(std::uint64_t from) {
 }
 
 void CatchUp::drop_flights() {
+  forget_parts();
   piece_.reset();
   flights_.clear();
   flying_bytes_ = cursor_bytes_ = closing_ = 0;
@@ -257,6 +262,7 @@ Task<Result<bool>> CatchUp::forget_remote() {
   if (!all_marked_) {
     map_ = empty_map();
     map_->mark_all();
+    same_bytes_ = 0;
     drop_flights();
     const RemoteBehind behind{0, 0, history_begin(p_.group.uuid), p_.clock.realtime_ns()};
     if (auto laid = co_await lay_out_map(behind); !laid) co_return laid.error();
@@ -319,8 +325,7 @@ bool CatchUp::may_copy() const {
          p_.journal.used_bytes() <= free_enough(p_.journal.size_bytes());
 }
 
-/// The next part of a marked region, as it is from now on.
-std::optional<CatchUp::Piece> CatchUp::next_piece() {
+std::optional<CatchUp::Part> CatchUp::cut_part() {
   const auto region = map_->next(cursor_);
   if (!region) return std::nullopt;
   if (region->index != cursor_) cursor_bytes_ = 0;
@@ -328,23 +333,62 @@ std::optional<CatchUp::Piece> CatchUp::next_piece() {
   const std::uint64_t volume = p_.journal.volume_bytes(region->volume);
   const std::uint64_t end = region->begin + region->bytes;
   const std::uint64_t wanted = volume == 0 ? end : std::clamp(volume, region->begin, end);
-  Piece piece;
-  piece.region = *region;
-  piece.begin = std::min(region->begin + cursor_bytes_, wanted);
-  piece.bytes = std::min<std::uint64_t>(wanted - piece.begin, limits::record_payload_bytes_max);
-  piece.last = piece.begin + piece.bytes == wanted;
+  Part part{*region};
+  part.begin = std::min(region->begin + cursor_bytes_, wanted);
+  part.bytes = std::min<std::uint64_t>(wanted - part.begin, limits::record_payload_bytes_max);
+  part.last = part.begin + part.bytes == wanted;
+  cursor_ = part.last ? region->index + 1 : region->index;
+  cursor_bytes_ = part.last ? 0 : cursor_bytes_ + part.bytes;
+  return part;
+}
+
+/// They come to their turn once more.
+void CatchUp::forget_parts() {
+  if (Questions* questions = p_.feed.questions()) questions->forget();
+  asked_session_ = p_.feed.sessions();
+  if (parts_.empty()) return;
+  cursor_ = parts_.front().region.index;
+  cursor_bytes_ = parts_.front().begin - parts_.front().region.begin;
+  parts_.clear();
+}
+
+/// As many parts as may be asked for at a time, so that no answer has to be waited for.
+void CatchUp::ask_ahead() {
+  if (asked_session_ != p_.feed.sessions()) forget_parts();
+  Questions* questions = p_.feed.questions();
+  while (questions != nullptr ? questions->open() < limits::asks_max : parts_.empty()) {
+    auto part = cut_part();
+    if (!part) break;
+    part->asked = questions != nullptr && part->bytes > 0;
+    parts_.push_back(*part);
+    if (!part->asked) continue;
+    questions->ask({part->region.volume, part->begin, static_cast<std::uint32_t>(part->bytes)});
+    p_.feed.wake();
+  }
+}
+
+/// The next part, as it is from now on, once it is known what the remote has there.
+std::optional<CatchUp::Piece> CatchUp::next_piece() {
+  if (parts_.empty()) return std::nullopt;
+  Piece piece{parts_.front()};
+  if (piece.part.asked) {
+    Questions* questions = p_.feed.questions();
+    const auto answer = questions != nullptr ? questions->take() : std::nullopt;
+    if (!answer) return std::nullopt;
+    piece.theirs = answer->sum;
+  }
+  parts_.pop_front();
   piece.through = p_.journal.received_seq();
-  cursor_ = piece.last ? region->index + 1 : region->index;
-  cursor_bytes_ = piece.last ? 0 : cursor_bytes_ + piece.bytes;
   return piece;
 }
 
 void CatchUp::note_appended(std::span<const Record> records) {
   if (!piece_) return;
-  const std::uint64_t first = piece_->begin / CASCADE_SECTOR_BYTES;
-  const std::uint64_t end = first + piece_->bytes / CASCADE_SECTOR_BYTES;
+  const Part& part = piece_->part;
+  const std::uint64_t first = part.begin / CASCADE_SECTOR_BYTES;
+  const std::uint64_t end = first + part.bytes / CASCADE_SECTOR_BYTES;
   for (const Record& record : records) {
-    if (record.op == CASCADE_OP_MARK || volume_of(record) != piece_->region.volume) continue;
+    if (record.op == CASCADE_OP_MARK || volume_of(record) != part.region.volume) continue;
     const std::uint64_t from = std::max(sector_of(record), first);
     const std::uint64_t to =
         std::min(sector_of(record) + length_of(record) / CASCADE_SECTOR_BYTES, end);
@@ -353,11 +397,12 @@ void CatchUp::note_appended(std::span<const Record> records) {
 }
 
 Task<Result<void>> CatchUp::copy_piece() {
-  Disk* copy = p_.applier.copy(piece_->region.volume);
-  AlignedBuffer content(piece_->bytes);
+  const Part part = piece_->part;
+  Disk* copy = p_.applier.copy(part.region.volume);
+  AlignedBuffer content(part.bytes);
   const unsigned rewinds = p_.applier.rewinds();
-  if (copy != nullptr && piece_->bytes > 0)
-    if (auto read = co_await copy->read(piece_->begin, content.span()); !read) co_return read;
+  if (copy != nullptr && part.bytes > 0)
+    if (auto read = co_await copy->read(part.begin, content.span()); !read) co_return read;
   // A copy that failed meanwhile may have lost what it had to hold.
   if (stopping_ || p_.applier.failure() || p_.applier.rewinds() != rewinds)
     co_return Result<void>{};
@@ -365,12 +410,25 @@ Task<Result<void>> CatchUp::copy_piece() {
   co_return Result<void>{};
 }
 
-/// What of the piece was not written meanwhile: each run of such sectors is a record.
 void CatchUp::append_piece(std::span<const std::byte> content) {
   const Piece piece = *std::exchange(piece_, std::nullopt);
+  const Part& part = piece.part;
+  const bool same = piece.theirs && *piece.theirs == content_sum(content);
+  if (same)
+    same_bytes_ += part.bytes;
+  else
+    append_records(piece, content);
+  const std::uint64_t flying = same ? 0 : part.bytes;
+  flights_.push_back({part.region.index, part.last, p_.journal.received_seq(), flying});
+  flying_bytes_ += flying;
+}
+
+/// What of the piece was not written meanwhile: each run of such sectors is a record.
+void CatchUp::append_records(const Piece& piece, std::span<const std::byte> content) {
+  const Part& part = piece.part;
   const std::uint64_t now = p_.clock.realtime_ns();
-  const std::uint64_t sectors = piece.bytes / CASCADE_SECTOR_BYTES;
-  const std::uint64_t received = received_of_(piece.region.volume);
+  const std::uint64_t sectors = part.bytes / CASCADE_SECTOR_BYTES;
+  const std::uint64_t received = received_of_(part.region.volume);
   std::vector<Record> records;
   Bytes payload;
   for (std::uint64_t at = 0, end = 0; at < sectors; at = end) {
@@ -379,14 +437,12 @@ void CatchUp::append_piece(std::span<const std::byte> content) {
     if (piece.written[at]) continue;
     const auto run = content.subspan(at * CASCADE_SECTOR_BYTES, (end - at) * CASCADE_SECTOR_BYTES);
     Record record =
-        make_copy(piece.region.volume, piece.begin / CASCADE_SECTOR_BYTES + at, run, received, now);
+        make_copy(part.region.volume, part.begin / CASCADE_SECTOR_BYTES + at, run, received, now);
     set_group_seq(record, p_.journal.next_seq() + records.size());
     records.push_back(record);
     if (record.op == CASCADE_OP_WRITE) payload.insert(payload.end(), run.begin(), run.end());
   }
   if (!records.empty()) p_.journal.append(make_incoming(records, payload));
-  flights_.push_back({piece.region.index, piece.last, p_.journal.received_seq(), piece.bytes});
-  flying_bytes_ += piece.bytes;
 }
 
 /// Which volumes stand apart may be among what the remote was not sent.

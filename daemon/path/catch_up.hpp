@@ -4,8 +4,9 @@
 //
 //   journal nearly full ─► falls behind: ranges of the oldest writes ─► dirty bitmap; then the
 //                          tail moves past them, and primaries never wait
-//   the remote is back ──► catches up: marked regions of the hub's copies ─► journal, among the
-//                          writes; when all are there, the mark that closes the remote's bracket
+//   the remote is back ──► catches up: of marked regions of the hub's copies what the remote's hold
+//                          otherwise ─► journal, among the writes; when all are there, the mark
+//                          that closes the remote's bracket
 //
 // At each moment the remote holds a write, or the journal does, or its regions are marked (on disk,
 // before the journal gives it up). A mark goes when the remote has stored the copy of the region,
@@ -58,7 +59,7 @@ class CatchUp {
   std::uint64_t needed_from() const;
 
   /// The operator's word: the remote is another one, or what its copies hold is not known. All of
-  /// every volume is copied to it, whatever it has, as soon as no bracket is open here.
+  /// every volume is compared with it, and what differs copied, as soon as no bracket is open here.
   /// Errc::refused before the group's first write.
   Result<void> replace_remote();
   /// It was asked for, and is not on the disk yet: a crash would forget it.
@@ -68,21 +69,29 @@ class CatchUp {
   bool behind() const { return map_.has_value(); }
   /// Bytes of the regions that have to be copied, at most.
   std::uint64_t out_of_sync_bytes() const { return map_ ? map_->marked_bytes() : 0; }
+  /// Bytes of them that the remote had already, since this daemon began or it fell behind.
+  std::uint64_t same_bytes() const { return same_bytes_; }
   /// Why it does not go on, as long as it does not.
   const std::optional<Error>& failure() const { return failure_; }
   /// Until all of them are; nothing while it is not known.
   std::optional<double> seconds_left();
 
  private:
-  /// A part of a marked region, on its way from the copy into the journal.
-  struct Piece {
+  /// A part of a marked region that will be copied soon, or turn out to be the same.
+  struct Part {
     DirtyMap::Region region;
     std::uint64_t begin = 0;  // bytes of the volume
     std::uint64_t bytes = 0;
-    bool last = false;          // of its region
-    std::uint64_t through = 0;  // group_seq that the copy has to hold before it is read
+    bool last = false;   // of its region
+    bool asked = false;  // the remote was asked what it has there
+  };
+  /// One on its way from the copy into the journal.
+  struct Piece {
+    Part part;
+    std::optional<ContentSum> theirs{};  // what the remote has there; nothing: not known
+    std::uint64_t through = 0;           // group_seq that the copy has to hold before it is read
     // Sectors that were written behind `through`: those come to the remote by themselves.
-    std::bitset<limits::record_payload_bytes_max / CASCADE_SECTOR_BYTES> written;
+    std::bitset<limits::record_payload_bytes_max / CASCADE_SECTOR_BYTES> written{};
   };
   /// A piece that was appended.
   struct Flight {
@@ -110,9 +119,13 @@ class CatchUp {
   Task<Result<void>> save();
   void land();
   bool may_copy() const;
+  std::optional<Part> cut_part();
+  void forget_parts();
+  void ask_ahead();
   std::optional<Piece> next_piece();
   Task<Result<void>> copy_piece();
   void append_piece(std::span<const std::byte> content);
+  void append_records(const Piece& piece, std::span<const std::byte> content);
   void note_appended(std::span<const Record> records);
   void append_caught_up();
   bool remote_is_whole() const;
@@ -124,6 +137,9 @@ class CatchUp {
   std::optional<DirtyMap> map_;             // while it is behind
   std::uint64_t given_up_ = 0;              // nothing before this is kept for the remote
   std::optional<std::uint64_t> reading_{};  // kept while it is being read
+  std::deque<Part> parts_;
+  std::uint64_t asked_session_ = 0;  // of the feed: in which they were asked for
+  std::uint64_t same_bytes_ = 0;
   std::optional<Piece> piece_{};
   bool replacing_ = false;
   bool all_marked_ = false;      // for that, on disk

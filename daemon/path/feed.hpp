@@ -56,6 +56,14 @@ class Feed {
   virtual Task<> wait() = 0;
   virtual void wake() = 0;
   virtual Result<void> acked(std::span<const Ack> acks) = 0;
+  /// Whether there is something to ask the peer's copies.
+  virtual bool has_asks() const { return false; }
+  /// That; it counts as asked.
+  virtual std::vector<Ask> asks() { return {}; }
+  /// The peer's answers.
+  virtual Result<void> answered(std::span<const Sum>) {
+    return Error{Errc::refused, "the peer answers what nobody has asked"};
+  }
   /// How the peer is.
   virtual void reported(const Report&) {}
   /// The peer's FrameHeader.tally, of each frame that is not a welcome.

@@ -59,6 +59,10 @@ class Intake {
   virtual void acks(std::vector<Ack>& out) const = 0;
   /// How this node is, for a sender that wants to know; nothing: it is not told.
   virtual std::optional<Report> report() const { return std::nullopt; }
+  /// group_seq that this node's copy of a volume has to hold before it can be compared with what
+  /// the sender has: all that stands before this session's writes, or what they jump over, and may
+  /// not be in the sender's. Nothing: not known yet.
+  virtual std::optional<std::uint64_t> comparable_from(const Uuid& volume) const = 0;
   /// Whether an acknowledgement of receipt alone is worth a frame.
   virtual bool acks_receipt() const = 0;
 };

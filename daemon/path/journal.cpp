@@ -209,7 +209,8 @@ Task<Result<void>> Journal::write_next_superblock() {
   forget_volumes();
   superblock_.volumes = places_.volumes();
   superblock_.limit_seq = places_.limit_seq();
-  superblock_.gap_seq = places_.gap_seq();
+  superblock_.gap_first = places_.gap().first;
+  superblock_.gap_seq = places_.gap().last;
   superblock_.index = index_->last_block();
   if (!past_limit()) superblock_.past_limit.reset();
   if (superblock_.volumes.size() > superblock_volumes_max)
@@ -341,9 +342,8 @@ void Journal::append_jump(const Jump& jump) {
   enqueue(std::move(in));
 }
 
-bool Journal::has_gap() const {
-  return places_.gap_seq() != 0 ||
-         std::any_of(pending_.begin(), pending_.end(), [](const Incoming& in) { return in.jump; });
+bool Journal::jump_pending() const {
+  return std::any_of(pending_.begin(), pending_.end(), [](const Incoming& in) { return in.jump; });
 }
 
 void Journal::enqueue(Incoming incoming) {

@@ -97,7 +97,9 @@ class Journal {
   /// How the volumes stand in what is stored.
   const Places& places() const { return places_; }
   /// As of what was received, too: what was jumped over has not been made up for.
-  bool has_gap() const;
+  bool has_gap() const { return places_.gap().last != 0 || jump_pending(); }
+  /// What places() says of gaps is not the newest.
+  bool jump_pending() const;
   /// The history hash through received_seq().
   History received_history() const { return received_history_; }
   /// The history hash through `seq`, first_seq() - 1 <= seq <= sealed_seq().

@@ -85,12 +85,15 @@ Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
   next_seq_ = behind ? journal_.first_seq() : ack.received + 1;
   current_.reset();
   up_ = true;
+  answers_asks_ = welcome.answers_asks;
+  sessions_ += 1;
   lacks_ = behind || welcome.streams.front().gap;
   co_return acked(std::span(&ack, 1));
 }
 
 void JournalFeed::end() {
   up_ = false;
+  questions_.clear();
   current_.reset();
   frame_.clear();
   journal_.progress().notify();
@@ -281,6 +284,12 @@ Result<void> JournalFeed::acked(std::span<const Ack> acks) {
   }
   journal_.progress().notify();
   return {};
+}
+
+Result<void> JournalFeed::answered(std::span<const Sum> sums) {
+  auto fits = questions_.answered(sums);
+  journal_.progress().notify();
+  return fits;
 }
 
 void JournalFeed::note_arrived() {

@@ -6,6 +6,7 @@
 #include "daemon/path/backlog.hpp"
 #include "daemon/path/feed.hpp"
 #include "daemon/path/journal_reader.hpp"
+#include "daemon/path/questions.hpp"
 #include "lib/config/config.hpp"
 
 #include <functional>
@@ -35,6 +36,10 @@ class JournalFeed final : public Feed {
   bool up() const { return up_; }
   /// There is one, and its remote waits for copies of what it was not sent.
   bool lacks() const { return up_ && lacks_; }
+  /// What the remote's copies hold, of this session; null: it can't be asked.
+  Questions* questions() { return up_ && answers_asks_ ? &questions_ : nullptr; }
+  /// Grows with each session: what was asked before is not answered any more.
+  std::uint64_t sessions() const { return sessions_; }
   /// No session begins until forget_remote(); one that is under way ends.
   void hold_back();
   bool holds_back() const { return held_back_; }
@@ -68,6 +73,9 @@ class JournalFeed final : public Feed {
   Task<> wait() override;
   void wake() override;
   Result<void> acked(std::span<const Ack> acks) override;
+  bool has_asks() const override { return questions_.to_send(); }
+  std::vector<Ask> asks() override { return questions_.send(); }
+  Result<void> answered(std::span<const Sum> sums) override;
   void reported(const Report& report) override { report_ = report; }
   Result<void> told(std::uint64_t) override { return {}; }
   std::uint64_t tally() const override;
@@ -106,6 +114,9 @@ class JournalFeed final : public Feed {
   bool up_ = false;
   bool held_back_ = false;
   bool lacks_ = false;
+  bool answers_asks_ = false;
+  Questions questions_;
+  std::uint64_t sessions_ = 0;
   std::uint64_t remote_received_ = 0;
   std::uint64_t remote_stored_ = 0;
   std::optional<Report> report_;

@@ -205,11 +205,15 @@ Task<Result<bool>> Link::send_next(Session& s) {
     co_return out.error();
   }
   if (s.ended) co_return Error{Errc::closed, "the session has ended"};
+  const bool asks = feed_.has_asks();
+  if (asks) {
+    if (auto sent = co_await send_asks(s); !sent) co_return sent.error();
+  }
   if (*out) {
     if (auto sent = co_await send_data(s, **out); !sent) co_return sent.error();
     co_return true;
   }
-  if (!s.beat_due && feed_.tally() == s.tally_told) co_return false;
+  if (!s.beat_due && feed_.tally() == s.tally_told) co_return asks;
   if (auto sent = co_await send_heartbeat(s); !sent) co_return sent.error();
   co_return true;
 }
@@ -274,6 +278,14 @@ Task<Result<void>> Link::send_heartbeat(Session& s) {
   co_return co_await s.stream->write(buffers);
 }
 
+Task<Result<void>> Link::send_asks(Session& s) {
+  const std::vector<Ask> asks = feed_.asks();
+  const Bytes frame = encode_asks(asks, feed_.tally());
+  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
+  status_.sent_bytes += frame.size();
+  co_return co_await s.stream->write(buffers);
+}
+
 Task<> Link::beat(Session& s) {
   while (!s.ended) {
     co_await s.beat_timer->sleep(times_.heartbeat);
@@ -313,6 +325,11 @@ Task<Result<void>> Link::read_frame(Session& s) {
       if (!report) co_return report.error();
       feed_.reported(*report);
       co_return Result<void>{};
+    }
+    case FrameType::sums: {
+      const auto sums = decode_sums(*header, s.body);
+      if (!sums) co_return sums.error();
+      co_return feed_.answered(*sums);
     }
     case FrameType::refuse:
       co_return decode_refusal(*header, s.body);

@@ -67,6 +67,7 @@ class Link {
   Task<Result<void>> send_data(Session& s, const Outgoing& out);
   Task<std::span<const std::byte>> pack(Session& s);
   Task<Result<void>> send_heartbeat(Session& s);
+  Task<Result<void>> send_asks(Session& s);
   Task<> read_frames(Session& s);
   Task<Result<void>> read_frame(Session& s);
   Task<> beat(Session& s);

@@ -36,6 +36,7 @@ void MirrorVolumes::load(const std::function<CopyShape(const Uuid&)>& copy_of) {
     volume.bytes = copy.bytes;
     volume.block = copy.block;
     volume.received = journal_.stored_volume_seq(uuid);
+    volume.last = volume.unsure = journal_.places().at(uuid).group_seq;
   }
 }
 
@@ -297,12 +298,19 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   volume->superseded = superseded;
   volumes_.journal().set_source(stream.uuid, {stream.incarnation, stream.generation});
   volume->differs = stream.differs;
+  volume->unsure = unsure_of(*volume, stream);
   volumes_.learn_size(stream.uuid, stream.bytes);
   volumes_.set_fence(*volume, stream.fence);
   volumes_.bracket().came_back(
       stream.uuid, {stream.incarnation, stream.fresh ? 0 : stream.last, volume->received,
                     stream.out_of_sync > 0, !volume->leased});
   return volume;
+}
+
+/// A primary that crashed, whose disk failed or was exchanged, may have less than it once sent.
+std::uint64_t MirrorIntake::unsure_of(const MirrorVolumes::Volume& volume,
+                                      const Hello::Stream& stream) {
+  return stream.fresh || stream.differs != 0 ? volume.last : volume.unsure;
 }
 
 /// Whether the hub takes itself for behind with a stream that it refuses, because its primary asks
@@ -424,6 +432,7 @@ Result<void> MirrorIntake::take(Incoming incoming) {
     if (!outcome) break;
     if (record.op == CASCADE_OP_NOOP && (record.flags & CASCADE_FLAG_RESYNC) != 0)
       resynced.push_back(volume_of(record));
+    volumes_.find(volume_of(record))->last = next;
     set_group_seq(record, next++);
     ++good;
     good_bytes += payload_bytes_of(record);
@@ -478,6 +487,11 @@ void MirrorIntake::acks(std::vector<Ack>& out) const {
     const Uuid& uuid = volume->config->uuid;
     out.push_back({uuid, volume->received, volumes_.journal().stored_volume_seq(uuid)});
   }
+}
+
+std::optional<std::uint64_t> MirrorIntake::comparable_from(const Uuid& volume) const {
+  const auto* known = volumes_.find(volume);
+  return known != nullptr ? std::optional(known->unsure) : std::nullopt;
 }
 
 bool MirrorIntake::acks_receipt() const { return volumes_.group().hub_ack == AckWhen::memory_sync; }

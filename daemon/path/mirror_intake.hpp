@@ -31,7 +31,9 @@ class MirrorVolumes {
     /// Of the session that has it, if any: it has the volume no more.
     void end_session(const std::string& why);
 
-    bool leased = false;  // its primary may go on alone once its lease has run out
+    bool leased = false;       // its primary may go on alone once its lease has run out
+    std::uint64_t last = 0;    // group_seq of its last write, or a later one
+    std::uint64_t unsure = 0;  // of the last one that its primary's disk may lack
   };
 
   MirrorVolumes(const GroupConfig& group, Journal& journal, Clock& clock);
@@ -103,6 +105,7 @@ class MirrorIntake final : public Intake {
   std::uint64_t tally(bool beat) override;
   void acks(std::vector<Ack>& out) const override;
   bool acks_receipt() const override;
+  std::optional<std::uint64_t> comparable_from(const Uuid& volume) const override;
 
  private:
   Result<MirrorVolumes::Volume*> entitled(const Hello& hello, const Hello::Stream& stream);
@@ -112,6 +115,7 @@ class MirrorIntake final : public Intake {
   Result<void> continues(const MirrorVolumes::Volume& volume, const Hello::Stream& stream) const;
   Result<MirrorVolumes::Volume*> take_over(const Hello& hello, const Hello::Stream& stream,
                                            const EndSession& superseded);
+  static std::uint64_t unsure_of(const MirrorVolumes::Volume& volume, const Hello::Stream& stream);
   bool detach(const Hello& hello, const Hello::Stream& stream);
   Answer let_leave(const Hello& hello, const Hello::Stream& stream);
   Result<void> settled(const MirrorVolumes::Volume& volume) const;

@@ -70,6 +70,7 @@ Task<Result<void>> Receiver::welcome(const Hello& hello) {
   terms->node = node_;
   terms->journal = journal_.id();
   terms->takes_packed = true;
+  terms->answers_asks = sums_.has_value();
   const Bytes frame = encode_welcome(*terms);
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   co_return co_await stream_->write(buffers);
@@ -102,6 +103,9 @@ Task<Result<void>> Receiver::read_frame() {
       co_return Result<void>{};
     case FrameType::refuse:
       co_return co_await read_refusal(*header);
+    case FrameType::ask:
+      if (sums_) co_return co_await read_asks(*header);
+      [[fallthrough]];
     default:
       co_return Error{Errc::invalid,
                       fmt::format("a frame of type {} does not belong here", header->type)};
@@ -156,6 +160,44 @@ Task<Result<Incoming>> Receiver::read_records(const FrameHeader& header) {
   co_return Result<Incoming>(std::move(incoming));
 }
 
+// ---- asked and answered
+
+Task<Result<void>> Receiver::read_asks(const FrameHeader& header) {
+  Bytes body(header.length);
+  if (auto got = co_await reader_.body(body); !got) co_return got.error();
+  const auto asks = decode_asks(header, body);
+  if (!asks) co_return asks.error();
+  if (asks_.size() + answers_.size() + asks->size() > limits::asks_max)
+    co_return Error{Errc::refused,
+                    fmt::format("more than {} parts to be compared at a time", limits::asks_max)};
+  asks_.insert(asks_.end(), asks->begin(), asks->end());
+  if (!answering_ && !ended_) crew_.add(answer_asks());
+  answering_ = true;
+  journal_.progress().notify();
+  co_return Result<void>{};
+}
+
+/// One at a time: a copy that is written has better things to do.
+Task<> Receiver::answer_asks() {
+  while (!ended_) {
+    if (asks_.empty()) {
+      co_await journal_.progress().wait();
+      continue;
+    }
+    const Ask ask = asks_.front();
+    const auto sum = co_await sums_->sum_of(ask, *intake_, ended_);
+    asks_.pop_front();
+    answers_.push_back({ask, sum});
+    journal_.progress().notify();
+  }
+}
+
+Task<Result<void>> Receiver::write_answers() {
+  const Bytes frame = encode_sums(answers_, intake_->tally(false));
+  answers_.clear();
+  co_return co_await write(frame);
+}
+
 // ---- out
 
 bool Receiver::acks_changed() {
@@ -177,6 +219,12 @@ Task<> Receiver::write_acks() {
       co_await send_refusal(*stream_, *refusal_);
       end(refusal_->text);
       co_return;
+    }
+    if (!answers_.empty()) {
+      if (auto written = co_await write_answers(); !written) {
+        end(written.error().text);
+        co_return;
+      }
     }
     if (!acks_changed() && !beat_due_) {
       co_await journal_.progress().wait();

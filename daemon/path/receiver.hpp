@@ -4,11 +4,13 @@
 // Whether it is a primary's session at the hub or the hub's at the remote is the Intake's business.
 #pragma once
 
+#include "daemon/path/copy_sums.hpp"
 #include "daemon/path/frame_reader.hpp"
 #include "daemon/path/intake.hpp"
 #include "daemon/path/session.hpp"
 #include "lib/format/pack.hpp"
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +23,8 @@ class Receiver {
            Journal& journal, std::unique_ptr<Stream> stream, std::unique_ptr<Intake> intake,
            LinkStatus& status);
 
+  /// The sender may ask what the copies hold; before run().
+  void answer_from(const Applier& applier) { sums_.emplace(journal_, applier); }
   /// Answers the hello and serves the session to its end. The reason is left in the status.
   Task<> run(Hello hello);
   /// Ends it from outside.
@@ -35,7 +39,10 @@ class Receiver {
   Task<Result<void>> read_refusal(const FrameHeader& header);
   Task<Result<void>> read_data(const FrameHeader& header);
   Task<Result<Incoming>> read_records(const FrameHeader& header);
+  Task<Result<void>> read_asks(const FrameHeader& header);
+  Task<> answer_asks();
   Task<> write_acks();
+  Task<Result<void>> write_answers();
   Task<Result<void>> write(const Bytes& frame);
   Task<> beat();
   bool acks_changed();
@@ -58,6 +65,10 @@ class Receiver {
   Bytes ack_frame_;
   Bytes packed_;
   Unpacker unpacker_;
+  std::optional<CopySums> sums_;  // nothing: asks are not taken
+  std::deque<Ask> asks_;          // that are not answered; no more than limits::asks_max
+  std::vector<Sum> answers_;      // that are not sent
+  bool answering_ = false;
   std::optional<Error> refusal_;  // to be sent, and then the session ends
   bool takes_reports_ = false;
   bool beat_due_ = false;

@@ -180,6 +180,14 @@ void ShipIntake::acks(std::vector<Ack>& out) const {
   out.push_back({state_.group.uuid, state_.received_seq(), state_.journal.stored_seq()});
 }
 
+/// What was received in order and never came to its turn, since a bracket was open before, would
+/// undo what was taken for the same.
+std::optional<std::uint64_t> ShipIntake::comparable_from(const Uuid&) const {
+  if (state_.journal.jump_pending()) return std::nullopt;
+  const Gap& gap = state_.journal.places().gap();
+  return state_.gap || gap.first == 0 ? state_.journal.received_seq() : gap.first - 1;
+}
+
 bool ShipIntake::acks_receipt() const { return state_.group.remote_ack == AckWhen::memory_sync; }
 
 }  // namespace cascade

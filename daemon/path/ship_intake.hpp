@@ -51,6 +51,7 @@ class ShipIntake final : public Intake {
   std::uint64_t tally(bool) override { return 0; }
   void acks(std::vector<Ack>& out) const override;
   bool acks_receipt() const override;
+  std::optional<std::uint64_t> comparable_from(const Uuid& volume) const override;
   std::optional<Report> report() const override {
     return state_.report ? std::optional(state_.report()) : std::nullopt;
   }

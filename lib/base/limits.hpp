@@ -20,6 +20,10 @@ inline constexpr std::size_t frame_records_max = 1024;
 inline constexpr std::size_t frame_payload_bytes_max = 1024 * 1024;
 static_assert(record_payload_bytes_max <= frame_payload_bytes_max, "one record must fit a frame");
 
+// Parts of volumes that may be asked for and not answered in a session: 16 MiB, so that comparing
+// is no slower than a disk over 50 ms.
+inline constexpr std::size_t asks_max = 64;
+
 // A refusal's text, and a node's name.
 inline constexpr std::size_t refusal_text_max = 400;
 inline constexpr std::size_t node_name_max = 31;

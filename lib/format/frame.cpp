@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 namespace cascade {
 namespace {
@@ -244,6 +245,10 @@ std::size_t body_bytes_max(FrameType type) {
       return sizeof(ReportBody) + added_max;
     case FrameType::packed:
       return sizeof(PackedHead) + body_bytes_max(FrameType::data);
+    case FrameType::ask:
+      return limits::asks_max * sizeof(AskEntry);
+    case FrameType::sums:
+      return limits::asks_max * sizeof(SumEntry);
   }
   return 0;
 }
@@ -267,7 +272,7 @@ namespace {
 
 Result<void> check_sizes(const FrameHeader& h) {
   const auto type = static_cast<FrameType>(h.type);
-  if (h.type < 1 || h.type > static_cast<std::uint16_t>(FrameType::packed))
+  if (h.type < 1 || h.type > static_cast<std::uint16_t>(FrameType::sums))
     return corrupt(fmt::format("type {} is not known", h.type));
   if (h.length > body_bytes_max(type))
     return corrupt(fmt::format("type {} claims a body of {} bytes, at most {} are allowed", h.type,
@@ -344,7 +349,8 @@ Bytes encode_welcome(const Welcome& welcome) {
   head.entries = htole32(static_cast<std::uint32_t>(welcome.streams.size()));
   head.head_bytes = htole16(sizeof head);
   head.entry_bytes = htole16(sizeof(AnswerEntry));
-  head.optional = htole64(welcome.takes_packed ? optional_packed : 0);
+  head.optional = htole64((welcome.takes_packed ? optional_packed : 0) |
+                          (welcome.answers_asks ? optional_sums : 0));
   put_uuid(head.journal, welcome.journal);
   head.lease_ms = htole32(static_cast<std::uint32_t>(welcome.lease.count()));
   append(body, head);
@@ -364,6 +370,35 @@ Bytes encode_report(const Report& report) {
   Bytes body;
   append(body, entry);
   return frame_of(FrameType::report, body, 0);
+}
+
+Bytes encode_asks(std::span<const Ask> asks, std::uint64_t tally) {
+  Bytes body;
+  for (const Ask& ask : asks) {
+    AskEntry entry{};
+    put_uuid(entry.volume, ask.volume);
+    entry.begin = htole64(ask.begin);
+    entry.bytes = htole32(ask.bytes);
+    append(body, entry);
+  }
+  return frame_of(FrameType::ask, body, tally);
+}
+
+Bytes encode_sums(std::span<const Sum> sums, std::uint64_t tally) {
+  Bytes body;
+  for (const Sum& sum : sums) {
+    SumEntry entry{};
+    put_uuid(entry.volume, sum.of.volume);
+    entry.begin = htole64(sum.of.begin);
+    entry.bytes = htole32(sum.of.bytes);
+    if (sum.sum) {
+      const std::uint64_t halves[] = {htole64(sum.sum->low), htole64(sum.sum->high)};
+      entry.flags = htole32(sum_known);
+      std::memcpy(entry.sum, halves, sizeof halves);
+    }
+    append(body, entry);
+  }
+  return frame_of(FrameType::sums, body, tally);
 }
 
 Bytes encode_refusal(Errc code, std::string_view text) {
@@ -432,6 +467,7 @@ Result<Welcome> decode_welcome(const FrameHeader& header, std::span<const std::b
   Welcome welcome{
       *node, {}, get_uuid(head.journal), std::chrono::milliseconds(le32toh(head.lease_ms))};
   welcome.takes_packed = (le64toh(head.optional) & optional_packed) != 0;
+  welcome.answers_asks = (le64toh(head.optional) & optional_sums) != 0;
   body = body.subspan(le16toh(head.head_bytes));
   while (!body.empty()) {
     auto answer = get_answer(body, entry_bytes);
@@ -464,6 +500,62 @@ Result<void> decode_acks(const FrameHeader& header, std::span<const std::byte> b
     out.push_back(*ack);
   }
   return {};
+}
+
+namespace {
+
+/// The part of a volume that an AskEntry or SumEntry names.
+template <class Entry>
+Result<Ask> get_part(const Entry& entry) {
+  const Ask part{get_uuid(entry.volume), le64toh(entry.begin), le32toh(entry.bytes)};
+  if (part.bytes > 0 && part.bytes <= limits::record_payload_bytes_max &&
+      part.begin <= std::numeric_limits<std::uint64_t>::max() - part.bytes)
+    return part;
+  return corrupt(fmt::format("{} bytes at {} can't be compared", part.bytes, part.begin));
+}
+
+Result<Sum> get_sum(std::span<const std::byte>& in) {
+  const auto entry = take<SumEntry>(in);
+  auto part = get_part(entry);
+  if (!part) return part.error();
+  Sum sum{*part};
+  if ((le32toh(entry.flags) & sum_known) != 0) {
+    std::uint64_t halves[2];
+    std::memcpy(halves, entry.sum, sizeof halves);
+    sum.sum = ContentSum{le64toh(halves[0]), le64toh(halves[1])};
+  }
+  return sum;
+}
+
+Result<void> check_entries(std::size_t bytes, std::size_t entry) {
+  if (bytes > 0 && bytes % entry == 0) return {};
+  return corrupt(fmt::format("{} bytes are no entries of {}", bytes, entry));
+}
+
+}  // namespace
+
+Result<std::vector<Ask>> decode_asks(const FrameHeader& header, std::span<const std::byte> body) {
+  if (auto ok = check_body(header, body); !ok) return ok.error();
+  if (auto ok = check_entries(body.size(), sizeof(AskEntry)); !ok) return ok.error();
+  std::vector<Ask> asks;
+  while (!body.empty()) {
+    auto ask = get_part(take<AskEntry>(body));
+    if (!ask) return ask.error();
+    asks.push_back(*ask);
+  }
+  return asks;
+}
+
+Result<std::vector<Sum>> decode_sums(const FrameHeader& header, std::span<const std::byte> body) {
+  if (auto ok = check_body(header, body); !ok) return ok.error();
+  if (auto ok = check_entries(body.size(), sizeof(SumEntry)); !ok) return ok.error();
+  std::vector<Sum> sums;
+  while (!body.empty()) {
+    auto sum = get_sum(body);
+    if (!sum) return sum.error();
+    sums.push_back(*sum);
+  }
+  return sums;
 }
 
 Error decode_refusal(const FrameHeader& header, std::span<const std::byte> body) {

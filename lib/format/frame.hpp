@@ -2,8 +2,8 @@
 //
 // The hop envelope: what a TCP session between two nodes carries around the records.
 //
-//   session := HELLO -> , <- WELCOME | REFUSE , then (DATA | PACKED)* HEARTBEAT* ->  and
-//              <- ACK* HEARTBEAT* REPORT*
+//   session := HELLO -> , <- WELCOME | REFUSE , then (DATA | PACKED)* HEARTBEAT* ASK* ->  and
+//              <- ACK* HEARTBEAT* REPORT* SUMS*
 //   frame   := FrameHeader (32 bytes) body (FrameHeader.length bytes)
 //
 //   HELLO   body := HelloBody HelloEntry*      "this is what I can send, from where on"
@@ -13,6 +13,8 @@
 //   ACK     body := AckEntry*                  cumulative
 //   HEARTBEAT    := empty
 //   REPORT  body := ReportBody                 how the receiver is, for whoever asks the sender
+//   ASK     body := AskEntry*                  "what does your copy hold there?"
+//   SUMS    body := SumEntry*                  one for each that was asked, in that order
 //   REFUSE  body := RefuseBody text            from either side; then the sender closes
 //
 // All little endian. A length is checked against limits.hpp before a byte of the body is read.
@@ -28,6 +30,7 @@
 #include "lib/base/limits.hpp"
 #include "lib/base/result.hpp"
 #include "lib/base/uuid.hpp"
+#include "lib/format/content_sum.hpp"
 #include "lib/format/record.hpp"
 
 #include <chrono>
@@ -53,6 +56,8 @@ inline constexpr std::uint64_t required_known = capability_marks | capability_ga
 inline constexpr std::uint64_t optional_reports = 1;
 /// Packed: the sender of the welcome takes PACKED frames of every codec of this version.
 inline constexpr std::uint64_t optional_packed = 2;
+/// Sums: the sender of the welcome answers ASK frames.
+inline constexpr std::uint64_t optional_sums = 4;
 
 enum class FrameType : std::uint16_t {
   hello = 1,
@@ -63,6 +68,8 @@ enum class FrameType : std::uint16_t {
   refuse = 6,
   report = 7,
   packed = 8,
+  ask = 9,
+  sums = 10,
 };
 
 /// Opens every frame. 32 bytes.
@@ -218,6 +225,29 @@ inline constexpr std::uint32_t report_full = 1;
 /// A bracket is open there.
 inline constexpr std::uint32_t report_bracket = 2;
 
+/// Part of a volume whose content the sender wants to compare. 32 bytes. Only to one whose welcome
+/// knows of it (optional_sums).
+struct AskEntry {
+  std::uint8_t volume[16];   // UUID
+  std::uint64_t begin;       // bytes
+  std::uint32_t bytes;       // 1 to limits::record_payload_bytes_max
+  std::uint8_t reserved[4];  // zero; ignored by readers of this minor version
+};
+static_assert(sizeof(AskEntry) == 32 && offsetof(AskEntry, bytes) == 24);
+
+/// What the receiver's copy holds there. 48 bytes.
+struct SumEntry {
+  std::uint8_t volume[16];  // as AskEntry
+  std::uint64_t begin;      // as AskEntry
+  std::uint32_t bytes;      // as AskEntry
+  std::uint32_t flags;      // sum_known; unknown ones are ignored
+  std::uint8_t sum[16];     // ContentSum, little endian, the low half first; zero if not known
+};
+static_assert(sizeof(SumEntry) == 48 && offsetof(SumEntry, sum) == 32);
+
+/// There is a sum. Else nothing can be said of that part, and it has to be copied.
+inline constexpr std::uint32_t sum_known = 1;
+
 /// Why the session ends. 8 bytes, then length - 8 bytes of text, at most refusal_text_max.
 struct RefuseBody {
   std::uint32_t code;      // Errc of the refusing side
@@ -273,6 +303,19 @@ struct Ack {
   std::uint64_t stored = 0;
 };
 
+/// Part of a volume: what may be compared, and copied, at once.
+struct Ask {
+  Uuid volume;
+  std::uint64_t begin = 0;  // bytes
+  std::uint32_t bytes = 0;
+  bool operator==(const Ask&) const = default;
+};
+
+struct Sum {
+  Ask of;
+  std::optional<ContentSum> sum = {};  // nothing: not known
+};
+
 struct Answer {
   Ack ack;
   std::uint64_t history = 0;
@@ -287,6 +330,7 @@ struct Welcome {
   Uuid journal{};
   std::chrono::milliseconds lease{};
   bool takes_packed = false;
+  bool answers_asks = false;
 };
 
 using Bytes = std::vector<std::byte>;
@@ -308,6 +352,8 @@ Bytes encode_welcome(const Welcome& welcome);
 Bytes encode_heartbeat(std::uint64_t tally);
 Bytes encode_refusal(Errc code, std::string_view text);
 Bytes encode_report(const Report& report);
+Bytes encode_asks(std::span<const Ask> asks, std::uint64_t tally);
+Bytes encode_sums(std::span<const Sum> sums, std::uint64_t tally);
 /// Into a caller's buffer, reused, so that acknowledging allocates nothing once it has grown.
 void encode_acks(std::span<const Ack> acks, std::uint64_t tally, Bytes& out);
 
@@ -318,6 +364,8 @@ Result<Welcome> decode_welcome(const FrameHeader& header, std::span<const std::b
 Result<void> decode_acks(const FrameHeader& header, std::span<const std::byte> body,
                          std::vector<Ack>& out);
 Result<Report> decode_report(const FrameHeader& header, std::span<const std::byte> body);
+Result<std::vector<Ask>> decode_asks(const FrameHeader& header, std::span<const std::byte> body);
+Result<std::vector<Sum>> decode_sums(const FrameHeader& header, std::span<const std::byte> body);
 /// What the peer says, or what is wrong with how it says it: either way why the session ends.
 Error decode_refusal(const FrameHeader& header, std::span<const std::byte> body);
 

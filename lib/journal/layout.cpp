@@ -129,6 +129,7 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   disk.stored_seq = htole64(sb.stored_seq);
   disk.tail_history = htole64(sb.tail_history);
   std::memcpy(disk.follower, sb.follower.data, 16);
+  disk.gap_first = htole64(sb.gap_first);
   disk.gap_seq = htole64(sb.gap_seq);
   disk.past_limit = htole64(sb.past_limit ? *sb.past_limit + 1 : 0);
   disk.index = htole64(sb.index ? *sb.index + 1 : 0);
@@ -206,6 +207,7 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
   sb.stored_seq = le64toh(disk.stored_seq);
   sb.tail_history = le64toh(disk.tail_history);
   sb.follower = get_uuid(disk.follower);
+  sb.gap_first = le64toh(disk.gap_first);
   sb.gap_seq = le64toh(disk.gap_seq);
   sb.behind = {le64toh(disk.behind_map), le64toh(disk.behind_seq), le64toh(disk.behind_history),
                le64toh(disk.behind_time_ns)};

@@ -116,13 +116,14 @@ struct SuperblockDisk {
                                     // as of; zero: they are on the way there
   std::uint32_t takeover_flags;     // takeover_newest; unknown ones are ignored
   std::uint32_t reserved0;          // zero
-  std::uint8_t reserved[224];       // zero; ignored by readers of this minor version
+  std::uint64_t gap_first;          // remote: first group_seq that was jumped over then; zero: none
+  std::uint8_t reserved[216];       // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generation) == 48 &&
               offsetof(SuperblockDisk, required) == 144 &&
               offsetof(SuperblockDisk, gap_seq) == 192 &&
               offsetof(SuperblockDisk, takeover) == 248 &&
-              offsetof(SuperblockDisk, reserved) == 288);
+              offsetof(SuperblockDisk, gap_first) == 288);
 
 /// How far a volume was when the superblock was written. 96 bytes.
 struct VolumeEntry {
@@ -222,6 +223,7 @@ struct Superblock {
   std::uint64_t stored_seq = 0;
   History tail_history = 0;
   Uuid follower{};
+  std::uint64_t gap_first = 0;
   std::uint64_t gap_seq = 0;
   bool jumped = false;  // a jump may stand in the circle
   RemoteBehind behind{};

@@ -36,20 +36,20 @@ void Places::follow_mark(VolumePlace& place, const Record& record) {
 void Places::jump(std::uint64_t from, std::uint64_t to) {
   if (to <= known_seq_) return;
   if (limit_seq_ == no_limit) limit_seq_ = from;
-  gap_seq_ = to;
+  gap_ = {from + 1, to};
   // How they stand now the hub says before it says that all has been made up for.
   for (auto& [uuid, place] : volumes_) place.standing = {};
 }
 
 /// One that was made before the last jump does not know of all that was jumped over.
 void Places::follow_caught_up(const Record& record) {
-  if (group_seq_of(record) <= known_seq_ || volume_seq_of(record) < gap_seq_) return;
-  gap_seq_ = 0;
+  if (group_seq_of(record) <= known_seq_ || volume_seq_of(record) < gap_.last) return;
+  gap_ = {};
   close_if_whole();
 }
 
 void Places::close_if_whole() {
-  if (gap_seq_ == 0 && !anyone_detached()) limit_seq_ = no_limit;
+  if (gap_.last == 0 && !anyone_detached()) limit_seq_ = no_limit;
 }
 
 bool Places::anyone_detached() const {

@@ -51,16 +51,19 @@ struct VolumePlace {
   bool operator==(const VolumePlace&) const = default;
 };
 
+/// What a journal jumped over last, as long as it is not made up for. Else zeroes.
+struct Gap {
+  std::uint64_t first = 0;  // group_seq
+  std::uint64_t last = 0;
+};
+
 class Places {
  public:
   Places() = default;
   /// As they were, with their limit_seq(), once `known_seq` had been followed.
-  Places(std::map<Uuid, VolumePlace> volumes, std::uint64_t limit_seq, std::uint64_t gap_seq,
+  Places(std::map<Uuid, VolumePlace> volumes, std::uint64_t limit_seq, const Gap& gap,
          std::uint64_t known_seq)
-      : volumes_(std::move(volumes)),
-        limit_seq_(limit_seq),
-        gap_seq_(gap_seq),
-        known_seq_(known_seq) {}
+      : volumes_(std::move(volumes)), limit_seq_(limit_seq), gap_(gap), known_seq_(known_seq) {}
 
   /// The journal is not read from its tail on: any of the volumes may have a record in it, through
   /// `group_seq`.
@@ -76,8 +79,7 @@ class Places {
   /// Nothing past this may be applied: the last record before the bracket opened. no_limit: none
   /// is.
   std::uint64_t limit_seq() const { return limit_seq_; }
-  /// Last group_seq that was jumped over and is not made up for; zero: none is.
-  std::uint64_t gap_seq() const { return gap_seq_; }
+  const Gap& gap() const { return gap_; }
   const std::map<Uuid, VolumePlace>& volumes() const { return volumes_; }
   /// An empty one for a volume that is not known.
   const VolumePlace& at(const Uuid& volume) const;
@@ -100,7 +102,7 @@ class Places {
 
   std::map<Uuid, VolumePlace> volumes_;
   std::uint64_t limit_seq_ = no_limit;
-  std::uint64_t gap_seq_ = 0;
+  Gap gap_{};
   std::uint64_t known_seq_ = 0;
 };
 

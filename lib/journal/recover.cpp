@@ -18,7 +18,8 @@ constexpr std::uint64_t probe_read_bytes = 1024 * 1024;
 
 Recovery::Recovery(const Superblock& superblock, const std::optional<BatchInfo>& index)
     : superblock_(superblock),
-      places_(superblock.volumes, superblock.limit_seq, superblock.gap_seq, superblock.stored_seq) {
+      places_(superblock.volumes, superblock.limit_seq,
+              Gap{superblock.gap_first, superblock.gap_seq}, superblock.stored_seq) {
   head_.position = superblock.tail_position;
   head_.number = superblock.tail_number;
   head_.seq = superblock.tail_seq;

@@ -17,6 +17,7 @@ void MemoryDisk::cut_power() {
 Task<Result<void>> MemoryDisk::read(std::uint64_t offset, std::span<std::byte> out) {
   co_await asio::post(executor_, use_task);
   if (auto ok = inside("read", offset, out.size()); !ok) co_return ok;
+  if (failing_reads_) co_return Error{Errc::io, path_ + " can't be read"};
   reads_.count += 1;
   reads_.bytes += out.size();
   std::memcpy(out.data(), image_.data() + offset, out.size());

@@ -31,6 +31,7 @@ class MemoryDisk : public Disk {
 
   /// The next `n` writes go well, all later ones fail.
   void fail_after(std::uint64_t n) { writes_left_ = n; }
+  void fail_reads(bool fail) { failing_reads_ = fail; }
   /// Writes wait until it is called again with false.
   void hold_writes(bool hold) {
     holding_ = hold;
@@ -108,6 +109,7 @@ class MemoryDisk : public Disk {
   Traffic reads_, writes_;
   bool holding_ = false;
   bool holding_flushes_ = false;
+  bool failing_reads_ = false;
   bool aside_ = false;
 };
 

@@ -61,7 +61,7 @@ void add_remote(CLI::App& app, const Options& options, Action& action) {
   remote->require_subcommand(1);
   auto group = std::make_shared<std::string>();
   CLI::App* replace = remote->add_subcommand(
-      "replace", "On the hub: copy everything to the remote, whatever it has");
+      "replace", "On the hub: compare everything with the remote, and copy what differs");
   replace->add_option("GROUP", *group, "A group of the configuration")->required();
   replace->final_callback(
       [&, group] { action = [&options, group] { return replace_remote(options, *group); }; });

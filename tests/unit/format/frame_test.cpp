@@ -169,6 +169,49 @@ TEST(Frame, ReportComesBack) {
   EXPECT_FALSE(decode_report(*header, body_of(frame).first(255))) << "short";
 }
 
+TEST(Frame, AsksAndSumsComeBack) {
+  const Ask first{volume_a, 1ull << 40, 4096}, second{volume_b, 0, 256 * 1024};
+  const Bytes ask = encode_asks(std::vector{first, second}, 9);
+  EXPECT_EQ(check_header(head_of(ask))->tally, 9u);
+  const auto asks = decode_asks(*check_header(head_of(ask)), body_of(ask));
+  ASSERT_TRUE(asks);
+  EXPECT_THAT(*asks, testing::ElementsAre(first, second));
+  const ContentSum sum{0x0102030405060708, 0x1112131415161718};
+  const Bytes answer = encode_sums(std::vector{Sum{first, sum}, Sum{second}}, 0);
+  EXPECT_EQ(static_cast<int>(body_of(answer)[32]), 8) << "little endian, the low half first";
+  const auto sums = decode_sums(*check_header(head_of(answer)), body_of(answer));
+  ASSERT_TRUE(sums);
+  ASSERT_EQ(sums->size(), 2u);
+  EXPECT_EQ((*sums)[0].of, first);
+  EXPECT_EQ((*sums)[0].sum, sum);
+  EXPECT_EQ((*sums)[1].of, second);
+  EXPECT_FALSE((*sums)[1].sum);
+}
+
+TEST(Frame, RefusesPartsThatCannotBeCompared) {
+  for (const Ask& bad :
+       {Ask{volume_a, 0, 0}, Ask{volume_a, 0, 256 * 1024 + 1}, Ask{volume_a, ~0ull, 2}}) {
+    const Bytes ask = encode_asks(std::span(&bad, 1), 0);
+    EXPECT_FALSE(decode_asks(*check_header(head_of(ask)), body_of(ask))) << bad.begin;
+    const Sum sum{bad};
+    const Bytes answer = encode_sums(std::span(&sum, 1), 0);
+    EXPECT_FALSE(decode_sums(*check_header(head_of(answer)), body_of(answer))) << bad.begin;
+  }
+  const Bytes none = encode_asks({}, 0);
+  EXPECT_FALSE(decode_asks(*check_header(head_of(none)), body_of(none)));
+  const Bytes many = encode_asks(std::vector<Ask>(limits::asks_max + 1, {volume_a, 0, 512}), 0);
+  EXPECT_FALSE(check_header(head_of(many)));
+}
+
+TEST(Frame, WelcomeSaysThatItAnswersAsks) {
+  for (const bool answers : {false, true}) {
+    Welcome welcome{"r", {Answer{{group, 0, 0}}}};
+    welcome.answers_asks = answers;
+    const Bytes frame = encode_welcome(welcome);
+    EXPECT_EQ(decode_welcome(*check_header(head_of(frame)), body_of(frame))->answers_asks, answers);
+  }
+}
+
 TEST(Frame, HelloSaysThatItTakesReports) {
   Hello hello{group, "h", SessionKind::ship, {{group, 1, 5}}};
   for (const bool takes : {false, true}) {
@@ -235,7 +278,7 @@ TEST(Frame, WrongHeadersAreNamed) {
       {"header checksum", flipped},
       {"version is 3.1, this program speaks 2.1", changed([](FrameHeader& h) { h.major = 3; })},
       {"type 0 is not known", changed([](FrameHeader& h) { h.type = 0; })},
-      {"type 9 is not known", changed([](FrameHeader& h) { h.type = htole16(9); })},
+      {"type 11 is not known", changed([](FrameHeader& h) { h.type = htole16(11); })},
       {"claims a body of 4294967295", changed([](FrameHeader& h) { h.length = ~0u; })},
       {"claims 1 records", changed([](FrameHeader& h) { h.records = htole32(1); })},
       {"claims 0 records", make_header(FrameType::data, 64, 0, 0, 0)},

@@ -269,7 +269,7 @@ TEST(JournalPlaces, EndAtTheSameFromEveryTail) {
     }
     for (std::size_t known = 0; known <= records.size(); ++known)
       for (std::size_t tail = 0; tail <= known; ++tail) {
-        Places places(at[known].volumes(), at[known].limit_seq(), 0, known);
+        Places places(at[known].volumes(), at[known].limit_seq(), Gap{}, known);
         for (const Record& r : std::span(records).subspan(tail)) places.follow(r);
         ASSERT_EQ(places.limit_seq(), at.back().limit_seq())
             << "seed " << seed << ", superblock at " << known << ", tail at " << tail;

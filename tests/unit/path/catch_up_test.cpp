@@ -76,7 +76,33 @@ class HubCatchUp : public testing::Test {
   Result<void> connect(std::uint64_t here, History history, bool gap = false) {
     Answer answer{{group, here, here}, history};
     answer.gap = gap;
-    return world.get(feed->begin(Welcome{"r", {answer}, volume_b}));
+    Welcome welcome{"r", {answer}, volume_b};
+    welcome.answers_asks = answers_asks;
+    return world.get(feed->begin(welcome));
+  }
+  /// It has one, has taken what the journal holds, and answers what it is asked.
+  void connect_asked() {
+    answers_asks = true;
+    ASSERT_TRUE(connect(0, history_begin(group)));
+    take();
+    pass_a_second();
+  }
+  /// What the hub's copies hold now.
+  std::map<Uuid, std::vector<std::byte>> held() {
+    std::map<Uuid, std::vector<std::byte>> out;
+    for (const auto& [uuid, copy] : copies_) out[uuid] = copy->image();
+    return out;
+  }
+  /// What the remote, which has been asked, says that its copies hold: what `theirs` has.
+  void answer(std::map<Uuid, std::vector<std::byte>>& theirs) {
+    std::vector<Sum> sums;
+    for (const Ask& ask : feed->asks()) {
+      asked.push_back(ask);
+      const auto content = std::span(theirs[ask.volume]).subspan(ask.begin, ask.bytes);
+      sums.push_back({ask, content_sum(content)});
+    }
+    ASSERT_TRUE(feed->answered(sums));
+    world.settle();
   }
   /// It takes what there is, and says that it has stored it. Copies of regions among that.
   std::vector<Record> take(bool store = true) {
@@ -124,6 +150,8 @@ class HubCatchUp : public testing::Test {
            CASCADE_MARK_OF(sector_of(record)) == CASCADE_MARK_CAUGHT_UP;
   }
 
+  bool answers_asks = false;
+  std::vector<Ask> asked;
   World world;
   MemoryDisk disk{world.executor, "journal", journal_disk_bytes};
   GroupConfig config;
@@ -185,6 +213,101 @@ TEST_F(HubCatchUp, CopiesEachMarkedRegionAndClosesTheBracket) {
   EXPECT_FALSE(catch_up->behind());
   EXPECT_EQ(superblock_on(disk).behind.map, 0u);
   EXPECT_GT(catch_up->needed_from(), run->journal.received_seq()) << "nothing is kept for it";
+}
+
+// What the remote has already is not copied to it.
+TEST_F(HubCatchUp, CopiesOnlyWhatTheRemoteHoldsOtherwise) {
+  fall_behind();
+  auto theirs = held();
+  theirs[volume_a][5000] ^= std::byte{1};
+  connect_asked();
+  EXPECT_TRUE(take().empty()) << "nothing before it has answered";
+  answer(theirs);
+  const auto copied = take_all();
+  ASSERT_EQ(copied.size(), 2u);
+  EXPECT_EQ(volume_of(copied[0]), volume_a);
+  EXPECT_EQ(length_of(copied[0]), region);
+  EXPECT_TRUE(is_caught_up(copied[1]));
+  EXPECT_THAT(asked,
+              testing::ElementsAre(Ask{volume_a, 0, region}, Ask{volume_b, 3 * region, region}));
+  EXPECT_EQ(catch_up->same_bytes(), region);
+  EXPECT_FALSE(catch_up->behind());
+}
+
+// The hub's copy is compared as it is when the part's turn comes, not as it was when it was asked.
+TEST_F(HubCatchUp, ComparesWhatItsCopyHoldsByThen) {
+  fall_behind();
+  auto theirs = held();
+  connect_asked();
+  write(0, 4096);
+  ASSERT_TRUE(held() != theirs);
+  answer(theirs);
+  EXPECT_EQ(catch_up->same_bytes(), region) << "that of volume b";
+  std::size_t copied = 0;
+  for (const Record& record : take_all())
+    if (volume_of(record) == volume_a) copied += length_of(record);
+  EXPECT_EQ(copied, region);
+}
+
+TEST_F(HubCatchUp, CopiesWhatNothingIsKnownOf) {
+  fall_behind();
+  connect_asked();
+  std::vector<Sum> sums;
+  for (const Ask& ask : feed->asks()) sums.push_back({ask});
+  ASSERT_EQ(sums.size(), 2u);
+  ASSERT_TRUE(feed->answered(sums));
+  world.settle();
+  EXPECT_EQ(take_all().size(), 3u);
+  EXPECT_EQ(catch_up->same_bytes(), 0u);
+}
+
+// A session that ends takes its questions with it; the next one asks anew.
+TEST_F(HubCatchUp, AsksAgainInTheNextSession) {
+  fall_behind();
+  connect_asked();
+  EXPECT_EQ(feed->asks().size(), 2u);
+  const std::uint64_t here = feed->remote_stored();
+  feed->end();
+  world.settle();
+  ASSERT_TRUE(connect(here, run->journal.received_history(), true));
+  pass_a_second();
+  auto theirs = held();
+  answer(theirs);
+  EXPECT_EQ(asked.size(), 2u);
+  EXPECT_EQ(take_all().size(), 1u) << "only the mark";
+  EXPECT_FALSE(catch_up->behind());
+}
+
+// What it falls behind with while it waits for an answer is asked for again, whatever that says.
+TEST_F(HubCatchUp, DropsAnswersThatCameTooLate) {
+  fall_behind();
+  connect_asked();
+  const auto late = feed->asks();
+  ASSERT_EQ(late.size(), 2u);
+  const std::uint64_t first = run->journal.first_seq();
+  for (int i = 0; i < 66; ++i) {
+    fill(1, volume_a);
+    take(false);
+  }
+  ASSERT_GT(run->journal.first_seq(), first) << "it has fallen behind once more";
+  std::vector<Sum> sums;
+  for (const Ask& ask : late) sums.push_back({ask, ContentSum{}});
+  ASSERT_TRUE(feed->answered(sums));
+  ack(run->journal.received_seq());
+  pass_a_second();
+  auto theirs = held();
+  answer(theirs);
+  EXPECT_EQ(asked.size(), 3u) << "and the region that was written meanwhile";
+  take_all();
+  EXPECT_EQ(catch_up->same_bytes(), 3 * region);
+  EXPECT_FALSE(catch_up->behind());
+}
+
+TEST_F(HubCatchUp, BelievesNoAnswerThatWasNotAskedFor) {
+  fall_behind();
+  connect_asked();
+  const Sum other{{volume_a, 512, 512}};
+  EXPECT_FALSE(feed->answered(std::span(&other, 1)));
 }
 
 // The copy that is read has to hold everything that was received when the region's turn came.

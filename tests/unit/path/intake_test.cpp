@@ -103,6 +103,29 @@ TEST_F(RemoteIntake, JumpsOverWhatWillComeAsCopies) {
   EXPECT_EQ(run->journal.limit_seq(), no_limit);
 }
 
+// What was received before the gap has to be in the copies: behind an open bracket it is not.
+TEST_F(RemoteIntake, ItsCopiesCanBeComparedOnceTheyHoldWhatStandsBeforeTheGap) {
+  run->journal.append(one_mark(CASCADE_MARK_DETACHED, 1));
+  ASSERT_TRUE(intake->take(discards({2, 3})));
+  world.settle();
+  Hello later = hello();
+  later.streams.front().first = 50;
+  later.streams.front().gap = true;
+  ASSERT_TRUE(intake->open(later, [](const std::string&) {}));
+  EXPECT_EQ(intake->comparable_from(volume_a), 3u) << "nothing has come yet";
+  ASSERT_TRUE(intake->take(discards({50, 51})));
+  EXPECT_EQ(intake->comparable_from(volume_a), std::nullopt) << "not in the journal yet";
+  world.settle();
+  EXPECT_EQ(run->journal.limit_seq(), 0u);
+  EXPECT_EQ(intake->comparable_from(volume_a), 3u);
+  intake.reset();
+  ASSERT_TRUE(run->stop_in_order());
+  run.emplace(world, disk);
+  state.reset(new ShipState{config, run->journal, {{volume_a, {copy_bytes, 512}}}});
+  intake.emplace(*state);
+  EXPECT_EQ(intake->comparable_from(volume_a), 3u) << "after a restart, too";
+}
+
 TEST_F(RemoteIntake, TakesTheHubsOrder) {
   ASSERT_TRUE(intake->take(discards({1, 2, 3})));
   ASSERT_TRUE(intake->take(discards({2, 3, 4}))) << "a resumed session may repeat";

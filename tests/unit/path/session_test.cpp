@@ -37,6 +37,8 @@ class AnyIntake final : public Intake {
     out.assign(1, {volume_a, journal_.received_seq(), journal_.stored_seq()});
   }
   bool acks_receipt() const override { return true; }
+  std::optional<std::uint64_t> comparable_from(const Uuid&) const override { return from; }
+  std::optional<std::uint64_t> from = 0;
   std::optional<Report> report() const override { return now_is; }
   std::optional<Report> now_is;
 
@@ -79,12 +81,14 @@ class ReceiverSession : public testing::Test {
     receiver.emplace(world.executor, world.clock,
                      SessionTimes{seconds(1), seconds(10), seconds(1), seconds(1)}, "h",
                      run->journal, std::move(ours), std::move(any), link);
+    prepare();
     crew.emplace(world.executor);
     Hello hello{group, "p1", SessionKind::mirror, {}};
     hello.takes_reports = takes_reports;
     crew->add(receiver->run(std::move(hello)));
     world.settle();
   }
+  virtual void prepare() {}
   void TearDown() override {
     receiver->stop("the test is over");
     disk.hold_writes(false);
@@ -133,6 +137,117 @@ TEST_F(ReceiverSession, SaysWhatIsWrongWithAFrameAndEnds) {
   EXPECT_EQ(answers().back(), FrameType::refuse);
   EXPECT_TRUE(peer->closed());
   EXPECT_THAT(link.reason, HasSubstr("checksum"));
+}
+
+/// With a copy of volume a, and a sender that compares before it copies.
+class AskedSession : public ReceiverSession {
+ protected:
+  static constexpr std::uint64_t copy_bytes = 1 << 20;
+
+  void SetUp() override {
+    format(disk);
+    run.emplace(world, disk);
+    Applier::Copies copies;
+    auto memory = std::make_unique<MemoryDisk>(world.executor, "copy", copy_bytes);
+    copy = memory.get();
+    copy->image()[5000] = std::byte{7};
+    copies[volume_a] = std::move(memory);
+    applier.emplace(world.executor, world.clock, run->journal, std::move(copies), "shop",
+                    [] { return ~std::uint64_t{0}; });
+    run->crew.add(applier->run());
+    world.settle();
+    begin(false);
+  }
+  void TearDown() override {
+    applier->stop();
+    ReceiverSession::TearDown();
+  }
+  void prepare() override { receiver->answer_from(*applier); }
+  void ask(const std::vector<Ask>& asks) { send(encode_asks(asks, 0)); }
+  std::optional<ContentSum> sum_here(std::uint64_t begin, std::uint64_t bytes) {
+    return content_sum(std::span(copy->image()).subspan(begin, bytes));
+  }
+  /// All that was answered, in order.
+  std::vector<Sum> sums() {
+    std::vector<Sum> out;
+    std::span<const std::byte> bytes(peer->in().bytes);
+    while (bytes.size() >= sizeof(FrameHeader)) {
+      const auto header = check_header(bytes.first<sizeof(FrameHeader)>());
+      const auto body = bytes.subspan(sizeof(FrameHeader), header->length);
+      if (header->type == static_cast<std::uint16_t>(FrameType::sums)) {
+        const auto some = decode_sums(*header, body);
+        EXPECT_TRUE(some);
+        out.insert(out.end(), some->begin(), some->end());
+      }
+      bytes = bytes.subspan(sizeof(FrameHeader) + header->length);
+    }
+    return out;
+  }
+
+  MemoryDisk* copy = nullptr;
+  std::optional<Applier> applier;
+};
+
+TEST_F(AskedSession, SaysWhatItsCopyHolds) {
+  ask({{volume_a, 4096, 4096}, {volume_a, 0, 4096}});
+  ask({{volume_a, copy_bytes - 512, 1024}, {volume_b, 0, 4096}});
+  const auto all = sums();
+  ASSERT_EQ(all.size(), 4u);
+  EXPECT_EQ(all[0].sum, sum_here(4096, 4096));
+  EXPECT_EQ(all[1].sum, sum_here(0, 4096));
+  EXPECT_NE(all[0].sum, all[1].sum);
+  EXPECT_FALSE(all[2].sum) << "behind its end";
+  EXPECT_FALSE(all[3].sum) << "no copy";
+}
+
+TEST_F(AskedSession, WaitsUntilItsCopyCanBeCompared) {
+  intake->from = 1;
+  ask({{volume_a, 0, 8192}});
+  EXPECT_TRUE(sums().empty());
+  intake->from.reset();
+  send(data_frame(1));
+  EXPECT_EQ(applier->applied_seq(), 1u);
+  EXPECT_TRUE(sums().empty()) << "not known yet";
+  intake->from = 1;
+  world.clock.advance(seconds(1));
+  world.settle();
+  ASSERT_EQ(sums().size(), 1u);
+  EXPECT_EQ(sums()[0].sum, sum_here(0, 8192));
+}
+
+// What stands behind a bracket's limit would undo what was taken for the same.
+TEST_F(AskedSession, SaysNothingOfACopyThatStandsBeforeWhatHasToBeInIt) {
+  run->journal.append(one_mark(CASCADE_MARK_DETACHED, 1));
+  world.settle();
+  intake->from = 1;
+  ask({{volume_a, 0, 8192}});
+  ASSERT_EQ(sums().size(), 1u);
+  EXPECT_FALSE(sums()[0].sum);
+}
+
+TEST_F(AskedSession, SaysNothingOfACopyThatFails) {
+  copy->fail_reads(true);
+  ask({{volume_a, 0, 8192}});
+  ASSERT_EQ(sums().size(), 1u);
+  EXPECT_FALSE(sums()[0].sum);
+  EXPECT_FALSE(peer->closed());
+}
+
+TEST_F(AskedSession, TakesNoMoreQuestionsThanItHasRoomFor) {
+  intake->from.reset();
+  ask(std::vector<Ask>(limits::asks_max, {volume_a, 0, 512}));
+  EXPECT_FALSE(peer->closed());
+  ask({{volume_a, 0, 512}});
+  EXPECT_TRUE(peer->closed());
+  EXPECT_THAT(link.reason, HasSubstr("more than 64 parts"));
+}
+
+// One whose welcome does not say that it answers is not asked.
+TEST_F(ReceiverSession, TakesNoQuestionsWithoutCopies) {
+  const Ask ask{volume_a, 0, 512};
+  send(encode_asks(std::span(&ask, 1), 0));
+  EXPECT_TRUE(peer->closed());
+  EXPECT_THAT(link.reason, HasSubstr("does not belong here"));
 }
 
 // `on-journal-full throttle`.
