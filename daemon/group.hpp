@@ -74,7 +74,7 @@ class GroupNode {
   /// `dmcascade bracket apply`: this node's copies go past the open bracket, which has no use any
   /// more for what they held at its limit.
   Result<void> apply_bracket();
-  /// `dmcascade remote replace`: the remote is another one, and everything is copied to it.
+  /// `dmcascade remote replace`: the remote is another one, and all is compared with it.
   Result<void> replace_remote();
 
   /// What a promotion of this node would mean now, or what has become of it. Errc::refused if it

@@ -41,7 +41,7 @@ int replace_remote(const Options& options, const std::string& group) {
       return failed({Errc::closed, "the hub does not answer any more; say it again when it does"});
     if (!remote->replacing) {
       fmt::print(
-          "{}: everything is copied to the remote that comes next; status shows how much is "
+          "{}: everything is compared with the remote that comes next; status shows how much is "
           "left\n",
           group);
       return exit_ok;
