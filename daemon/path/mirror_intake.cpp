@@ -382,7 +382,7 @@ MirrorVolumes::Volume* MirrorIntake::mine(const Uuid& uuid) {
   return volume != nullptr && volume->owner == this ? volume : nullptr;
 }
 
-Result<void> MirrorIntake::accept(const Record& record) {
+Result<void> MirrorIntake::accept(const Record& record, std::uint64_t group_seq) {
   auto* volume = mine(volume_of(record));
   if (volume == nullptr)
     return Error{Errc::refused, fmt::format("a write for volume {}, which this session did not "
@@ -407,6 +407,7 @@ Result<void> MirrorIntake::accept(const Record& record) {
                                             "its hello did not speak of",
                                             volume->config->name, seq)};
   volume->received = seq;
+  volume->last = group_seq;
   return {};
 }
 
@@ -428,11 +429,10 @@ Result<void> MirrorIntake::take(Incoming incoming) {
   std::size_t good = 0, good_bytes = 0;
   std::vector<Uuid> resynced;
   for (Record& record : incoming.records) {
-    outcome = accept(record);
+    outcome = accept(record, next);
     if (!outcome) break;
     if (record.op == CASCADE_OP_NOOP && (record.flags & CASCADE_FLAG_RESYNC) != 0)
       resynced.push_back(volume_of(record));
-    volumes_.find(volume_of(record))->last = next;
     set_group_seq(record, next++);
     ++good;
     good_bytes += payload_bytes_of(record);

@@ -120,7 +120,8 @@ class MirrorIntake final : public Intake {
   Answer let_leave(const Hello& hello, const Hello::Stream& stream);
   Result<void> settled(const MirrorVolumes::Volume& volume) const;
   void drop_known(Incoming& incoming);
-  Result<void> accept(const Record& record);
+  /// Whether it may have that place in the group's order; then it counts as received.
+  Result<void> accept(const Record& record, std::uint64_t group_seq);
   MirrorVolumes::Volume* mine(const Uuid& uuid);
 
   MirrorVolumes& volumes_;

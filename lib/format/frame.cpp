@@ -527,35 +527,32 @@ Result<Sum> get_sum(std::span<const std::byte>& in) {
   return sum;
 }
 
-Result<void> check_entries(std::size_t bytes, std::size_t entry) {
-  if (bytes > 0 && bytes % entry == 0) return {};
-  return corrupt(fmt::format("{} bytes are no entries of {}", bytes, entry));
+Result<Ask> get_ask(std::span<const std::byte>& in) { return get_part(take<AskEntry>(in)); }
+
+/// All entries of a body, one at least, as `get` takes each off its front.
+template <class Entry, class T>
+Result<std::vector<T>> decode_parts(const FrameHeader& header, std::span<const std::byte> body,
+                                    Result<T> (*get)(std::span<const std::byte>&)) {
+  if (auto ok = check_body(header, body); !ok) return ok.error();
+  if (body.empty() || body.size() % sizeof(Entry) != 0)
+    return corrupt(fmt::format("{} bytes are no entries of {}", body.size(), sizeof(Entry)));
+  std::vector<T> parts;
+  while (!body.empty()) {
+    auto part = get(body);
+    if (!part) return part.error();
+    parts.push_back(*part);
+  }
+  return parts;
 }
 
 }  // namespace
 
 Result<std::vector<Ask>> decode_asks(const FrameHeader& header, std::span<const std::byte> body) {
-  if (auto ok = check_body(header, body); !ok) return ok.error();
-  if (auto ok = check_entries(body.size(), sizeof(AskEntry)); !ok) return ok.error();
-  std::vector<Ask> asks;
-  while (!body.empty()) {
-    auto ask = get_part(take<AskEntry>(body));
-    if (!ask) return ask.error();
-    asks.push_back(*ask);
-  }
-  return asks;
+  return decode_parts<AskEntry>(header, body, get_ask);
 }
 
 Result<std::vector<Sum>> decode_sums(const FrameHeader& header, std::span<const std::byte> body) {
-  if (auto ok = check_body(header, body); !ok) return ok.error();
-  if (auto ok = check_entries(body.size(), sizeof(SumEntry)); !ok) return ok.error();
-  std::vector<Sum> sums;
-  while (!body.empty()) {
-    auto sum = get_sum(body);
-    if (!sum) return sum.error();
-    sums.push_back(*sum);
-  }
-  return sums;
+  return decode_parts<SumEntry>(header, body, get_sum);
 }
 
 Error decode_refusal(const FrameHeader& header, std::span<const std::byte> body) {

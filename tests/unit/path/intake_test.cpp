@@ -378,6 +378,27 @@ TEST_F(HubIntake, GoesOnAfterAnUncleanEndAndSaysSo) {
   EXPECT_EQ(volumes->find(volume_a)->differs, unsigned{CASCADE_DIFFERS_UNCLEAN});
 }
 
+// What it was sent once and its primary may have lost since has to be in the copy.
+TEST_F(HubIntake, ItsCopyCanBeComparedOnceItHoldsWhatItsPrimaryMayLack) {
+  const auto from_with = [&](const Hello& hello) {
+    MirrorIntake intake(*volumes, "10.0.0.1");
+    EXPECT_TRUE(intake.open(hello, [](const std::string&) {}));
+    return intake.comparable_from(volume_a);
+  };
+  EXPECT_EQ(from_with(hello(true)), 0u);
+  {
+    MirrorIntake intake(*volumes, "10.0.0.1");
+    ASSERT_TRUE(intake.open(hello(true), [](const std::string&) {}));
+    ASSERT_TRUE(intake.take(one_write(1, 512)));
+    ASSERT_TRUE(intake.take(one_write(2, 512)));
+    world.settle();
+  }
+  EXPECT_EQ(from_with(hello(false, 1, 2)), 0u) << "the same ring has them";
+  Hello failed = hello(false, 1, 2);
+  failed.streams[0].differs = CASCADE_DIFFERS_LOCAL;
+  EXPECT_EQ(from_with(failed), 2u);
+}
+
 TEST_F(HubIntake, TakesNoVolumeWhoseCopyLacksWrites) {
   run->journal.set_dropped(volume_a);
   EXPECT_THAT(refusal_of(ended(0)), HasSubstr("the hub's copy lacks writes of it"));

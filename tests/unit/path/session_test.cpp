@@ -101,17 +101,27 @@ class ReceiverSession : public testing::Test {
     pipe.notify();
     world.settle();
   }
-  /// The frames that have arrived at the peer, by type.
-  std::vector<FrameType> answers() {
-    std::vector<FrameType> out;
+  struct Frame {
+    FrameHeader header;
+    std::span<const std::byte> body;
+  };
+  /// What has arrived at the peer.
+  std::vector<Frame> frames() {
+    std::vector<Frame> out;
     std::span<const std::byte> bytes(peer->in().bytes);
     while (bytes.size() >= sizeof(FrameHeader)) {
       const auto header = check_header(bytes.first<sizeof(FrameHeader)>());
       EXPECT_TRUE(header);
-      out.push_back(static_cast<FrameType>(header->type));
+      out.push_back({*header, bytes.subspan(sizeof(FrameHeader), header->length)});
       bytes = bytes.subspan(sizeof(FrameHeader) + header->length);
     }
     EXPECT_TRUE(bytes.empty());
+    return out;
+  }
+  /// The same, by type.
+  std::vector<FrameType> answers() {
+    std::vector<FrameType> out;
+    for (const Frame& frame : frames()) out.push_back(static_cast<FrameType>(frame.header.type));
     return out;
   }
 
@@ -170,16 +180,11 @@ class AskedSession : public ReceiverSession {
   /// All that was answered, in order.
   std::vector<Sum> sums() {
     std::vector<Sum> out;
-    std::span<const std::byte> bytes(peer->in().bytes);
-    while (bytes.size() >= sizeof(FrameHeader)) {
-      const auto header = check_header(bytes.first<sizeof(FrameHeader)>());
-      const auto body = bytes.subspan(sizeof(FrameHeader), header->length);
-      if (header->type == static_cast<std::uint16_t>(FrameType::sums)) {
-        const auto some = decode_sums(*header, body);
-        EXPECT_TRUE(some);
-        out.insert(out.end(), some->begin(), some->end());
-      }
-      bytes = bytes.subspan(sizeof(FrameHeader) + header->length);
+    for (const Frame& frame : frames()) {
+      if (frame.header.type != static_cast<std::uint16_t>(FrameType::sums)) continue;
+      const auto some = decode_sums(frame.header, frame.body);
+      EXPECT_TRUE(some);
+      out.insert(out.end(), some->begin(), some->end());
     }
     return out;
   }
