@@ -278,7 +278,7 @@ Task<Result<bool>> CatchUp::forget_remote() {
   marks_[0] = marks_[1] = 0;
   p_.feed.forget_remote();
   report::log(report::Level::warning, p_.group.name,
-              "the remote is another one, as told: all is copied to it");
+              "the remote is another one, as told: all is compared with it");
   co_return Done(true);
 }
 
