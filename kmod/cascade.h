@@ -32,6 +32,7 @@
 #define CASCADE_RING_KIB_MAX	(64 * 1024)	/* bounds the slots walked under the lock */
 #define CASCADE_RING_KIB_DEFAULT 8192
 #define CASCADE_ZERO_MAX	(128 * 1024 * 1024)	/* bytes zeroed by one record */
+#define CASCADE_REGION_BYTES (CASCADE_META_REGION_SECTORS << SECTOR_SHIFT)
 #define CASCADE_SLOT_BYTES	2048		/* of payload area for each slot */
 /* Looked at with interrupts off, by whoever comes first; the worker goes on. */
 #ifndef CASCADE_SLOTS_AT_ONCE
@@ -113,6 +114,7 @@ struct cascade_resync {
 	struct delayed_work work;
 	void *buffer;			/* of one region */
 	bool wanted;			/* by the daemon: the hub has opened the bracket */
+	u64 until;			/* regions from this on have to wait; U64_MAX: none */
 	bool paused;			/* by the administrator */
 	bool held;			/* the device is suspended, or about to be */
 	bool end_published;
@@ -203,7 +205,7 @@ struct cascade_volume {
 	unsigned int nr_deferred;	/* on either, or on its way between them */
 	struct cascade_bitmap bitmap;
 	u64 nr_meta_writes;		/* bitmap blocks written */
-	unsigned int doubts;		/* grows when regions become out of sync under way */
+	unsigned int doubts;		/* grows when regions become out of sync under way, or grow */
 	struct cascade_resync resync;
 	unsigned int nr_ios;		/* admitted and not completed */
 	unsigned int nr_ack_waiting;	/* of those, done locally */
@@ -330,9 +332,11 @@ int cascade_resync_alloc(struct cascade_volume *v);
 void cascade_resync_free(struct cascade_volume *v);
 void cascade_resync_hold(struct cascade_volume *v, bool hold);
 void cascade_resync_set(struct cascade_volume *v, bool paused, unsigned int rate_kib);
+int cascade_resync_peek(struct cascade_volume *v, struct cascade_peek *peek, void *buffer);
 /* volume->lock held: */
 enum cascade_resync_state cascade_resync_state(struct cascade_volume *v);
-void cascade_resync_run(struct cascade_volume *v, bool run);
+void cascade_resync_run(struct cascade_volume *v, bool run, u64 until);	/* a sector; 0: all */
+int cascade_resync_same(struct cascade_volume *v, const struct cascade_same *same);
 void cascade_resync_abandon(struct cascade_volume *v);	/* what is in the ring will not arrive */
 bool cascade_resync_closed(struct cascade_volume *v, sector_t start, sector_t last);
 void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot);

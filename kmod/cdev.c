@@ -43,7 +43,7 @@ void cascade_let_go(struct cascade_volume *v, enum cascade_let_go why)
 		return;
 	v->daemon = CASCADE_DAEMON_ABSENT;
 	v->link = CASCADE_LINK_DOWN;
-	cascade_resync_run(v, false);
+	cascade_resync_run(v, false, 0);
 	v->owner->revoked = true;
 	WRITE_ONCE(v->words->let_go, why);
 	v->owner = NULL;
@@ -85,7 +85,7 @@ static int cascade_release(struct inode *inode, struct file *file)
 			v->daemon_words = NULL;
 			v->daemon = CASCADE_DAEMON_ABSENT;
 			v->link = CASCADE_LINK_DOWN;
-			cascade_resync_run(v, false);
+			cascade_resync_run(v, false, 0);
 			detached = true;
 		}
 		spin_unlock_irq(&v->lock);
@@ -342,13 +342,73 @@ static long cascade_set_resync(struct cascade_file *f, struct cascade_resync_run
 		return -EINVAL;
 	if (copy_from_user(&resync, user, sizeof(resync)))
 		return -EFAULT;
-	if (resync.run > 1 || memchr_inv(resync.reserved, 0, sizeof(resync.reserved)))
+	if (resync.run > 1 || resync.reserved0 ||
+	    memchr_inv(resync.reserved, 0, sizeof(resync.reserved)))
 		return -EINVAL;
 	spin_lock_irq(&v->lock);
 	if (owns(v, f)) {
-		cascade_resync_run(v, resync.run);
+		cascade_resync_run(v, resync.run, resync.until);
 		r = 0;
 	}
+	spin_unlock_irq(&v->lock);
+	return r;
+}
+
+static int check_peek(struct cascade_volume *v, struct cascade_file *f,
+		      const struct cascade_peek *peek)
+{
+	int r;
+
+	if (peek->from % CASCADE_META_REGION_SECTORS ||
+	    memchr_inv(peek->reserved, 0, sizeof(peek->reserved)))
+		return -EINVAL;
+	spin_lock_irq(&v->lock);
+	r = owns(v, f) ? 0 : -EIO;
+	spin_unlock_irq(&v->lock);
+	return r;
+}
+
+/* Nothing is copied to the daemon under a lock: its page may have to be fetched through us. */
+static long cascade_peek(struct cascade_file *f, struct cascade_peek __user *user)
+{
+	struct cascade_volume *v = attached(f);
+	struct cascade_peek peek;
+	void *buffer;
+	int r;
+
+	if (!v)
+		return -EINVAL;
+	if (copy_from_user(&peek, user, sizeof(peek)))
+		return -EFAULT;
+	r = check_peek(v, f, &peek);
+	if (r)
+		return r;
+	buffer = vmalloc(CASCADE_REGION_BYTES);
+	if (!buffer)
+		return -ENOMEM;
+	r = cascade_resync_peek(v, &peek, buffer);
+	if (!r && !peek.error && copy_to_user(u64_to_user_ptr(peek.buffer), buffer, peek.bytes))
+		r = -EFAULT;
+	vfree(buffer);
+	if (r)
+		return r;
+	return copy_to_user(user, &peek, sizeof(peek)) ? -EFAULT : 0;
+}
+
+static long cascade_same(struct cascade_file *f, struct cascade_same __user *user)
+{
+	struct cascade_volume *v = attached(f);
+	struct cascade_same same;
+	int r;
+
+	if (!v)
+		return -EINVAL;
+	if (copy_from_user(&same, user, sizeof(same)))
+		return -EFAULT;
+	if (memchr_inv(same.reserved, 0, sizeof(same.reserved)))
+		return -EINVAL;
+	spin_lock_irq(&v->lock);
+	r = owns(v, f) ? cascade_resync_same(v, &same) : -EIO;
 	spin_unlock_irq(&v->lock);
 	return r;
 }
@@ -406,6 +466,10 @@ static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return cascade_set_resync(f, user);
 	case CASCADE_IOC_LEASE:
 		return cascade_set_lease(f, user);
+	case CASCADE_IOC_PEEK:
+		return cascade_peek(f, user);
+	case CASCADE_IOC_SAME:
+		return cascade_same(f, user);
 	case CASCADE_IOC_ALONE:
 		return cascade_leave(f);
 	default:

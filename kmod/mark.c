@@ -152,8 +152,11 @@ static int open_bitmap(struct cascade_target *t, void *buffer)
 		return r;
 	/* What came to the device since is not what the hub has there. */
 	spin_lock_irq(&v->lock);
-	if (t->ti->len > known)
+	if (t->ti->len > known) {
 		cascade_bitmap_out_of_sync(&v->bitmap, known, t->ti->len - 1);
+		/* Of the region that has grown only the front has been read. */
+		v->doubts++;
+	}
 	spin_unlock_irq(&v->lock);
 	if (!all && t->ti->len <= known)
 		return 0;

@@ -10,7 +10,6 @@
  */
 #include "cascade.h"
 
-#define REGION_BYTES (CASCADE_META_REGION_SECTORS << SECTOR_SHIFT)
 #define FIRST_BYTES (64 << 10)	/* before anything is known */
 #define LEAST_BYTES (16 << 10)
 #define TOGETHER_MAX 8		/* regions read and not stored yet */
@@ -45,18 +44,18 @@ void cascade_pace_copied(struct cascade_pace *p, u64 ns)
 	if (ns > 2 * p->own_ns - p->own_ns / 8)
 		p->bytes = max(p->bytes / 2, (unsigned int)LEAST_BYTES);
 	else if (ns < p->own_ns + p->own_ns / 4)
-		p->bytes = min(p->bytes * 2, (unsigned int)REGION_BYTES);
+		p->bytes = min(p->bytes * 2, (unsigned int)CASCADE_REGION_BYTES);
 }
 
 struct cascade_pace_step cascade_pace_next(const struct cascade_pace *p, bool busy, u64 ring_bytes)
 {
-	struct cascade_pace_step step = { .bytes = busy ? p->bytes : REGION_BYTES };
+	struct cascade_pace_step step = { .bytes = busy ? p->bytes : CASCADE_REGION_BYTES };
 
 	if (busy)
 		step.pause_ms = div_u64(2 * p->copy_ns + MS_NS - 1, MS_NS) + 1;
 	if (p->rate_kib)
 		step.pause_ms = max_t(unsigned int, step.pause_ms,
 				      DIV_ROUND_UP(step.bytes / 1024 * 1000, p->rate_kib));
-	step.together = step.pause_ms ? 1 : clamp_t(u64, ring_bytes / 4 / REGION_BYTES, 1, TOGETHER_MAX);
+	step.together = step.pause_ms ? 1 : clamp_t(u64, ring_bytes / 4 / CASCADE_REGION_BYTES, 1, TOGETHER_MAX);
 	return step;
 }

@@ -7,6 +7,9 @@
  *
  * The daemon lets it run while the hub keeps the group's bracket open for the volume, and tells
  * when not. The last record is a NOOP with the flag RESYNC: everything is the same now.
+ *
+ * Before, the daemon may compare: it peeks at regions, and what the hub's copy holds already is in
+ * sync without a copy. It lets the copying follow behind it.
  */
 #include "cascade.h"
 
@@ -14,9 +17,9 @@
 #include <linux/string.h>
 #include <linux/vmalloc.h>
 
-#define REGION_BYTES (CASCADE_META_REGION_SECTORS << SECTOR_SHIFT)
 #define RETRY_MS 500		/* after a region could not be read */
 #define NEVER UINT_MAX
+#define NO_LIMIT U64_MAX
 
 static void run_in(struct cascade_volume *v, unsigned int ms)
 {
@@ -74,26 +77,39 @@ static void publish_end(struct cascade_volume *v)
 	publish(v);
 }
 
+static sector_t end_of_region(struct cascade_volume *v, sector_t begin)
+{
+	return min_t(sector_t, v->sectors, begin + CASCADE_META_REGION_SECTORS);
+}
+
+/* Whether the last word is due. */
+static bool may_end(struct cascade_volume *v)
+{
+	return v->resync.until == NO_LIMIT && !v->resync.in_flight && !v->resync.end_published &&
+	       !v->bitmap.nr_out_of_sync;
+}
+
 /* Closes the next part of a region, of at most @bytes. False if there is none to copy now. */
 static bool close_next(struct cascade_volume *v, unsigned int bytes)
 {
 	struct cascade_resync *r = &v->resync;
 	sector_t begin, end;
+	u64 limit = min(v->bitmap.nr_regions, r->until);
 	u64 region = cascade_bitmap_next(&v->bitmap, r->next);
 
-	if (region == v->bitmap.nr_regions) {
+	if (region >= limit) {
 		if (r->in_flight)
 			return false;
 		/* Some may have come behind us. */
 		region = cascade_bitmap_next(&v->bitmap, 0);
 	}
-	if (region == v->bitmap.nr_regions) {
-		if (!r->end_published)
+	if (region >= limit) {
+		if (may_end(v))
 			publish_end(v);
 		return false;
 	}
 	begin = region * CASCADE_META_REGION_SECTORS;
-	end = min_t(sector_t, v->sectors, begin + CASCADE_META_REGION_SECTORS);
+	end = end_of_region(v, begin);
 	if (r->part > begin && r->part < end) {
 		r->start = r->part;
 	} else {
@@ -140,24 +156,30 @@ void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot)
 
 /* ---- one part of a region; no lock held */
 
-static int read_part(struct cascade_target *t)
+/* At most a region, into a vmalloc'ed buffer. */
+static int read_local(struct cascade_target *t, sector_t start, unsigned int bytes, void *buffer)
 {
-	struct cascade_volume *v = t->v;
-	unsigned int bytes = (v->resync.last - v->resync.start + 1) << SECTOR_SHIFT;
-	struct bio *bio = bio_alloc(t->dev->bdev, REGION_BYTES / PAGE_SIZE, REQ_OP_READ, GFP_NOIO);
+	struct bio *bio = bio_alloc(t->dev->bdev, CASCADE_REGION_BYTES / PAGE_SIZE, REQ_OP_READ, GFP_NOIO);
 	unsigned int at;
 	int r;
 
-	bio->bi_iter.bi_sector = t->start + v->resync.start;
+	bio->bi_iter.bi_sector = t->start + start;
 	for (at = 0; at < bytes; at += PAGE_SIZE)
-		__bio_add_page(bio, vmalloc_to_page(v->resync.buffer + at),
+		__bio_add_page(bio, vmalloc_to_page(buffer + at),
 			       min_t(unsigned int, PAGE_SIZE, bytes - at), 0);
 	r = submit_bio_wait(bio);
 	bio_put(bio);
 	if (r)
 		DMERR_LIMIT("%s: cannot read sector %llu, which has to be copied to the hub: error %d",
-			    v->name, (unsigned long long)v->resync.start, r);
+			    t->v->name, (unsigned long long)start, r);
 	return r;
+}
+
+static int read_part(struct cascade_target *t)
+{
+	struct cascade_resync *r = &t->v->resync;
+
+	return read_local(t, r->start, (r->last - r->start + 1) << SECTOR_SHIFT, r->buffer);
 }
 
 /* The part gets its place. False if the ring has none now. */
@@ -229,7 +251,7 @@ static bool choose(struct cascade_volume *v, unsigned int *ms)
 		return false;
 	if (!close_next(v, pace.bytes)) {
 		/* No room for the last word: nobody tells when there is. */
-		if (!r->in_flight && !r->end_published)
+		if (may_end(v))
 			*ms = 1;
 		return false;
 	}
@@ -285,7 +307,7 @@ int cascade_resync_alloc(struct cascade_volume *v)
 {
 	INIT_DELAYED_WORK(&v->resync.work, resync_work);
 	cascade_pace_init(&v->resync.pace);
-	v->resync.buffer = vmalloc(REGION_BYTES);
+	v->resync.buffer = vmalloc(CASCADE_REGION_BYTES);
 	return v->resync.buffer ? 0 : -ENOMEM;
 }
 
@@ -304,16 +326,71 @@ enum cascade_resync_state cascade_resync_state(struct cascade_volume *v)
 	return may_run(v) ? CASCADE_RESYNC_RUNNING : CASCADE_RESYNC_WAITING;
 }
 
-/* The daemon's word; volume->lock held. */
-void cascade_resync_run(struct cascade_volume *v, bool run)
+/* The daemon's word; volume->lock held. Regions that begin from sector @until on wait; 0: none. */
+void cascade_resync_run(struct cascade_volume *v, bool run, u64 until)
 {
 	lockdep_assert_held(&v->lock);
-	v->resync.wanted = run;
-	if (run) {
+	if (run && !v->resync.wanted) {
 		v->resync.end_published = false;
 		cascade_pace_init(&v->resync.pace);
 	}
+	v->resync.wanted = run;
+	v->resync.until = until ? DIV_ROUND_UP_ULL(until, CASCADE_META_REGION_SECTORS) : NO_LIMIT;
 	run_in(v, 0);
+}
+
+/* Which region to read for the daemon; volume->lock held. */
+static int choose_peek(struct cascade_volume *v, struct cascade_peek *peek)
+{
+	u64 region = region_of(peek->from);
+
+	if (!v->live || v->resync.held || v->resync.paused)
+		return -EAGAIN;
+	peek->bytes = 0;
+	peek->error = 0;
+	region = region < v->bitmap.nr_regions ? cascade_bitmap_next(&v->bitmap, region) :
+						 v->bitmap.nr_regions;
+	if (region == v->bitmap.nr_regions)
+		return 0;
+	peek->sector = region * CASCADE_META_REGION_SECTORS;
+	peek->bytes = (end_of_region(v, peek->sector) - peek->sector) << SECTOR_SHIFT;
+	peek->doubts = v->doubts;
+	return 0;
+}
+
+/* The next region from @peek->from on that is out of sync, into a vmalloc'ed @buffer of one. */
+int cascade_resync_peek(struct cascade_volume *v, struct cascade_peek *peek, void *buffer)
+{
+	int r;
+
+	/* The live target stays, and is not suspended under way. */
+	mutex_lock(&v->meta_mutex);
+	spin_lock_irq(&v->lock);
+	r = choose_peek(v, peek);
+	spin_unlock_irq(&v->lock);
+	if (!r && peek->bytes)
+		peek->error = -read_local(v->live, peek->sector, peek->bytes, buffer);
+	mutex_unlock(&v->meta_mutex);
+	return r;
+}
+
+/*
+ * The hub's copy holds what was peeked at. What was written since then is in the ring, and its mark
+ * stays until it is stored; what failed meanwhile is doubted. volume->lock held.
+ */
+int cascade_resync_same(struct cascade_volume *v, const struct cascade_same *same)
+{
+	lockdep_assert_held(&v->lock);
+	if (same->sector >= v->sectors || same->sector % CASCADE_META_REGION_SECTORS)
+		return -EINVAL;
+	if (same->doubts != v->doubts)
+		return -EAGAIN;
+	if (same->bytes != (end_of_region(v, same->sector) - same->sector) << SECTOR_SHIFT)
+		return -EINVAL;
+	cascade_bitmap_in_sync(&v->bitmap, region_of(same->sector));
+	cascade_ring_tell(v);
+	run_in(v, 0);
+	return 0;
 }
 
 void cascade_resync_abandon(struct cascade_volume *v)
@@ -322,7 +399,7 @@ void cascade_resync_abandon(struct cascade_volume *v)
 	v->resync.in_flight = 0;
 	v->resync.next = 0;
 	v->resync.part = 0;
-	cascade_resync_run(v, false);
+	cascade_resync_run(v, false, 0);
 }
 
 /* Nothing is read while the device is suspended; lock not held. */

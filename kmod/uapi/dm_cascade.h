@@ -209,9 +209,10 @@ struct cascade_daemon_words {
 
 /*
  * Bits of cascade_attach.features. A daemon asks for those that it can't do without; the kernel
- * refuses what it does not know, and answers with all that it has. None is defined yet.
+ * refuses what it does not know, and answers with all that it has.
  */
-#define CASCADE_FEATURES_KNOWN	0ULL
+#define CASCADE_FEATURE_COMPARE	0x1ULL	/* CASCADE_IOC_PEEK and _SAME, cascade_resync_run.until */
+#define CASCADE_FEATURES_KNOWN	CASCADE_FEATURE_COMPARE
 
 /*
  * CASCADE_IOC_ATTACH: become the one daemon of a volume; needs CAP_SYS_ADMIN. One attach for
@@ -283,7 +284,38 @@ struct cascade_link {
  */
 struct cascade_resync_run {
 	__u32 run;			/* in: 1 it may, 0 not any more */
-	__u32 reserved[7];		/* in: zero */
+	__u32 reserved0;		/* in: zero */
+	/* in: only regions that begin before this sector, and no NOOP; zero: all, and the NOOP. */
+	__u64 until;
+	__u32 reserved[4];		/* in: zero */
+};
+
+/*
+ * CASCADE_IOC_PEEK: read the first region from a sector on that is out of sync, to compare it with
+ * the hub's copy. Nobody is held up: what is written meanwhile is in the ring, and may be in what
+ * was read or not. Blocks for the read. Errors: as CASCADE_IOC_LINK, and EINVAL (@from not where a
+ * region begins), EAGAIN (the volume is suspended, or its resync is paused: later), ENOMEM, EFAULT.
+ */
+struct cascade_peek {
+	__u64 from;			/* in: sector */
+	__u64 buffer;			/* in: address; CASCADE_META_REGION_SECTORS of room */
+	__u64 sector;			/* out: where the region begins */
+	__u32 bytes;			/* out: of it; zero: there is none */
+	__u32 doubts;			/* out: for CASCADE_IOC_SAME */
+	__u32 error;			/* out: zero, or the errno with which it could not be read */
+	__u32 reserved[5];		/* in: zero */
+};
+
+/*
+ * CASCADE_IOC_SAME: the hub's copy holds what CASCADE_IOC_PEEK gave: the region is in sync. Errors: as
+ * CASCADE_IOC_LINK, and EINVAL (no region of the volume is that), EAGAIN (something of the volume has
+ * become out of sync since: it has to be read once more).
+ */
+struct cascade_same {
+	__u64 sector;			/* in: as CASCADE_IOC_PEEK gave them */
+	__u32 bytes;
+	__u32 doubts;
+	__u32 reserved[4];		/* in: zero */
 };
 
 /*
@@ -316,6 +348,8 @@ struct cascade_lease {
  * or the metadata area can't be written).
  */
 #define CASCADE_IOC_ALONE	_IO(CASCADE_IOC_MAGIC, 7)
+#define CASCADE_IOC_PEEK	_IOWR(CASCADE_IOC_MAGIC, 8, struct cascade_peek)
+#define CASCADE_IOC_SAME	_IOW(CASCADE_IOC_MAGIC, 9, struct cascade_same)
 
 /*
  * poll(): POLLIN while published > consumed; POLLERR once the kernel has detached this daemon

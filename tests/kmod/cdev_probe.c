@@ -7,6 +7,7 @@
  *   cdev_probe <volume uuid>
  */
 #include "ring.h"
+#include "uapi/dm_cascade_meta.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -47,11 +48,15 @@ static void before_attach(void)
 {
 	struct cascade_link link = { .state = CASCADE_LINK_UP };
 	struct cascade_start start = { };
+	struct cascade_peek peek = { };
+	struct cascade_same same = { };
 	int fd = ring_open_device();
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
 	expect("start before attach", do_ioctl(fd, CASCADE_IOC_START, &start), -EINVAL);
 	expect("link before attach", do_ioctl(fd, CASCADE_IOC_LINK, &link), -EINVAL);
+	expect("peek before attach", do_ioctl(fd, CASCADE_IOC_PEEK, &peek), -EINVAL);
+	expect("same before attach", do_ioctl(fd, CASCADE_IOC_SAME, &same), -EINVAL);
 	expect("doorbell before attach", do_ioctl(fd, CASCADE_IOC_DOORBELL, NULL), -EINVAL);
 	expect("mmap before attach", try_map(fd, 0, 4096, PROT_READ, MAP_SHARED), -EINVAL);
 	expect("unknown ioctl", do_ioctl(fd, _IO(CASCADE_IOC_MAGIC, 99), NULL), -ENOTTY);
@@ -149,6 +154,32 @@ static void starting(struct ring *ring)
 	expect("nothing to read", ring_sleep(ring, 0), 0);
 }
 
+/* Of a new volume all is out of sync, or nothing. */
+static void comparing(struct ring *ring)
+{
+	static uint8_t buffer[CASCADE_META_REGION_SECTORS * CASCADE_SECTOR_BYTES];
+	struct cascade_peek peek = { .buffer = (uintptr_t)buffer, .reserved = { 1 } };
+	struct cascade_same same = { .reserved = { 1 } };
+
+	expect("peek with reserved bits", do_ioctl(ring->fd, CASCADE_IOC_PEEK, &peek), -EINVAL);
+	expect("same with reserved bits", do_ioctl(ring->fd, CASCADE_IOC_SAME, &same), -EINVAL);
+	peek = (struct cascade_peek){ .from = 1, .buffer = (uintptr_t)buffer };
+	expect("peek within a region", ring_peek(ring, &peek), -EINVAL);
+	peek = (struct cascade_peek){ .from = 1ull << 62, .buffer = (uintptr_t)buffer };
+	expect("peek past the end", ring_peek(ring, &peek), 0);
+	expect("nothing is there", peek.bytes, 0);
+	expect("same within a region", ring_same(ring, 1, sizeof(buffer), 0), -EINVAL);
+	expect("same past the end", ring_same(ring, 1ull << 62, sizeof(buffer), 0), -EINVAL);
+	peek = (struct cascade_peek){ .buffer = (uintptr_t)buffer };
+	expect("peek", ring_peek(ring, &peek), 0);
+	expect("same, once doubted", ring_same(ring, 0, sizeof(buffer), peek.doubts + 1), -EAGAIN);
+	expect("same, of another size", ring_same(ring, 0, 512, peek.doubts), -EINVAL);
+	if (!peek.bytes)
+		return;
+	peek.buffer = 8;
+	expect("peek to a bad address", ring_peek(ring, &peek), -EFAULT);
+}
+
 static void reattach(const char *volume, const struct cascade_attach *before)
 {
 	struct cascade_attach at;
@@ -182,6 +213,7 @@ int main(int argc, char **argv)
 	bad_mappings(fd, &at);
 	ring_map(&ring, fd, &at);
 	starting(&ring);
+	comparing(&ring);
 	ring_leave(&ring);
 	reattach(argv[1], &at);
 	printf("%u of %u answers wrong\n", wrong, asked);

@@ -175,11 +175,23 @@ int ring_link(struct ring *ring, uint32_t state)
 	return ioctl(ring->fd, CASCADE_IOC_LINK, &link) ? -errno : 0;
 }
 
-int ring_resync(struct ring *ring, uint32_t run)
+int ring_resync_until(struct ring *ring, uint64_t until)
 {
-	struct cascade_resync_run resync = { .run = run };
+	struct cascade_resync_run resync = { .run = 1, .until = until };
 
 	return ioctl(ring->fd, CASCADE_IOC_RESYNC, &resync) ? -errno : 0;
+}
+
+int ring_peek(struct ring *ring, struct cascade_peek *peek)
+{
+	return ioctl(ring->fd, CASCADE_IOC_PEEK, peek) ? -errno : 0;
+}
+
+int ring_same(struct ring *ring, uint64_t sector, uint32_t bytes, uint32_t doubts)
+{
+	struct cascade_same same = { .sector = sector, .bytes = bytes, .doubts = doubts };
+
+	return ioctl(ring->fd, CASCADE_IOC_SAME, &same) ? -errno : 0;
 }
 
 int ring_doorbell(struct ring *ring)

@@ -51,7 +51,10 @@ void ring_join(struct ring *ring, const char *volume, unsigned int wait_ms);
 void ring_leave(struct ring *ring);
 /* -errno or 0. */
 int ring_start(struct ring *ring, uint64_t base);
-int ring_resync(struct ring *ring, uint32_t run);
+/* What is out of sync before that sector may be copied; 0: all. */
+int ring_resync_until(struct ring *ring, uint64_t until);
+int ring_peek(struct ring *ring, struct cascade_peek *peek);
+int ring_same(struct ring *ring, uint64_t sector, uint32_t bytes, uint32_t doubts);
 int ring_lease(struct ring *ring, uint32_t ms, uint32_t fence);	/* enum cascade_fence */
 int ring_link(struct ring *ring, uint32_t state);	/* enum cascade_link_state */
 int ring_doorbell(struct ring *ring);

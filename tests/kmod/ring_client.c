@@ -4,7 +4,7 @@
  * applies it to an image file, and acknowledges as told, or as no honest daemon would.
  *
  *   ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ]
- *               [--wait MS] [--resync] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]
+ *               [--wait MS] [--resync [--compare]] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]
  *
  * The lease is taken once, or every 100 ms while everything is acknowledged.
  *
@@ -13,6 +13,7 @@
  */
 #define _GNU_SOURCE
 #include "ring.h"
+#include "uapi/dm_cascade_meta.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -30,7 +31,7 @@ enum ack { ACK_NOW, ACK_HOLD, ACK_RECEIVED };
 
 static struct options {
 	const char *volume, *image, *hostile;
-	bool resync;
+	bool resync, compare;
 	unsigned int delay_ms, wait_ms, lease_ms, fence;
 	uint64_t base;
 } options = { .wait_ms = 5000, .fence = CASCADE_FENCE_NEVER };
@@ -65,7 +66,7 @@ static void catch_signals(void)
 
 static void usage(void)
 {
-	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]");
+	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync [--compare]] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]");
 }
 
 static void parse_ack(const char *word)
@@ -84,7 +85,8 @@ static void parse(int argc, char **argv)
 {
 	static const struct option known[] = {
 		{ "image", 1, NULL, 'i' }, { "ack", 1, NULL, 'a' }, { "delay", 1, NULL, 'd' },
-		{ "resync", 0, NULL, 'r' }, { "base", 1, NULL, 'b' }, { "wait", 1, NULL, 'w' }, { "hostile", 1, NULL, 'h' },
+		{ "resync", 0, NULL, 'r' },
+		{ "compare", 0, NULL, 'c' }, { "base", 1, NULL, 'b' }, { "wait", 1, NULL, 'w' }, { "hostile", 1, NULL, 'h' },
 		{ "lease", 1, NULL, 'l' }, { "fence", 1, NULL, 'f' },
 		{ }
 	};
@@ -98,6 +100,7 @@ static void parse(int argc, char **argv)
 		case 'b': options.base = strtoull(optarg, NULL, 10); break;
 		case 'w': options.wait_ms = strtoul(optarg, NULL, 10); break;
 		case 'r': options.resync = true; break;
+		case 'c': options.compare = true; break;
 		case 'l': options.lease_ms = strtoul(optarg, NULL, 10); break;
 		case 'f':
 			options.fence = strcmp(optarg, "never") ? CASCADE_FENCE_DATA : CASCADE_FENCE_NEVER;
@@ -273,9 +276,57 @@ static void take_lease(struct ring *ring)
 		die(EXIT_BROKEN, "lease: %s", strerror(-r));
 }
 
+/* ---- comparing */
+
+static void let_copy(struct ring *ring, uint64_t until)
+{
+	int r = ring_resync_until(ring, until);
+
+	if (r)
+		die(EXIT_BROKEN, "resync: %s", strerror(-r));
+}
+
+static bool image_holds(int image, const struct cascade_peek *peek, const uint8_t *here)
+{
+	static uint8_t there[CASCADE_META_REGION_SECTORS * CASCADE_SECTOR_BYTES];
+	ssize_t n = pread(image, there, peek->bytes, peek->sector * CASCADE_SECTOR_BYTES);
+
+	return n == (ssize_t)peek->bytes && !memcmp(here, there, n);
+}
+
+/* The next region that is out of sync, with the image; what differs may be copied behind us. */
+static void compare_one(struct ring *ring, int image)
+{
+	static uint8_t here[CASCADE_META_REGION_SECTORS * CASCADE_SECTOR_BYTES];
+	static uint64_t from;
+	struct cascade_peek peek = { .from = from, .buffer = (uintptr_t)here };
+	int r = ring_peek(ring, &peek);
+
+	if (r == -EAGAIN)
+		return;
+	if (r)
+		die(EXIT_BROKEN, "peek: %s", strerror(-r));
+	if (!peek.bytes) {
+		let_copy(ring, 0);
+		options.compare = false;
+		printf("compared\n");
+		fflush(stdout);
+		return;
+	}
+	if (!peek.error && image_holds(image, &peek, here)) {
+		r = ring_same(ring, peek.sector, peek.bytes, peek.doubts);
+		if (r)
+			die(EXIT_BROKEN, "same: %s", strerror(-r));
+	}
+	from = peek.sector + CASCADE_META_REGION_SECTORS;
+	let_copy(ring, from);
+}
+
 static void run(struct ring *ring, int image)
 {
 	while (!stop) {
+		if (options.compare)
+			compare_one(ring, image);
 		if (options.lease_ms && ack == ACK_NOW)
 			take_lease(ring);
 		take_records(ring, image);
@@ -283,7 +334,7 @@ static void run(struct ring *ring, int image)
 			be_hostile(ring);
 		acknowledge(ring);
 		say_link(ring);
-		stop_if_lost(ring_sleep(ring, 100));
+		stop_if_lost(ring_sleep(ring, options.compare ? 0 : 100));
 	}
 }
 
@@ -305,8 +356,8 @@ int main(int argc, char **argv)
 		if (r)
 			die(EXIT_BROKEN, "start: %s", strerror(-r));
 	}
-	if (options.resync && ring_resync(&ring, 1))
-		die(EXIT_BROKEN, "resync: %s", strerror(errno));
+	if (options.resync && !options.compare)
+		let_copy(&ring, 0);
 	if (options.lease_ms)
 		take_lease(&ring);
 	run(&ring, image);

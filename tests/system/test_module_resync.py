@@ -67,6 +67,47 @@ def test_everything_is_copied_beside_writers(guest):
             v.stop_daemon(client)
 
 
+def test_what_the_hub_has_already_is_compared_and_not_copied(guest):
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        doubt_everything(v)
+        client = v.daemon("--resync")
+        in_sync(v, client)
+        v.stop_daemon(client)
+        v.dm(f"remove {v.name}")
+        v.damage_marks()
+        v.create_again()
+        v.guest.run(f"dd if=/dev/zero of={v.image} bs=512 seek={7 * REGION} count=1 conv=notrunc status=none")
+        assert v.status().out_of_sync == SECTORS, "nobody knows what is the same"
+        client = v.daemon("--resync --compare")
+        in_sync(v, client)
+        assert v.netlink()["resynced"] == REGION * 512, "only what differs"
+        v.compare()
+        v.stop_daemon(client)
+
+
+@two_processors
+def test_what_is_compared_beside_writers_is_the_same_in_the_end(guest):
+    """And what differs is copied while the rest is compared."""
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        doubt_everything(v)
+        client = v.daemon("--resync")
+        in_sync(v, client)
+        v.stop_daemon(client)
+        for _ in range(3):
+            v.dm(f"remove --retry {v.name}")
+            v.damage_marks()
+            v.guest.run(f"dd if=/dev/urandom of={v.image} bs=1M seek=20 count=20 conv=notrunc status=none")
+            v.create_again()
+            client = v.daemon("--resync --compare")
+            v.fio("--rw=randwrite --bsrange=512-64k --bs_unaligned=0 --iodepth=32 --size=24M", seconds=3)
+            in_sync(v, client, 120)
+            assert 0 < v.netlink()["resynced"] < SECTORS * 512
+            v.compare()
+            v.stop_daemon(client)
+
+
 def test_a_resync_goes_on_where_it_stopped(guest):
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v:
@@ -145,6 +186,10 @@ def test_a_region_that_cannot_be_read_stays_out_of_sync(guest):
             client = v.daemon("--resync")
             v.wait_status(lambda s: s.out_of_sync == REGION, "all others are copied")
             assert "in sync" not in client.output()
+            v.stop_daemon(client)
+            client = v.daemon("--resync --compare")
+            wait_until(lambda: "compared" in client.output(), 60, "the end of the comparison")
+            assert v.status().out_of_sync == REGION, "what can't be read is not the same"
             guest.run(f"{DMSETUP} load bad --table '{good}' && {DMSETUP} resume bad")
             in_sync(v, client)
             v.compare()
