@@ -129,6 +129,7 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
   if (volume.attached) {
     out.out_of_sync_bytes = volume.out_of_sync * CASCADE_SECTOR_BYTES;
     out.resynced_bytes = volume.resynced;
+    out.same_bytes = volume.same;
     out.resync_seconds_left = volume.resync_seconds;
     out.ring =
         api::Ring{"attached", volume.published, volume.received, volume.stored, volume.released};
@@ -280,6 +281,7 @@ std::optional<api::RemoteLag> GroupNode::remote_status() {
   if (!catch_up_ || !catch_up_->behind()) return out;
   out.behind_since = report::rfc3339(storage_->journal->behind().since_ns);
   out.out_of_sync_bytes = catch_up_->out_of_sync_bytes();
+  out.same_bytes = catch_up_->same_bytes();
   out.seconds_left = catch_up_->seconds_left();
   return out;
 }

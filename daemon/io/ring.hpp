@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 namespace cascade {
 
@@ -31,6 +32,21 @@ struct RingShape {
   std::uint64_t end_seq = 0;  // its last write if it ended in order; else at least this
 };
 
+/// A region that is out of sync, read from the volume's disk.
+struct Peeked {
+  enum class Found {
+    region,
+    unreadable,  // one that the disk does not give; the kernel's log says why
+    nothing,     // from there on all is in sync
+    later,       // the volume is suspended, or its resync paused
+  };
+  Found found = Found::nothing;
+  std::uint64_t sector = 0;
+  std::uint64_t next = 0;  // sector to go on from
+  std::uint32_t bytes = 0;
+  std::uint32_t doubts = 0;  // the module's, for same()
+};
+
 /// Destroying it detaches; the kernel then keeps every record that was not released.
 class Ring {
  public:
@@ -49,8 +65,17 @@ class Ring {
   virtual Task<Error> lost() = 0;
   /// Ends readable() and lost().
   virtual void close() = 0;
-  /// Whether the kernel may copy what is out of sync: while the hub keeps the bracket open.
-  virtual Result<void> resync(bool run) = 0;
+  static constexpr std::uint64_t no_limit = ~std::uint64_t{0};
+  /// Whether the kernel may copy what is out of sync: while the hub keeps the bracket open. Only
+  /// what begins before sector `until`; with no_limit all, and then it says that all is the same.
+  virtual Result<void> resync(bool run, std::uint64_t until) = 0;
+  /// Whether the module has the next two.
+  virtual bool can_compare() const = 0;
+  /// Reads the first region from sector `from` on (0, or Peeked.next) that is out of sync into
+  /// `buffer`, which has room for one and lives until then. One at a time.
+  virtual Task<Result<Peeked>> peek(std::uint64_t from, std::span<std::byte> buffer) = 0;
+  /// The hub's copy holds what was read. An error if it has to be read again.
+  virtual Result<void> same(const Peeked& region) = 0;
   /// The hub has not detached the volume, and will not within `duration` from now. `fence`
   /// (cascade_fence): the level that it knows. An error if the volume has gone on alone.
   virtual Result<void> lease(Duration duration, std::uint8_t fence) = 0;

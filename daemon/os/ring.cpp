@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/os/ring.hpp"
 
+#include "daemon/os/thread_call.hpp"
 #include "kmod/uapi/dm_cascade_meta.h"
 
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
@@ -148,13 +149,54 @@ class KernelRing final : public Ring {
 
   void close() override {
     boost::system::error_code ignored;
-    file_.close(ignored);
+    if (peeking_)
+      file_.cancel(ignored);
+    else
+      file_.close(ignored);
+    closed_ = true;
   }
 
-  Result<void> resync(bool run) override {
+  Result<void> resync(bool run, std::uint64_t until) override {
     cascade_resync_run wanted{};
     wanted.run = run ? 1 : 0;
+    wanted.until = until == no_limit ? 0 : until;
+    if (until == no_limit && !peeking_) slow_.reset();
     if (::ioctl(file_.native_handle(), CASCADE_IOC_RESYNC, &wanted) < 0) return os_error("resync");
+    return {};
+  }
+
+  bool can_compare() const override { return (attach_.features & CASCADE_FEATURE_COMPARE) != 0; }
+
+  Task<Result<Peeked>> peek(std::uint64_t from, std::span<std::byte> buffer) override {
+    cascade_peek peek{};
+    peek.from = from;
+    peek.buffer = reinterpret_cast<std::uintptr_t>(buffer.data());
+    if (closed_) co_return Error{Errc::closed, "peek: the ring is closed"};
+    if (!slow_) slow_.emplace(1);
+    // Named, for g++ 12; see thread_call.hpp.
+    auto call = [fd = file_.native_handle(), &peek] {
+      return ::ioctl(fd, CASCADE_IOC_PEEK, &peek) < 0 ? errno : 0;
+    };
+    peeking_ = true;
+    const int error = co_await run_on<int>(*slow_, std::move(call));
+    peeking_ = false;
+    if (closed_) close();
+    if (error == EAGAIN) co_return Peeked{Peeked::Found::later, 0, 0, 0, 0};
+    errno = error;
+    if (error != 0) co_return os_error("peek");
+    Peeked peeked{Peeked::Found::nothing, peek.sector, peek.sector + CASCADE_META_REGION_SECTORS,
+                  peek.bytes, peek.doubts};
+    if (peek.bytes > 0)
+      peeked.found = peek.error == 0 ? Peeked::Found::region : Peeked::Found::unreadable;
+    co_return peeked;
+  }
+
+  Result<void> same(const Peeked& region) override {
+    cascade_same same{};
+    same.sector = region.sector;
+    same.bytes = region.bytes;
+    same.doubts = region.doubts;
+    if (::ioctl(file_.native_handle(), CASCADE_IOC_SAME, &same) < 0) return os_error("same");
     return {};
   }
 
@@ -208,6 +250,9 @@ class KernelRing final : public Ring {
   cascade_attach attach_;
   Mapping mapping_;
   std::optional<RingView> view_;
+  std::optional<asio::thread_pool> slow_;  // reads of the disk
+  bool peeking_ = false;                   // there: the file has to stay
+  bool closed_ = false;
 };
 
 Error attach_error(int error, const cascade_attach& attach) {

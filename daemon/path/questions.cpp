@@ -3,12 +3,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace cascade {
 
-std::vector<Ask> Questions::send() {
-  std::vector<Ask> now(unsent_.begin(), unsent_.end());
+std::vector<Ask> Questions::send(std::size_t most) {
+  const auto end = unsent_.begin() + static_cast<std::ptrdiff_t>(std::min(most, unsent_.size()));
+  std::vector<Ask> now(unsent_.begin(), end);
   sent_.insert(sent_.end(), now.begin(), now.end());
-  unsent_.clear();
+  unsent_.erase(unsent_.begin(), end);
   return now;
 }
 

@@ -4,6 +4,7 @@
 // of the questions.
 #pragma once
 
+#include "lib/base/limits.hpp"
 #include "lib/format/frame.hpp"
 
 #include <deque>
@@ -18,9 +19,11 @@ class Questions {
   void ask(const Ask& ask) { unsent_.push_back(ask); }
   /// Asked, and the answer was not taken.
   std::size_t open() const { return unsent_.size() + sent_.size() + answers_.size(); }
-  /// What to send now; it counts as sent.
-  std::vector<Ask> send();
+  /// What to send now, at most so many; it counts as sent.
+  std::vector<Ask> send(std::size_t most = limits::asks_max);
   bool to_send() const { return !unsent_.empty(); }
+  /// Sent, and not answered.
+  std::size_t waiting() const { return sent_.size(); }
   /// Errc::refused if that is not what was asked.
   Result<void> answered(std::span<const Sum> sums);
   /// No answer to what was asked until now is wanted any more.

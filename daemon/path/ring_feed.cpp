@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/path/ring_feed.hpp"
 
+#include "daemon/path/comparison.hpp"
 #include "daemon/path/lease.hpp"
 #include "daemon/path/progress.hpp"
 #include "daemon/report/log.hpp"
@@ -30,6 +31,7 @@ struct RingFeed::Volume {
   const VolumeConfig& config;
   std::unique_ptr<Ring> ring;
   std::optional<Transit> transit;  // of what is in the ring
+  std::optional<Comparison> comparison;
   std::string reason;
   std::unique_ptr<Timer> retry;
   Signal armed;       // somebody sleeps until this ring has records
@@ -51,7 +53,8 @@ struct RingFeed::Volume {
 
 RingFeed::RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
                    std::vector<const VolumeConfig*> volumes)
-    : clock_(clock),
+    : executor_(executor),
+      clock_(clock),
       host_(host),
       subject_(std::move(subject)),
       crew_(executor),
@@ -77,6 +80,7 @@ void RingFeed::stop() {
   for (auto& volume : volumes_) {
     volume->retry->cancel();
     volume->armed.notify();
+    if (volume->comparison) volume->comparison->stop();
     if (volume->ring) volume->ring->close();
   }
   ask_timer_->cancel();
@@ -89,17 +93,20 @@ Task<> RingFeed::serve(Volume& volume) {
     co_await attach(volume);
     if (stopping_) co_return;
     volume.crew.add(watch_readable(volume));
+    volume.crew.add(volume.comparison->run());
     const Error why = co_await volume.ring->lost();
     volume.lost = true;
     changed_ = true;
     note_end(volume);
     volume.armed.notify();
+    volume.comparison->stop();
     volume.ring->close();
     work_.notify();
     if (!stopping_) report(volume, why.text);
     co_await volume.crew.join();
     // A session may be sending from the ring's memory.
     while (volume.named) co_await let_go_.wait();
+    volume.comparison.reset();
     volume.ring.reset();
     volume.lost = false;
   }
@@ -123,6 +130,7 @@ Task<> RingFeed::attach(Volume& volume) {
     if (ring) {
       volume.ring = std::move(*ring);
       volume.transit.emplace(clock_, latencies_);
+      volume.comparison.emplace(executor_, clock_, *volume.ring, volume.config.uuid, work_);
       volume.ring->report_link(state_);
       volume.reason.clear();
       volume.lease_until.reset();
@@ -178,6 +186,7 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() {
       s.local_errors = view.local_errors();
       s.out_of_sync = view.out_of_sync();
       s.resynced = view.resynced();
+      s.same = volume->comparison->same_bytes();
       volume->progress.sample(clock_.boottime(), s.out_of_sync);
       if (volume->resyncing) s.resync_seconds = volume->progress.seconds_left();
       s.alone_ns = view.alone_ns();
@@ -236,7 +245,7 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
     Volume* volume = in_session(answer.ack.stream);
     if (volume == nullptr)
       co_return Error{Errc::refused, "the hub answers for a volume that we did not name"};
-    auto ready = answer.refusal ? *answer.refusal : go_on(*volume, answer.ack, welcome.journal);
+    auto ready = answer.refusal ? *answer.refusal : go_on(*volume, answer.ack, welcome);
     volume->refused = !ready;
     volume->heard_sectors = volume->sectors;
     if (!ready) {
@@ -284,11 +293,18 @@ bool RingFeed::forget_left(const Uuid& uuid) {
   return false;
 }
 
-Result<void> RingFeed::go_on(Volume& volume, const Ack& ack, const Uuid& journal) {
+Result<void> RingFeed::go_on(Volume& volume, const Ack& ack, const Welcome& welcome) {
   Ring& ring = *volume.ring;
-  auto ready =
-      ring.started() ? ring.view().rewind_to(ack.received) : ring.start(ack.received, journal);
-  return ready && volume.resyncing ? ring.resync(true) : ready;
+  auto ready = ring.started() ? ring.view().rewind_to(ack.received)
+                              : ring.start(ack.received, welcome.journal);
+  return ready && volume.resyncing ? begin_resync(volume, welcome.answers_asks) : ready;
+}
+
+/// What the hub has already is found first; the rest is copied behind that.
+Result<void> RingFeed::begin_resync(Volume& volume, bool hub_answers) {
+  if (!hub_answers || !volume.ring->can_compare()) return volume.ring->resync(true, Ring::no_limit);
+  volume.comparison->begin(std::max<std::size_t>(limits::asks_max / volumes_.size(), 1));
+  return {};
 }
 
 /// A size that was never said is that of the beginning.
@@ -354,7 +370,9 @@ void RingFeed::end() {
   renewal_ = 0;
   taken_count_ = 0;
   for (auto& volume : volumes_) {
-    if (volume->named && volume->resyncing && !volume->lost) (void)volume->ring->resync(false);
+    if (volume->comparison) volume->comparison->end();
+    if (volume->named && volume->resyncing && !volume->lost)
+      (void)volume->ring->resync(false, Ring::no_limit);
     if (volume->transit) volume->transit->forget();
     volume->named = false;
   }
@@ -424,6 +442,46 @@ Result<void> RingFeed::acked(std::span<const Ack> acks) {
     if (!volume->ring->view().acknowledge(ack.received, ack.stored)) continue;
     if (auto rung = volume->ring->doorbell(); !rung) return rung;
   }
+  return {};
+}
+
+// ---- what the hub's copies hold
+
+/// So many questions more may be open in a session.
+std::size_t RingFeed::asks_room() const {
+  std::size_t waiting = 0;
+  for (const auto& volume : volumes_)
+    if (volume->named) waiting += volume->comparison->questions().waiting();
+  return limits::asks_max - std::min(waiting, limits::asks_max);
+}
+
+bool RingFeed::has_asks() const {
+  return asks_room() > 0 && std::any_of(volumes_.begin(), volumes_.end(), [](const auto& volume) {
+           return volume->named && volume->comparison->questions().to_send();
+         });
+}
+
+std::vector<Ask> RingFeed::asks() {
+  std::vector<Ask> out;
+  std::size_t room = asks_room();
+  for (auto& volume : volumes_) {
+    if (!volume->named) continue;
+    const auto asks = volume->comparison->questions().send(room);
+    out.insert(out.end(), asks.begin(), asks.end());
+    room -= asks.size();
+  }
+  return out;
+}
+
+Result<void> RingFeed::answered(std::span<const Sum> sums) {
+  for (const Sum& sum : sums) {
+    Volume* volume = in_session(sum.of.volume);
+    if (volume == nullptr)
+      return Error{Errc::refused,
+                   "the hub says what its copy of a volume holds that we did not name"};
+    if (auto expected = volume->comparison->answered(sum); !expected) return expected;
+  }
+  work_.notify();
   return {};
 }
 

@@ -30,6 +30,7 @@ class RingFeed final : public Feed {
     std::uint64_t out_of_sync = 0;              // sectors
     std::optional<double> resync_seconds = {};  // until nothing is out of sync; nothing: not known
     std::uint64_t resynced = 0;                 // bytes
+    std::uint64_t same = 0;                     // bytes that were compared, and the hub had
     std::uint64_t alone_ns = 0;                 // CLOCK_REALTIME; 0: it is not alone
     std::uint8_t fence = 0;                     // cascade_fence
     std::optional<Duration> lease_left = {};    // nothing: it has none
@@ -57,6 +58,9 @@ class RingFeed final : public Feed {
   Task<> wait() override;
   void wake() override { work_.notify(); }
   Result<void> acked(std::span<const Ack> acks) override;
+  bool has_asks() const override;
+  std::vector<Ask> asks() override;
+  Result<void> answered(std::span<const Sum> sums) override;
   /// The hub renews its lease.
   Result<void> told(std::uint64_t renewal) override;
   std::uint64_t tally() const override { return renewal_; }
@@ -75,10 +79,13 @@ class RingFeed final : public Feed {
   void leave_hub(Volume& volume);
   bool forget_left(const Uuid& uuid);
   Result<void> take_lease(Volume& volume);
-  Result<void> go_on(Volume& volume, const Ack& ack, const Uuid& journal);
+  Result<void> go_on(Volume& volume, const Ack& ack, const Welcome& welcome);
+  Result<void> begin_resync(Volume& volume, bool hub_answers);
+  std::size_t asks_room() const;
   void report(Volume& volume, const std::string& reason);
   Volume* in_session(const Uuid& uuid);
 
+  Executor executor_;
   Clock& clock_;
   RingHost& host_;
   std::string subject_;

@@ -60,6 +60,7 @@ void tag_invoke(json::value_from_tag, json::value& out, const Volume& v) {
          {"local_write_failed", v.local_write_failed},
          {"out_of_sync_bytes", or_null(v.out_of_sync_bytes)},
          {"resynced_bytes", or_null(v.resynced_bytes)},
+         {"same_bytes", or_null(v.same_bytes)},
          {"resync_seconds_left", or_null(v.resync_seconds_left)},
          {"fence_level", v.fence_level},
          {"alone_since", v.alone_since},
@@ -108,6 +109,7 @@ void tag_invoke(json::value_from_tag, json::value& out, const RemoteLag& v) {
          {"lag_seconds", v.lag_seconds},
          {"behind_since", v.behind_since},
          {"out_of_sync_bytes", v.out_of_sync_bytes},
+         {"same_bytes", v.same_bytes},
          {"seconds_left", or_null(v.seconds_left)},
          {"reason", v.reason},
          {"applied_seq", or_null(v.applied_seq)},
@@ -282,6 +284,7 @@ Volume read_volume(const Fields& f) {
   f.get("generation", v.generation).get("differs", v.differs);
   f.get("local_errors", v.local_errors).get("local_write_failed", v.local_write_failed);
   f.get("out_of_sync_bytes", v.out_of_sync_bytes);
+  f.get("same_bytes", v.same_bytes);
   f.get("resynced_bytes", v.resynced_bytes).get("fence_level", v.fence_level);
   f.get("resync_seconds_left", v.resync_seconds_left);
   f.get("alone_since", v.alone_since).get("lease_seconds", v.lease_seconds);
@@ -322,6 +325,7 @@ RemoteLag read_lag(const Fields& f) {
   f.get("backlog_writes", v.backlog_writes).get("backlog_bytes", v.backlog_bytes);
   f.get("lag_seconds", v.lag_seconds).get("behind_since", v.behind_since);
   f.get("out_of_sync_bytes", v.out_of_sync_bytes).get("seconds_left", v.seconds_left);
+  f.get("same_bytes", v.same_bytes);
   f.get("reason", v.reason).get("applied_seq", v.applied_seq).get("bracket", v.bracket);
   f.get("journal_used_bytes", v.journal_used_bytes);
   f.get("journal_size_bytes", v.journal_size_bytes).get("journal_full", v.journal_full);

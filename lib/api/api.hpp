@@ -98,6 +98,8 @@ struct Volume {
   // ring.
   std::optional<std::uint64_t> out_of_sync_bytes = {};
   std::optional<std::uint64_t> resynced_bytes = {};  // read to be copied, since the ring began
+  // Compared, and the hub had them; since the daemon is attached.
+  std::optional<std::uint64_t> same_bytes = {};
   std::optional<double> resync_seconds_left = {};  // primary: by how fast it goes; null: not known
   std::string fence_level = {};  // primary: "data" | "never" | "status", as it is now; else empty
   std::string alone_since = {};  // primary: RFC 3339 UTC; empty: it does not go on alone
@@ -157,7 +159,8 @@ struct RemoteLag {
   // RFC 3339 UTC: it lacks writes from then on that the journal does not hold any more, and copies
   // of their regions are made instead; empty: it does not
   std::string behind_since{};
-  std::uint64_t out_of_sync_bytes = 0;   // of the hub's copies, still to be copied, at most
+  std::uint64_t out_of_sync_bytes = 0;  // of the hub's copies, still to be copied, at most
+  std::uint64_t same_bytes = 0;  // compared since it fell behind or the daemon began: it had them
   std::optional<double> seconds_left{};  // until that is done; null: not known
   std::string reason{};  // why it can neither fall behind nor catch up; empty: it can
   // As the remote last said; null: it has not, since this daemon began.

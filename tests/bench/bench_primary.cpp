@@ -91,7 +91,10 @@ class BenchRing final : public Ring {
     changed_.notify();
     ended_.notify();
   }
-  Result<void> resync(bool) override { return {}; }
+  Result<void> resync(bool, std::uint64_t) override { return {}; }
+  bool can_compare() const override { return false; }
+  Task<Result<Peeked>> peek(std::uint64_t, std::span<std::byte>) override { co_return Peeked{}; }
+  Result<void> same(const Peeked&) override { return {}; }
   Result<void> lease(Duration, std::uint8_t) override { return {}; }
   Result<void> alone() override { return Error{Errc::invalid, "not here"}; }
   void report_link(LinkState) override {}

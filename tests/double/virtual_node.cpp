@@ -174,11 +174,35 @@ void VirtualVolume::step() {
     return go_alone();
   if (!resync_wanted || !ring_->started()) return;
   for (const std::uint64_t region : out_of_sync_)
-    if (!in_flight_.contains(region)) return copy(region);
-  if (!out_of_sync_.empty()) return;
+    if (region * region_sectors < resync_until && !in_flight_.contains(region)) return copy(region);
+  if (!out_of_sync_.empty() || resync_until != Ring::no_limit) return;
   ring_->write(0, {}, CASCADE_OP_NOOP, CASCADE_FLAG_RESYNC);
   resync_wanted = false;
   tell();
+}
+
+Peeked VirtualVolume::peek(std::uint64_t from, std::span<std::byte> buffer) const {
+  const auto region = out_of_sync_.lower_bound(from / region_sectors);
+  if (region == out_of_sync_.end()) return {};
+  const std::uint64_t sector = *region * region_sectors;
+  const auto content = std::span(disk).subspan(sector * 512, region_sectors * 512);
+  std::copy(content.begin(), content.end(), buffer.begin());
+  return {Peeked::Found::region, sector, sector + region_sectors,
+          static_cast<std::uint32_t>(content.size()), doubts};
+}
+
+bool VirtualVolume::same(const Peeked& region) {
+  if (region.doubts != doubts) return false;
+  out_of_sync_.erase(region.sector / region_sectors);
+  words();
+  return true;
+}
+
+void VirtualVolume::doubt_all() {
+  for (std::uint64_t region = 0; region < disk.size() / 512 / region_sectors; ++region)
+    out_of_sync_.insert(region);
+  ++doubts;
+  words();
 }
 
 void VirtualVolume::grow(std::uint64_t regions) {
@@ -221,6 +245,7 @@ void VirtualVolume::go_alone() {
 
 void VirtualVolume::copy(std::uint64_t region) {
   const auto at = std::span(disk).subspan(region * region_sectors * 512, region_sectors * 512);
+  ++copied;
   in_flight_[region] =
       ring_->write(region * region_sectors, at, CASCADE_OP_WRITE, CASCADE_FLAG_RESYNC);
   tell();
@@ -280,9 +305,19 @@ struct VirtualRings::Attached final : Ring {
     changed.notify();
     ended.notify();
   }
-  Result<void> resync(bool run) override {
+  Result<void> resync(bool run, std::uint64_t until) override {
     if (is_lost()) return Error{Errc::io, "the ring is lost"};
     volume.resync_wanted = run;
+    volume.resync_until = until;
+    return {};
+  }
+  bool can_compare() const override { return volume.compares; }
+  Task<Result<Peeked>> peek(std::uint64_t from, std::span<std::byte> buffer) override {
+    if (is_lost()) co_return Error{Errc::io, "the ring is lost"};
+    co_return volume.peek(from, buffer);
+  }
+  Result<void> same(const Peeked& region) override {
+    if (is_lost() || !volume.same(region)) return Error{Errc::io, "it is doubted"};
     return {};
   }
   Result<void> alone() override { return Error{Errc::invalid, "no test does this"}; }

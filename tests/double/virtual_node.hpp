@@ -134,6 +134,10 @@ class VirtualVolume {
   Signal* lost = nullptr;     // likewise
   unsigned times_alone = 0;
   bool resync_wanted = false;
+  std::uint64_t resync_until = Ring::no_limit;  // sector
+  bool compares = true;                         // else it is a module that can't
+  unsigned doubts = 0;
+  unsigned copied = 0;  // regions
   std::vector<std::byte> disk;
 
   bool writable() const { return alone_ || ring_->started(); }
@@ -154,6 +158,10 @@ class VirtualVolume {
   /// is copied.
   void step();
   bool in_sync() const { return out_of_sync_.empty(); }
+  Peeked peek(std::uint64_t from, std::span<std::byte> buffer) const;
+  bool same(const Peeked& region);
+  /// All of it may differ from the hub's copy.
+  void doubt_all();
 
   /// Under its daemon. What is new is out of sync.
   void grow(std::uint64_t regions);

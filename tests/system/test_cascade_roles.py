@@ -76,6 +76,8 @@ def test_a_remote_becomes_the_hub_and_then_the_primary(lab):
         cascade.tool(primary, f"create {name}")
     for name, (primary, _) in VOLUMES.items():
         wait_until(lambda: in_sync(cascade, primary, name), 120, f"{name} is in sync")
+        shown = volume(cascade, primary, name)
+        assert shown["resynced_bytes"] < shown["same_bytes"] / 8, f"the remote had it: {shown}"
         assert tree(cascade.g[primary], name) == wanted[name]
         write_files(cascade.g[primary], name, "E*")
         wanted[name] = tree(cascade.g[primary], name)

@@ -63,6 +63,11 @@ std::string rest(const api::Volume& volume) {
   return fmt::format("about {:.0f} s are left", *volume.resync_seconds_left);
 }
 
+/// What need not be copied.
+std::string same(std::uint64_t bytes) {
+  return bytes == 0 ? "" : fmt::format(", {} compared and the same", human_bytes(bytes));
+}
+
 /// What is being mended, or stays wrong although everything runs.
 std::string differs_lines(const api::Group& group) {
   std::string out;
@@ -70,9 +75,10 @@ std::string differs_lines(const api::Group& group) {
     if (!volume.differs.empty())
       out += fmt::format("  {}: primary and hub may differ: {}\n", volume.name, volume.differs);
     if (volume.out_of_sync_bytes.value_or(0) > 0)
-      out += fmt::format("  {}: {} of {} out of sync, {} copied; {}\n", volume.name,
+      out += fmt::format("  {}: {} of {} out of sync, {} copied{}; {}\n", volume.name,
                          human_bytes(*volume.out_of_sync_bytes), human_bytes(volume.size_bytes),
-                         human_bytes(volume.resynced_bytes.value_or(0)), rest(volume));
+                         human_bytes(volume.resynced_bytes.value_or(0)),
+                         same(volume.same_bytes.value_or(0)), rest(volume));
   }
   return out;
 }
@@ -108,8 +114,8 @@ std::string journal_lines(const api::Group& group) {
                          r->bracket ? ", a bracket is open there" : "");
     out += compression_line(group);
     if (!r->behind_since.empty())
-      out += fmt::format("    more than the journal holds, since {}: {} to be copied; {}\n",
-                         r->behind_since, human_bytes(r->out_of_sync_bytes),
+      out += fmt::format("    more than the journal holds, since {}: {} to be copied{}; {}\n",
+                         r->behind_since, human_bytes(r->out_of_sync_bytes), same(r->same_bytes),
                          r->seconds_left ? fmt::format("about {:.0f} s are left", *r->seconds_left)
                                          : "that goes on while the remote is there");
   }

@@ -51,6 +51,7 @@ StatusReport a_report() {
   primary.local_write_failed = true;
   primary.out_of_sync_bytes = 262144;
   primary.resynced_bytes = 524288;
+  primary.same_bytes = 786432;
   primary.resync_seconds_left = 12.5;
   primary.fence_level = "never";
   primary.alone_since = "2026-11-23T08:28:00.000Z";
@@ -80,11 +81,14 @@ StatusReport a_report() {
       Drill{"running", "2026-11-23T08:32:00.000Z", 7, {{"orders", "/dev/d", 8192, 65536, true}}};
   group.conditions = {
       {"BRACKET_OPEN", "warning", "ledger", "2026-11-23T08:29:01.000Z", "r", "a", "i"}};
-  group.remote = RemoteLag{5,      4,    2,
-                           8192,   1.5,  "2026-11-23T08:27:00.000Z",
-                           262144, 3.5,  "a copy can't be read",
-                           3,      512,  1024,
-                           true,   true, "a copy failed"};
+  group.remote = RemoteLag{5,      4,
+                           2,      8192,
+                           1.5,    "2026-11-23T08:27:00.000Z",
+                           262144, 131072,
+                           3.5,    "a copy can't be read",
+                           3,      512,
+                           1024,   true,
+                           true,   "a copy failed"};
   group.remote->ship_rate_bytes = 5 << 20;
   group.remote->replacing = true;
   group.latency = {{"ring", 3, 0.5, {{4, 2}, {640, 1}}}, {"send", 0, 0, {}}};

@@ -70,6 +70,12 @@ class Cascade {
   void heal() { wires_.heal(); }
   /// The volume grows by so many of its regions.
   void grow(std::size_t which, std::uint64_t regions) { volumes_[which].kernel->grow(regions); }
+  /// Nobody knows any more what of the volume the hub has.
+  void doubt(std::size_t which) { volumes_[which].kernel->doubt_all(); }
+  /// The primary's module is one that can't compare.
+  void without_comparison(std::size_t which) { volumes_[which].kernel->compares = false; }
+  /// Regions that the primary has copied to the hub.
+  unsigned copied(std::size_t which) const { return volumes_[which].kernel->copied; }
   std::uint64_t volume_bytes(std::size_t which) const {
     return volumes_[which].kernel->disk.size();
   }

@@ -135,6 +135,36 @@ TEST_F(RingFeedTest, TellsTheHubOfANewSize) {
   EXPECT_EQ(feed->streams()[0].bytes, before + 4096);
 }
 
+// Both ends have to be able to.
+TEST_F(RingFeedTest, ComparesBeforeItCopiesWhereTheHubAnswers) {
+  kernel[volume_a]->doubt_all();
+  kernel[volume_b]->doubt_all();
+  ASSERT_TRUE(begin(welcome(0)));
+  world.settle();
+  EXPECT_TRUE(kernel[volume_a]->resync_wanted) << "a hub that does not answer";
+  EXPECT_FALSE(feed->has_asks());
+  feed->end();
+  EXPECT_FALSE(kernel[volume_a]->resync_wanted);
+  Welcome answers = welcome(0);
+  answers.answers_asks = true;
+  ASSERT_TRUE(begin(answers));
+  world.settle();
+  EXPECT_FALSE(kernel[volume_a]->resync_wanted || kernel[volume_b]->resync_wanted);
+  ASSERT_TRUE(feed->has_asks());
+  const auto asks = feed->asks();
+  EXPECT_EQ(asks.size(), limits::asks_max) << "half of them of each volume";
+  EXPECT_EQ(asks.front().volume, volume_a);
+  EXPECT_EQ(asks.back().volume, volume_b);
+  EXPECT_FALSE(feed->has_asks());
+  const Sum other{{volume_b, 1 << 20, 4096}};
+  EXPECT_FALSE(feed->answered(std::span(&other, 1)));
+  const Sum unknown{asks.front()};
+  ASSERT_TRUE(feed->answered(std::span(&unknown, 1)));
+  world.settle();
+  EXPECT_TRUE(kernel[volume_a]->resync_wanted);
+  EXPECT_FALSE(kernel[volume_b]->resync_wanted) << "that one is compared still";
+}
+
 /// Offers one volume and keeps what it is told.
 class OneStream final : public Feed {
  public:
