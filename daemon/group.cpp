@@ -61,6 +61,7 @@ Task<> GroupNode::run() {
   while (!stopping_) co_await stop_.wait();
   co_await sessions_.join();
   co_await crew_.join();
+  if (gives_up_) co_await give_up();
 }
 
 Task<Result<void>> GroupNode::start() {

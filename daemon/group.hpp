@@ -86,6 +86,12 @@ class GroupNode {
   /// accept.
   Result<api::Takeover> promote(bool newest, const std::vector<std::string>& force);
 
+  /// `dmcascade rejoin`: what this node's journal holds, and what was written to its copies after a
+  /// promotion, is given up, and it follows again. The lines say what that is; with `dry_run`
+  /// nothing else happens. It is done with the end of this object, in one write. Errc::refused: it
+  /// follows already, its copies are in use, or `force` does not accept that.
+  Result<api::Done> rejoin(bool dry_run, const std::vector<std::string>& force);
+
   /// `dmcascade drill`: the copies are held, as of a whole point or (to end one) of any, until they
   /// are to go on, or for 30 s: see drill in status. Errc::refused; go_on: if they were not held.
   Result<void> begin_drill();
@@ -123,6 +129,10 @@ class GroupNode {
   void fail(const Error& error);
   void begin_anew();
   Task<> watch_storage();
+
+  Result<void> may_rejoin();
+  api::Done given_up() const;
+  Task<> give_up();
 
   using Doubts = std::vector<api::Takeover::Doubt>;
   bool taken_over() const;
@@ -172,6 +182,7 @@ class GroupNode {
   std::map<std::string, LinkStatus> upstream_;
   bool ready_ = false;
   bool begins_anew_ = false;
+  bool gives_up_ = false;  // with another journal
   bool stopping_ = false;
 };
 

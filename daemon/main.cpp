@@ -59,10 +59,11 @@ std::function<Result<void>(GroupNode&)> order(const api::Request& asked) {
 }
 
 Error unknown(const std::string& command) {
-  const std::array known{
-      api::command_status,        api::command_reload,    api::command_bracket_end,
-      api::command_bracket_apply, api::command_promote,   api::command_remote_replace,
-      api::command_drill_begin,   api::command_drill_end, api::command_drill_go_on};
+  const std::array known{api::command_status,      api::command_reload,
+                         api::command_bracket_end, api::command_bracket_apply,
+                         api::command_promote,     api::command_remote_replace,
+                         api::command_rejoin,      api::command_drill_begin,
+                         api::command_drill_end,   api::command_drill_go_on};
   return Error{Errc::invalid,
                fmt::format("unknown command '{}'; known: {}", command, fmt::join(known, ", "))};
 }
@@ -151,6 +152,7 @@ class Daemon {
     if (asked->command == api::command_status) co_return api::to_json(co_await site_.status());
     if (asked->command == api::command_reload) co_return api::outcome_json(reload(asked->dry_run));
     if (asked->command == api::command_promote) co_return co_await promote(*asked);
+    if (asked->command == api::command_rejoin) co_return co_await rejoin(*asked);
     if (const auto what = order(*asked)) {
       const Result<void> done = co_await site_.tell(asked->group, what);
       co_return done ? api::outcome_json(std::vector<std::string>{})
@@ -169,6 +171,17 @@ class Daemon {
     };
     const Result<void> done = co_await site_.tell(asked.group, what);
     co_return done ? *answer : api::error_json(done.error());
+  }
+
+  Task<std::string> rejoin(const api::Request& asked) {
+    auto lines = std::make_shared<api::Done>();
+    const std::function<Result<void>(GroupNode&)> what = [lines, asked](GroupNode& node) {
+      const auto done = node.rejoin(asked.dry_run, asked.force);
+      if (done) *lines = *done;
+      return done ? Result<void>{} : done.error();
+    };
+    const Result<void> done = co_await site_.tell(asked.group, what);
+    co_return done ? api::outcome_json(*lines) : api::error_json(done.error());
   }
 
   const Options& options_;

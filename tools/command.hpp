@@ -81,6 +81,7 @@ void add_metadata(CLI::App& app, const Options& options, Action& action);
 void add_resize(CLI::App& app, const Options& options, Action& action);
 void add_resync(CLI::App& app, const Options& options, Action& action);
 void add_bracket(CLI::App& app, const Options& options, Action& action);
+void add_rejoin(CLI::App& app, const Options& options, Action& action);
 void add_remote(CLI::App& app, const Options& options, Action& action);
 void add_drill(CLI::App& app, const Options& options, Action& action);
 void add_promote(CLI::App& app, const Options& options, Action& action);

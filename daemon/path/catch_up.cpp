@@ -31,6 +31,7 @@ constexpr std::uint64_t free_enough(std::uint64_t bytes) { return bytes / 2; }
 
 CatchUp::CatchUp(const Parts& parts, std::function<std::uint64_t(const Uuid&)> received_of)
     : p_(parts), retry_timer_(parts.clock.timer()), received_of_(std::move(received_of)) {
+  p_.feed.on_rejoin([this] { (void)replace_remote(); });
   p_.journal.on_appended([this](std::span<const Record> records) { note_appended(records); });
 }
 

@@ -127,6 +127,10 @@ class Journal {
   /// After set_takeover(): the copies are as of `seq`, on stable storage, and not this journal's
   /// any more. On disk with persist().
   void hand_over(std::uint64_t seq);
+  /// Whether it was made by give_up(), and nothing was written since.
+  bool rejoins() const { return superblock_.rejoins && received_seq_ == 0; }
+  /// After close(), instead of any other use: it is a new one, which holds nothing; one write.
+  Task<Result<void>> give_up();
   /// The history hash before first_seq().
   History tail_history() const { return superblock_.tail_history; }
   /// Last volume_seq of each volume that is on stable storage.

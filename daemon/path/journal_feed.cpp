@@ -64,6 +64,7 @@ Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
     co_return Error{Errc::refused, "the remote answers for another group"};
   for (const Answer& answer : welcome.streams)
     if (answer.refusal) co_return *answer.refusal;
+  if (welcome.rejoins && is_another(welcome)) co_return rejoin(welcome);
   const Ack ack = welcome.streams.front().ack;
   if (welcome.streams.front().gap && journal_.behind().map == 0)
     co_return Error{Errc::refused,
@@ -116,12 +117,24 @@ void JournalFeed::caught_up() {
   note_arrived();
 }
 
+/// Before the first write of the group any journal is as good as another.
+bool JournalFeed::is_another(const Welcome& welcome) const {
+  const bool known = journal_.follower() != Uuid{} && journal_.received_seq() > 0;
+  return known && journal_.follower() != welcome.journal;
+}
+
+/// As told there.
+Error JournalFeed::rejoin(const Welcome& welcome) {
+  if (rejoin_) rejoin_();
+  return Error{Errc::refused,
+               fmt::format("{} has given up what it held, and is compared with the hub once no "
+                           "bracket is open here",
+                           welcome.node)};
+}
+
 /// I5, P7: the remote goes on only if it holds what we hold, not merely as much.
 Result<void> JournalFeed::same_journal(const Welcome& welcome) const {
-  const Uuid nobody{};
-  // Before the first write of the group any journal is as good as another.
-  const bool known = journal_.follower() != nobody && journal_.received_seq() > 0;
-  if (known && journal_.follower() != welcome.journal)
+  if (is_another(welcome))
     return Error{
         Errc::refused,
         fmt::format("{}'s journal {} is not the {} that followed this hub: it was made "

@@ -26,6 +26,9 @@ class JournalFeed final : public Feed {
   void describe_with(std::function<std::vector<Hello::Stream>()> describe) {
     describe_ = std::move(describe);
   }
+  /// `heard` is called when a remote comes that has given up what it held, and is not the one that
+  /// is known: it has to be replaced.
+  void on_rejoin(std::function<void()> heard) { rejoin_ = std::move(heard); }
   /// What `describe` says has changed: begin a new session.
   void renew();
 
@@ -84,6 +87,8 @@ class JournalFeed final : public Feed {
  private:
   std::uint64_t through() const;
   void note_arrived();
+  bool is_another(const Welcome& welcome) const;
+  Error rejoin(const Welcome& welcome);
   Result<void> same_journal(const Welcome& welcome) const;
   Result<void> same_as_known(const Welcome& welcome) const;
   Task<Result<void>> same_history(const Welcome& welcome) const;
@@ -114,6 +119,7 @@ class JournalFeed final : public Feed {
   bool up_ = false;
   bool held_back_ = false;
   bool lacks_ = false;
+  std::function<void()> rejoin_;
   bool answers_asks_ = false;
   Questions questions_;
   std::uint64_t sessions_ = 0;

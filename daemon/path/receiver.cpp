@@ -71,6 +71,7 @@ Task<Result<void>> Receiver::welcome(const Hello& hello) {
   terms->journal = journal_.id();
   terms->takes_packed = true;
   terms->answers_asks = sums_.has_value();
+  terms->rejoins = journal_.rejoins();
   const Bytes frame = encode_welcome(*terms);
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   co_return co_await stream_->write(buffers);

@@ -33,7 +33,8 @@ Result<Welcome> ShipIntake::open(const Hello& hello, EndSession superseded) {
                              "ends at {}; it is not the journal that this remote has followed",
                              state_.group.name, here, stream.last)};
   const bool behind = here + 1 < stream.first;
-  if (behind && !stream.gap)
+  // One that rejoins is told what to do by its hub, once that has heard of it.
+  if (behind && !stream.gap && !state_.journal.rejoins())
     return Error{Errc::refused,
                  fmt::format("group {}: the remote holds writes through {}, but the hub's journal "
                              "begins at {}; the remote's journal is new or too far behind",
@@ -45,7 +46,7 @@ Result<Welcome> ShipIntake::open(const Hello& hello, EndSession superseded) {
   }
   state_.leaving = std::move(leaving);
   state_.gap.reset();
-  if (behind) state_.gap = {stream.first - 1, stream.history};
+  if (behind && stream.gap) state_.gap = {stream.first - 1, stream.history};
   if (state_.superseded && state_.owner != this)
     state_.superseded("a newer session has taken over");
   state_.owner = this;

@@ -45,6 +45,7 @@ inline constexpr std::string_view command_reload = "reload";
 inline constexpr std::string_view command_bracket_end = "bracket-end";
 inline constexpr std::string_view command_bracket_apply = "bracket-apply";
 inline constexpr std::string_view command_promote = "promote";
+inline constexpr std::string_view command_rejoin = "rejoin";
 inline constexpr std::string_view command_drill_begin = "drill-begin";
 inline constexpr std::string_view command_drill_end = "drill-end";
 inline constexpr std::string_view command_drill_go_on = "drill-go-on";

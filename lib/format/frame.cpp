@@ -350,7 +350,8 @@ Bytes encode_welcome(const Welcome& welcome) {
   head.head_bytes = htole16(sizeof head);
   head.entry_bytes = htole16(sizeof(AnswerEntry));
   head.optional = htole64((welcome.takes_packed ? optional_packed : 0) |
-                          (welcome.answers_asks ? optional_sums : 0));
+                          (welcome.answers_asks ? optional_sums : 0) |
+                          (welcome.rejoins ? optional_rejoins : 0));
   put_uuid(head.journal, welcome.journal);
   head.lease_ms = htole32(static_cast<std::uint32_t>(welcome.lease.count()));
   append(body, head);
@@ -468,6 +469,7 @@ Result<Welcome> decode_welcome(const FrameHeader& header, std::span<const std::b
       *node, {}, get_uuid(head.journal), std::chrono::milliseconds(le32toh(head.lease_ms))};
   welcome.takes_packed = (le64toh(head.optional) & optional_packed) != 0;
   welcome.answers_asks = (le64toh(head.optional) & optional_sums) != 0;
+  welcome.rejoins = (le64toh(head.optional) & optional_rejoins) != 0;
   body = body.subspan(le16toh(head.head_bytes));
   while (!body.empty()) {
     auto answer = get_answer(body, entry_bytes);

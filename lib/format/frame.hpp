@@ -58,6 +58,9 @@ inline constexpr std::uint64_t optional_reports = 1;
 inline constexpr std::uint64_t optional_packed = 2;
 /// Sums: the sender of the welcome answers ASK frames.
 inline constexpr std::uint64_t optional_sums = 4;
+/// Rejoins: the sender of the welcome has given up what it held (`dmcascade rejoin`), and asks to
+/// be compared and filled. Else a journal that is another one than before is refused.
+inline constexpr std::uint64_t optional_rejoins = 8;
 
 enum class FrameType : std::uint16_t {
   hello = 1,
@@ -331,6 +334,7 @@ struct Welcome {
   std::chrono::milliseconds lease{};
   bool takes_packed = false;
   bool answers_asks = false;
+  bool rejoins = false;
 };
 
 using Bytes = std::vector<std::byte>;

@@ -141,6 +141,7 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   disk.takeover_time_ns = htole64(sb.takeover.time_ns);
   disk.takeover_seq = htole64(sb.takeover.seq ? *sb.takeover.seq + 1 : 0);
   disk.takeover_flags = htole32(sb.takeover.newest ? takeover_newest : 0);
+  disk.flags = htole32(sb.rejoins ? superblock_rejoins : 0);
   std::memcpy(disk.group, sb.group.data, 16);
   std::memcpy(disk.journal, sb.journal.data, 16);
   disk.generation = htole64(sb.generation);
@@ -217,6 +218,7 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
                  (le32toh(disk.takeover_flags) & takeover_newest) != 0,
                  {}};
   if (const std::uint64_t seq = le64toh(disk.takeover_seq); seq != 0) sb.takeover.seq = seq - 1;
+  sb.rejoins = (le32toh(disk.flags) & superblock_rejoins) != 0;
   sb.jumped = (le64toh(disk.required) & journal_required_gaps) != 0;
   sb.indexed = (le64toh(disk.required) & journal_required_index) != 0;
   if (const std::uint64_t index = le64toh(disk.index); index != 0) sb.index = index - 1;

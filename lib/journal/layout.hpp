@@ -115,7 +115,7 @@ struct SuperblockDisk {
   std::uint64_t takeover_seq;       // one more than the group_seq that the copies were handed over
                                     // as of; zero: they are on the way there
   std::uint32_t takeover_flags;     // takeover_newest; unknown ones are ignored
-  std::uint32_t reserved0;          // zero
+  std::uint32_t flags;              // superblock_rejoins; unknown ones are ignored
   std::uint64_t gap_first;          // remote: first group_seq that was jumped over then; zero: none
   std::uint8_t reserved[216];       // zero; ignored by readers of this minor version
 };
@@ -124,6 +124,10 @@ static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generati
               offsetof(SuperblockDisk, gap_seq) == 192 &&
               offsetof(SuperblockDisk, takeover) == 248 &&
               offsetof(SuperblockDisk, gap_first) == 288);
+
+/// The journal was made anew by somebody who gave up what the one before held: whoever is upstream
+/// may compare the copies with its own, and overwrite them. Says nothing once there is a write.
+inline constexpr std::uint32_t superblock_rejoins = 1;
 
 /// How far a volume was when the superblock was written. 96 bytes.
 struct VolumeEntry {
@@ -231,6 +235,7 @@ struct Superblock {
   bool indexed = false;                       // an index may stand in the circle; with `index`, too
   std::optional<std::uint64_t> index{};       // position of the last one
   Takeover takeover{};
+  bool rejoins = false;                 // superblock_rejoins
   std::map<Uuid, VolumePlace> volumes;  // without their group_seq
 };
 

@@ -203,12 +203,15 @@ TEST(Frame, RefusesPartsThatCannotBeCompared) {
   EXPECT_FALSE(check_header(head_of(many)));
 }
 
-TEST(Frame, WelcomeSaysThatItAnswersAsks) {
-  for (const bool answers : {false, true}) {
+TEST(Frame, WelcomeSaysWhatItsSenderCanAndWants) {
+  for (const auto said : {&Welcome::takes_packed, &Welcome::answers_asks, &Welcome::rejoins}) {
     Welcome welcome{"r", {Answer{{group, 0, 0}}}};
-    welcome.answers_asks = answers;
+    welcome.*said = true;
     const Bytes frame = encode_welcome(welcome);
-    EXPECT_EQ(decode_welcome(*check_header(head_of(frame)), body_of(frame))->answers_asks, answers);
+    const auto back = decode_welcome(*check_header(head_of(frame)), body_of(frame));
+    ASSERT_TRUE(back);
+    for (const auto other : {&Welcome::takes_packed, &Welcome::answers_asks, &Welcome::rejoins})
+      EXPECT_EQ((*back).*other, other == said);
   }
 }
 

@@ -230,6 +230,61 @@ TEST_P(ReplacedRemote, GetsEverythingUnderLoad) {
   EXPECT_EQ(cascade.difference(), "");
 }
 
+/// It was promoted, and written to; all of that is given up, on this node alone.
+class RejoinedRemote : public PromotedAtAnyMoment {
+ protected:
+  Result<api::Done> rejoin(const std::vector<std::string>& force) {
+    const auto node = cascade.node("r").group().node();
+    return node ? (*node)->rejoin(false, force) : node.error();
+  }
+  bool is_promoted() { return cascade.takeover_state("r") == "promoted"; }
+};
+
+TEST_P(RejoinedRemote, GetsWhatDiffersUnderLoad) {
+  SCOPED_TRACE(again_with(seed, "RejoinedRemote"));
+  cascade.live(3000);
+  ASSERT_TRUE(promote(cascade, "r", false, all_doubts));
+  ASSERT_TRUE(finish(cascade, "r")) << cascade.figures();
+  cascade.node("r").kill(false);
+  for (const char* copy : {"orders", "ledger"})
+    std::fill_n(cascade.node("r").images[copy].begin(), 100'000, std::byte{0xee});
+  cascade.node("r").start();
+  cascade.live(seed % 3 == 0 ? 3000 : 100);
+  ASSERT_TRUE(finish(cascade, "r"));
+  const auto asked = rejoin({});
+  ASSERT_FALSE(asked);
+  EXPECT_THAT(asked.error().text,
+              AllOf(HasSubstr("since it was promoted at"), HasSubstr("--force=give-up-writes")));
+  for (int i = 0; i < 60; ++i) {
+    if (is_promoted()) {
+      ASSERT_TRUE(rejoin({"give-up-writes"}));
+    }
+    cascade.live(60);
+    if (cascade.draw() % 6 != 0) continue;
+    const std::string victim = cascade.draw() % 3 == 0 ? "h" : "r";
+    cascade.node(victim).kill(true);
+    cascade.live(20);
+    cascade.node(victim).start();
+  }
+  EXPECT_FALSE(is_promoted());
+  ASSERT_TRUE(cascade.drain()) << cascade.figures();
+  EXPECT_EQ(cascade.difference(), "");
+}
+
+TEST_F(TakeoverTest, WhoFollowsHasNothingToGiveUp) {
+  go_on();
+  ASSERT_TRUE(cascade.drain());
+  for (const char* name : {"h", "r"}) {
+    const auto done = (*cascade.node(name).group().node())->rejoin(false, {"give-up-writes"});
+    ASSERT_FALSE(done);
+    EXPECT_THAT(done.error().text, HasSubstr("nothing to give up"));
+  }
+  const auto primary = (*cascade.node("p1").group().node())->rejoin(true, {});
+  ASSERT_FALSE(primary);
+  EXPECT_THAT(primary.error().text, HasSubstr("p1 is a primary"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RejoinedRemote, testing::Range(1, 17));
 INSTANTIATE_TEST_SUITE_P(Seeds, ReplacedRemote, testing::Range(1, 13));
 INSTANTIATE_TEST_SUITE_P(Seeds, PromotedAtAnyMoment, testing::Range(1, 17));
 

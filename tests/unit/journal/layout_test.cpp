@@ -89,6 +89,9 @@ TEST(SuperblockFormat, RequiresWhatIsInUse) {
   EXPECT_EQ(required(sb), journal_required_behind | journal_required_gaps | journal_required_past);
   EXPECT_EQ(decoded(encoded(sb))->past_limit, 0u);
   sb = *format_superblock(group, 64 << 20);
+  EXPECT_FALSE(decoded(encoded(sb))->rejoins);
+  sb.rejoins = true;
+  EXPECT_TRUE(decoded(encoded(sb))->rejoins);
   sb.takeover = {volume_b, 5, true, {}};
   EXPECT_EQ(required(sb), journal_required_takeover);
   EXPECT_EQ(decoded(encoded(sb))->takeover, sb.takeover);

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// rejoin: this node gives up a history of its own, and follows again. Says what is given up, asks,
+// and waits until the daemon has begun anew.
+#include "tools/client.hpp"
+#include "tools/command.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include <unistd.h>
+
+namespace cascade {
+namespace {
+
+constexpr std::chrono::milliseconds look_interval{200};
+constexpr int looks = 150;  // 30 s
+constexpr const char* give_up_writes = "give-up-writes";
+
+struct Wanted {
+  std::string group;
+  bool yes = false;
+  bool dry_run = false;
+  std::vector<std::string> force;
+};
+
+api::Request request_for(const Wanted& wanted, bool dry_run) {
+  api::Request out{std::string(api::command_rejoin), wanted.group};
+  out.dry_run = dry_run;
+  out.force = wanted.force;
+  return out;
+}
+
+/// Whether whoever sits there wants it, with all that was said.
+Result<void> ask(Wanted& wanted) {
+  if (::isatty(STDIN_FILENO) != 1)
+    return Error{Errc::refused,
+                 fmt::format("nobody can be asked here; say --yes --force={}", give_up_writes)};
+  fmt::print("To give that up, type the group's name: ");
+  std::fflush(stdout);
+  std::string line;
+  std::getline(std::cin, line);
+  if (line != wanted.group) return Error{Errc::refused, "nothing was done"};
+  wanted.force.push_back(give_up_writes);
+  return {};
+}
+
+/// Until the group has begun anew.
+Result<void> wait_until_it_follows(const std::string& socket, const std::string& name) {
+  for (int i = 0; i < looks; ++i) {
+    const auto report = ask_status(socket);
+    const api::Group* group = report ? find_group(*report, name) : nullptr;
+    if (group != nullptr && group->journal && group->journal->state == "ok" && !group->takeover)
+      return {};
+    std::this_thread::sleep_for(look_interval);
+  }
+  return Error{Errc::io, "it has not begun anew within 30 s: status says why"};
+}
+
+int rejoin(const Options& options, Wanted wanted) {
+  int code = 0;
+  const auto socket = find_socket(options, {wanted.group}, code);
+  if (!socket) return code;
+  const auto failed = [&](const Error& error) {
+    return complain(options, {error.code, fmt::format("{}: {}", wanted.group, error.text)});
+  };
+  const auto plan = tell(*socket, request_for(wanted, true));
+  if (!plan) return failed(plan.error());
+  if (options.json && wanted.dry_run) {
+    fmt::print("{}\n", api::outcome_json(*plan));
+    return exit_ok;
+  }
+  if (!options.json)
+    for (const std::string& line : *plan) fmt::print("{}: {}\n", wanted.group, line);
+  if (wanted.dry_run) return exit_ok;
+  if (!wanted.yes)
+    if (auto asked = ask(wanted); !asked) return failed(asked.error());
+  const auto told = tell(*socket, request_for(wanted, false));
+  if (!told) return failed(told.error());
+  if (auto follows = wait_until_it_follows(*socket, wanted.group); !follows)
+    return failed(follows.error());
+  if (options.json)
+    fmt::print("{}\n", api::outcome_json(*told));
+  else
+    fmt::print("{}: it follows again; status shows how far it is\n", wanted.group);
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_rejoin(CLI::App& app, const Options& options, Action& action) {
+  auto wanted = std::make_shared<Wanted>();
+  CLI::App* command = app.add_subcommand(
+      "rejoin", "This node gives up what only it has of a group, and follows again");
+  command->add_option("GROUP", wanted->group, "A group of the configuration")->required();
+  command->add_flag("-n,--dry-run", wanted->dry_run, "Only say what would be given up");
+  command->add_flag("-y,--yes", wanted->yes, "Do not ask");
+  command->add_option("--force", wanted->force, "What is accepted: give-up-writes")
+      ->delimiter(',')
+      ->check(CLI::IsMember({give_up_writes}));
+  command->final_callback(
+      [&, wanted] { action = [&options, wanted] { return rejoin(options, *wanted); }; });
+}
+
+}  // namespace cascade
