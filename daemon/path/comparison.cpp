@@ -3,21 +3,35 @@
 
 #include "lib/base/limits.hpp"
 
+#include <algorithm>
+#include <utility>
+
 namespace cascade {
 namespace {
 
 // Before a volume that is suspended, or whose resync is paused, is looked at again.
 constexpr std::chrono::milliseconds later_pause{500};
 
+// Beside writers it rests after each read for so many times as long as that took: as the kernel
+// does when it copies (kmod/README.md, Resync).
+constexpr int rests = 2;
+constexpr std::chrono::milliseconds rest_max{200};
+
 }  // namespace
 
 Comparison::Comparison(const Executor& executor, Clock& clock, Ring& ring, const Uuid& volume,
                        Signal& work)
-    : ring_(ring), volume_(volume), work_(work), changed_(executor), retry_timer_(clock.timer()) {}
+    : clock_(clock),
+      ring_(ring),
+      volume_(volume),
+      work_(work),
+      changed_(executor),
+      timer_(clock.timer()) {}
 
+/// The session may go on, and bring answers.
 void Comparison::stop() {
   stopped_ = true;
-  end();
+  leave_off();
 }
 
 void Comparison::begin(std::size_t open_max) {
@@ -29,12 +43,22 @@ void Comparison::begin(std::size_t open_max) {
 }
 
 void Comparison::end() {
-  ++session_;
-  wanted_ = false;
+  leave_off();
   questions_.clear();
+}
+
+void Comparison::leave_off() {
+  ++attempt_;
+  wanted_ = false;
+  questions_.forget();
   open_.clear();
-  retry_timer_->cancel();
+  timer_->cancel();
   changed_.notify();
+}
+
+bool Comparison::somebody_writes() {
+  const std::uint64_t before = std::exchange(published_, ring_.view().published());
+  return published_ != before;
 }
 
 Result<void> Comparison::answered(const Sum& sum) {
@@ -68,18 +92,22 @@ Task<> Comparison::step() {
 }
 
 Task<> Comparison::read_next() {
-  const unsigned session = session_;
+  const unsigned attempt = attempt_;
+  const TimePoint began = clock_.now();
   buffer_.resize(limits::record_payload_bytes_max);
   const auto peeked = co_await ring_.peek(from_, buffer_);
-  if (session != session_) co_return;
+  if (attempt != attempt_) co_return;
   if (!peeked) {
     finish();
     co_return;
   }
-  if (peeked->found == Peeked::Found::later)
-    co_await retry_timer_->sleep(later_pause);
-  else
-    note(*peeked);
+  if (peeked->found == Peeked::Found::later) {
+    co_await timer_->sleep(later_pause);
+    co_return;
+  }
+  note(*peeked);
+  const Duration rest = std::min<Duration>(rests * (clock_.now() - began), rest_max);
+  if (somebody_writes() && rest > Duration{}) co_await timer_->sleep(rest);
 }
 
 void Comparison::note(const Peeked& peeked) {
@@ -129,7 +157,7 @@ void Comparison::let_copy() {
 
 /// The kernel copies what is left.
 void Comparison::finish() {
-  end();
+  leave_off();
   (void)ring_.resync(true, Ring::no_limit);
 }
 

@@ -33,7 +33,7 @@ class Comparison {
   /// A session has begun whose hub answers, and which has the group's bracket open for the volume.
   /// No more than `open_max` questions are open at a time.
   void begin(std::size_t open_max);
-  /// The session is over, or the comparison not wanted.
+  /// The session is over.
   void end();
 
   /// What to ask the hub, and its answers.
@@ -56,19 +56,23 @@ class Comparison {
   void settle(const Region& region, const Sum& theirs);
   void let_copy();
   void finish();
+  void leave_off();
+  bool somebody_writes();
 
+  Clock& clock_;
   Ring& ring_;
   Uuid volume_;
   Signal& work_;
   Signal changed_;
-  std::unique_ptr<Timer> retry_timer_;
+  std::unique_ptr<Timer> timer_;
   Bytes buffer_;  // of a region, while it compares
   Questions questions_;
   std::deque<Region> open_;  // that were asked for
   std::size_t open_max_ = 0;
   std::uint64_t from_ = 0;  // sector; what lies before has been read
   std::uint64_t same_bytes_ = 0;
-  unsigned session_ = 0;
+  std::uint64_t published_ = 0;  // at the last look
+  unsigned attempt_ = 0;
   bool wanted_ = false;
   bool read_all_ = false;
   bool to_copy_ = false;  // something differs that the kernel may not copy yet

@@ -314,6 +314,7 @@ struct VirtualRings::Attached final : Ring {
   bool can_compare() const override { return volume.compares; }
   Task<Result<Peeked>> peek(std::uint64_t from, std::span<std::byte> buffer) override {
     if (is_lost()) co_return Error{Errc::io, "the ring is lost"};
+    volume.peek_takes();
     co_return volume.peek(from, buffer);
   }
   Result<void> same(const Peeked& region) override {

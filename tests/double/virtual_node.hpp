@@ -138,6 +138,7 @@ class VirtualVolume {
   bool compares = true;                         // else it is a module that can't
   unsigned doubts = 0;
   unsigned copied = 0;  // regions
+  std::function<void()> peek_takes = [] {};
   std::vector<std::byte> disk;
 
   bool writable() const { return alone_ || ring_->started(); }

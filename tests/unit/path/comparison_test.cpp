@@ -115,6 +115,8 @@ TEST_F(ComparisonTest, WithACopyThatCannotBeComparedAllIsCopied) {
   EXPECT_EQ(volume->resync_until, Ring::no_limit);
   EXPECT_TRUE(asked().empty());
   EXPECT_EQ(comparison->same_bytes(), region_bytes);
+  EXPECT_TRUE(comparison->answered(sum_of(first[2]))) << "asked before that, in this session";
+  EXPECT_EQ(comparison->same_bytes(), region_bytes);
 }
 
 TEST_F(ComparisonTest, AnAnswerOfAnEarlierSessionIsNone) {
@@ -142,11 +144,28 @@ TEST_F(ComparisonTest, WithoutAnythingOutOfSyncItEndsAtOnce) {
   EXPECT_TRUE(volume->resync_wanted);
 }
 
+// The writers' disk is not read all the time.
+TEST_F(ComparisonTest, RestsBesideWriters) {
+  volume->peek_takes = [this] { world.clock.advance(std::chrono::milliseconds(10)); };
+  comparison->begin(8);
+  EXPECT_EQ(asked().size(), 8u);
+  comparison->end();
+  volume->write(0, pattern(512, 1));
+  ASSERT_TRUE(ring->view().has_records()) << "as whoever sends them looks";
+  comparison->begin(8);
+  EXPECT_EQ(asked().size(), 1u);
+  world.clock.advance(std::chrono::milliseconds(19));
+  EXPECT_TRUE(asked().empty());
+  world.clock.advance(std::chrono::milliseconds(1));
+  EXPECT_EQ(asked().size(), 7u) << "nobody has written since";
+}
+
 TEST_F(ComparisonTest, StopsWithItsRing) {
   comparison->begin(4);
-  world.settle();
+  const auto first = asked();
   comparison->stop();
   world.settle();
+  EXPECT_TRUE(comparison->answered(sum_of(first[0]))) << "the session has not ended yet";
   EXPECT_EQ(crew.running(), 0u);
 }
 
