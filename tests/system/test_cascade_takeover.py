@@ -8,6 +8,7 @@ import time
 from tests.lab import pingpong
 from tests.lab.cascade import DIR, load_module
 from tests.lab.lab import wait_until
+from tests.system.test_cascade_drill import get_ready
 from tests.system.test_cascade_faults import QUICK, conditions, copies, end, shipped, start_pingpong, wipe
 from tests.system.test_cascade_postgres import make_database, start, sums, tool
 
@@ -78,12 +79,17 @@ def test_a_remote_takes_over_under_load_refuses_its_hub_and_comes_back(cascade):
     told = cascade.tool("R", "rejoin shop --yes", check=False)
     assert told.rc == 5 and generation in told.out and "--force=give-up-writes" in told.err, told
     before, _ = shipped(cascade)
-    assert "it follows again" in cascade.tool("R", "rejoin shop --yes --force=give-up-writes").out
+    get_ready(cascade.g["R"])
+    told = cascade.tool("R", "rejoin shop --yes --force=give-up-writes --keep --in /tmp").out
+    assert "it follows again" in told and "/dev/mapper/orders-drill" in told, told
     wait_until(lambda: "CATCHING_UP" in conditions(cascade, "R"), 30, "the remote takes what is copied")
     assert "go past the bracket" in cascade.tool("R", "bracket apply shop").out
-    wait_until(lambda: not any(conditions(cascade, node) for node in cascade.g), 240, "all is well")
+    wait_until(lambda: not any(conditions(cascade, node) - {"DRILL"} for node in cascade.g), 240, "all is well")
     volumes = sum(volume["size_bytes"] for volume in cascade.status("H")["volumes"])
     assert shipped(cascade)[0] - before < volumes / 2, "what the remote has already is not copied"
+    cascade.g["R"].run("mount /dev/mapper/orders-drill /mnt/orders && cd /mnt/orders && sha256sum -c --quiet sum && "
+                       "cd / && umount /mnt/orders", timeout=120)
+    cascade.tool("R", "drill stop shop")
     end(writers)
     cascade.wait_drained()
     cascade.compare()

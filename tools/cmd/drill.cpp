@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // drill: an image of a group on this node, to be written and thrown away, while its copies go on.
+#include "tools/drill.hpp"
 #include "tools/client.hpp"
-#include "tools/command.hpp"
 
 #include "lib/block/loop.hpp"
 #include "lib/config/units.hpp"
@@ -32,7 +32,7 @@ constexpr std::uint64_t space_min = 16 << 20;
 
 struct Wanted {
   std::string group;
-  std::string folder = "/var/lib/dmcascade";
+  std::string folder = drill_folder;
   std::string space;
 };
 
@@ -194,7 +194,28 @@ Result<void> put_images(const Scene& scene, const std::vector<LoopDevice>& space
   return {};
 }
 
+/// As of which write the copies were handed over by a promotion; nothing: the daemon has them.
+std::optional<std::uint64_t> handed_over(const Scene& scene) {
+  const auto report = ask_status(scene.socket);
+  const api::Group* group = report ? find_group(*report, scene.group->name) : nullptr;
+  if (group == nullptr || !group->takeover || group->takeover->state != "promoted")
+    return std::nullopt;
+  return group->takeover->through_seq;
+}
+
+/// Copies that nobody has: what was written to them after a promotion is in the images, too.
+Result<dm::DrillPoint> begin_alone(const Scene& scene, const std::vector<LoopDevice>& spaces,
+                                   std::uint64_t seq) {
+  const dm::DrillPoint point{seq, now_ns()};
+  const auto made = put_images(scene, spaces, point);
+  if (made) return point;
+  (void)remove_all(scene, dm::drill_image_name);
+  (void)remove_all(scene, dm::drill_origin_name);
+  return made.error();
+}
+
 Result<dm::DrillPoint> begin(const Scene& scene, const std::vector<LoopDevice>& spaces) {
+  if (const auto seq = handed_over(scene)) return begin_alone(scene, spaces, *seq);
   if (auto told = scene.order(api::command_drill_begin); !told) return told.error();
   const auto seq = wait_held(scene);
   if (!seq) return seq.error();
@@ -229,6 +250,7 @@ int start(const Options& options, const Wanted& wanted) {
   if (!spaces) return scene->complain(spaces.error());
   const auto point = begin(*scene, *spaces);
   if (!point) return scene->complain(point.error());
+  if (options.json) return exit_ok;
   fmt::print("{}: images as of write {}; mount, write, and 'dmcascade drill stop {}'\n",
              wanted.group, point->seq, wanted.group);
   for (const Copy& copy : scene->copies)
@@ -238,6 +260,10 @@ int start(const Options& options, const Wanted& wanted) {
 }
 
 }  // namespace
+
+int start_drill(const Options& options, const std::string& group, const std::string& folder) {
+  return start(options, {group, folder, {}});
+}
 
 void add_drill(CLI::App& app, const Options& options, Action& action) {
   CLI::App* drill = app.add_subcommand(

@@ -3,7 +3,7 @@
 // rejoin: this node gives up a history of its own, and follows again. Says what is given up, asks,
 // and waits until the daemon has begun anew.
 #include "tools/client.hpp"
-#include "tools/command.hpp"
+#include "tools/drill.hpp"
 
 #include <fmt/format.h>
 
@@ -27,6 +27,8 @@ struct Wanted {
   std::string group;
   bool yes = false;
   bool dry_run = false;
+  bool keep = false;
+  std::string folder = drill_folder;
   std::vector<std::string> force;
 };
 
@@ -81,6 +83,9 @@ int rejoin(const Options& options, Wanted wanted) {
   if (wanted.dry_run) return exit_ok;
   if (!wanted.yes)
     if (auto asked = ask(wanted); !asked) return failed(asked.error());
+  if (wanted.keep)
+    if (const int failure = start_drill(options, wanted.group, wanted.folder); failure != exit_ok)
+      return failure;
   const auto told = tell(*socket, request_for(wanted, false));
   if (!told) return failed(told.error());
   if (auto follows = wait_until_it_follows(*socket, wanted.group); !follows)
@@ -101,6 +106,10 @@ void add_rejoin(CLI::App& app, const Options& options, Action& action) {
   command->add_option("GROUP", wanted->group, "A group of the configuration")->required();
   command->add_flag("-n,--dry-run", wanted->dry_run, "Only say what would be given up");
   command->add_flag("-y,--yes", wanted->yes, "Do not ask");
+  command->add_flag(
+      "--keep", wanted->keep,
+      "Keep what is given up in images, as 'drill start' makes them, until 'drill stop'");
+  command->add_option("--in", wanted->folder, "Folder for that")->capture_default_str();
   command->add_option("--force", wanted->force, "What is accepted: give-up-writes")
       ->delimiter(',')
       ->check(CLI::IsMember({give_up_writes}));
