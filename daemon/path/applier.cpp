@@ -84,7 +84,6 @@ struct Applier::Burst {
 Applier::Applier(const Executor& executor, Clock& clock, Journal& journal, Copies copies,
                  std::string subject, std::function<std::uint64_t()> needed_from)
     : executor_(executor),
-      clock_(clock),
       journal_(journal),
       reader_(journal),
       copies_(std::move(copies)),

@@ -137,7 +137,6 @@ class Applier {
   void well();
 
   Executor executor_;
-  Clock& clock_;
   Journal& journal_;
   JournalReader reader_;
   Copies copies_;

@@ -11,8 +11,7 @@ namespace cascade {
 Receiver::Receiver(const Executor& executor, Clock& clock, const SessionTimes& times,
                    std::string node, Journal& journal, std::unique_ptr<Stream> stream,
                    std::unique_ptr<Intake> intake, LinkStatus& status)
-    : clock_(clock),
-      times_(times),
+    : times_(times),
       node_(std::move(node)),
       journal_(journal),
       stream_(std::move(stream)),

@@ -48,7 +48,6 @@ class Receiver {
   bool acks_changed();
   void end(std::string reason);
 
-  Clock& clock_;
   SessionTimes times_;
   std::string node_;
   Journal& journal_;

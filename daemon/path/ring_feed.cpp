@@ -368,7 +368,6 @@ void RingFeed::end() {
   in_session_ = false;
   lease_ = {};
   renewal_ = 0;
-  taken_count_ = 0;
   for (auto& volume : volumes_) {
     if (volume->comparison) volume->comparison->end();
     if (volume->named && volume->resyncing && !volume->lost)

@@ -98,11 +98,9 @@ class RingFeed final : public Feed {
   std::optional<TimePoint> ask_at_;  // when to offer refused volumes again
   int refusals_ = 0;                 // sessions in a row with a refused volume
   std::size_t turn_ = 0;
-  Piece piece_;                  // of the last Outgoing
-  std::size_t taken_from_ = 0;   // volume of the last Outgoing
-  std::size_t taken_count_ = 0;  // its records
-  Duration lease_{};             // that the hub gives, of the session under way; 0: none
-  std::uint64_t renewal_ = 0;    // the last that all volumes of the session have taken
+  Piece piece_;                // of the last Outgoing
+  Duration lease_{};           // that the hub gives, of the session under way; 0: none
+  std::uint64_t renewal_ = 0;  // the last that all volumes of the session have taken
   LinkState state_ = LinkState::down;
   bool in_session_ = false;
   bool changed_ = false;  // the set of rings is not the session's any more
