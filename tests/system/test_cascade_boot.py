@@ -10,7 +10,7 @@ from tests.system.test_cascade_comeback import wait_well
 from tests.system.test_cascade_faults import QUICK
 
 FSTAB = ("/dev/mapper/orders /mnt/orders ext4 _netdev,nofail,"
-         "x-systemd.requires=dmcascade-volume@orders.service 0 0\n")
+         "x-systemd.requires=dmcascade-volume@orders.service,x-systemd.device-timeout=10min 0 0\n")
 WANTS = "etc/systemd/system/lab.target.wants"
 BOOT = 240
 
