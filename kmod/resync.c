@@ -342,14 +342,12 @@ void cascade_resync_run(struct cascade_volume *v, bool run, u64 until)
 /* Which region to read for the daemon; volume->lock held. */
 static int choose_peek(struct cascade_volume *v, struct cascade_peek *peek)
 {
-	u64 region = region_of(peek->from);
+	u64 region = cascade_bitmap_next(&v->bitmap, region_of(peek->from));
 
 	if (!v->live || v->resync.held || v->resync.paused)
 		return -EAGAIN;
 	peek->bytes = 0;
 	peek->error = 0;
-	region = region < v->bitmap.nr_regions ? cascade_bitmap_next(&v->bitmap, region) :
-						 v->bitmap.nr_regions;
 	if (region == v->bitmap.nr_regions)
 		return 0;
 	peek->sector = region * CASCADE_META_REGION_SECTORS;

@@ -160,6 +160,7 @@ class KernelRing final : public Ring {
     cascade_resync_run wanted{};
     wanted.run = run ? 1 : 0;
     wanted.until = until == no_limit ? 0 : until;
+    // Nothing is compared any more.
     if (until == no_limit && !peeking_) slow_.reset();
     if (::ioctl(file_.native_handle(), CASCADE_IOC_RESYNC, &wanted) < 0) return os_error("resync");
     return {};
@@ -181,7 +182,7 @@ class KernelRing final : public Ring {
     const int error = co_await run_on<int>(*slow_, std::move(call));
     peeking_ = false;
     if (closed_) close();
-    if (error == EAGAIN) co_return Peeked{Peeked::Found::later, 0, 0, 0, 0};
+    if (error == EAGAIN) co_return Peeked{Peeked::Found::later};
     errno = error;
     if (error != 0) co_return os_error("peek");
     Peeked peeked{Peeked::Found::nothing, peek.sector, peek.sector + CASCADE_META_REGION_SECTORS,

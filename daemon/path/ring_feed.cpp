@@ -455,9 +455,10 @@ std::size_t RingFeed::asks_room() const {
 }
 
 bool RingFeed::has_asks() const {
-  return asks_room() > 0 && std::any_of(volumes_.begin(), volumes_.end(), [](const auto& volume) {
-           return volume->named && volume->comparison->questions().to_send();
-         });
+  const auto asks = [](const auto& volume) {
+    return volume->named && volume->comparison->questions().to_send();
+  };
+  return std::any_of(volumes_.begin(), volumes_.end(), asks) && asks_room() > 0;
 }
 
 std::vector<Ask> RingFeed::asks() {

@@ -29,6 +29,14 @@ def in_sync(v, client, timeout=60):
     v.wait_status(lambda s: s.out_of_sync == 0 and s.resync == "-", "nothing out of sync")
 
 
+def copy_everything(v):
+    """Disk and image are the same random bytes."""
+    doubt_everything(v)
+    client = v.daemon("--resync")
+    in_sync(v, client)
+    v.stop_daemon(client)
+
+
 def test_what_is_out_of_sync_is_copied_and_nothing_else(guest):
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v:
@@ -70,10 +78,7 @@ def test_everything_is_copied_beside_writers(guest):
 def test_what_the_hub_has_already_is_compared_and_not_copied(guest):
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v:
-        doubt_everything(v)
-        client = v.daemon("--resync")
-        in_sync(v, client)
-        v.stop_daemon(client)
+        copy_everything(v)
         v.dm(f"remove {v.name}")
         v.damage_marks()
         v.create_again()
@@ -91,10 +96,7 @@ def test_what_is_compared_beside_writers_is_the_same_in_the_end(guest):
     """And what differs is copied while the rest is compared."""
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v:
-        doubt_everything(v)
-        client = v.daemon("--resync")
-        in_sync(v, client)
-        v.stop_daemon(client)
+        copy_everything(v)
         for _ in range(3):
             v.dm(f"remove --retry {v.name}")
             v.damage_marks()
