@@ -78,8 +78,16 @@ enum cascade_on_fence {
 	CASCADE_ON_FENCE_IO_ERROR = 2,
 };
 
-/* A part of a region; the last one of it, with which all of it has been copied; the last word. */
-enum { CASCADE_RESYNC_PART = 1, CASCADE_RESYNC_REGION = 2, CASCADE_RESYNC_END = 3 };
+/*
+ * A part of a region; the last one of it, with which all of it has been copied; the last word; nothing
+ * that is copied, but compared.
+ */
+enum {
+	CASCADE_RESYNC_PART = 1,
+	CASCADE_RESYNC_REGION = 2,
+	CASCADE_RESYNC_END = 3,
+	CASCADE_RESYNC_VERIFY = 4,
+};
 
 /* pace.c */
 struct cascade_pace {
@@ -109,7 +117,10 @@ struct cascade_bitmap {
 	u64 nr_marked, nr_out_of_sync;
 };
 
-/* resync.c; under cascade_volume.lock, but for the buffer, which is the work's */
+/*
+ * resync.c, verify.c; under cascade_volume.lock, but for the buffer, which is meta_mutex's, and so is
+ * whatever was closed last.
+ */
 struct cascade_resync {
 	struct delayed_work work;
 	void *buffer;			/* of one region */
@@ -333,6 +344,9 @@ void cascade_resync_free(struct cascade_volume *v);
 void cascade_resync_hold(struct cascade_volume *v, bool hold);
 void cascade_resync_set(struct cascade_volume *v, bool paused, unsigned int rate_kib);
 int cascade_resync_peek(struct cascade_volume *v, struct cascade_peek *peek, void *buffer);
+/* meta_mutex held: */
+int cascade_resync_read(struct cascade_target *t, sector_t start, unsigned int bytes,
+			void *buffer);
 /* volume->lock held: */
 enum cascade_resync_state cascade_resync_state(struct cascade_volume *v);
 void cascade_resync_run(struct cascade_volume *v, bool run, u64 until);	/* a sector; 0: all */
@@ -340,6 +354,10 @@ int cascade_resync_same(struct cascade_volume *v, const struct cascade_same *sam
 void cascade_resync_abandon(struct cascade_volume *v);	/* what is in the ring will not arrive */
 bool cascade_resync_closed(struct cascade_volume *v, sector_t start, sector_t last);
 void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot);
+void cascade_resync_open(struct cascade_volume *v);	/* what is closed */
+
+/* verify.c: comparing with the copies; may sleep */
+int cascade_verify_range(struct cascade_volume *v, struct cascade_verify *verify);
 
 /* alone.c: the lease, and going on without the hub */
 void cascade_lease_work(struct work_struct *work);
@@ -392,6 +410,8 @@ void cascade_ring_advance(struct cascade_volume *v, struct list_head *finished);
 void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);
 void cascade_ring_fill_resync(struct cascade_volume *v, u64 seq, u8 op, sector_t start, u32 bytes,
 			      const void *data);
+void cascade_ring_fill_verify(struct cascade_volume *v, u64 seq, sector_t start, u32 bytes, u32 crc);
+void cascade_ring_ready(struct cascade_volume *v, struct cascade_slot *slot);
 struct cascade_slot *cascade_slot(struct cascade_volume *v, u64 seq);
 
 /* write.c: the life of a write */

@@ -413,6 +413,28 @@ static long cascade_same(struct cascade_file *f, struct cascade_same __user *use
 	return r;
 }
 
+static long cascade_verify(struct cascade_file *f, struct cascade_verify __user *user)
+{
+	struct cascade_volume *v = attached(f);
+	struct cascade_verify verify;
+	int r;
+
+	if (!v)
+		return -EINVAL;
+	if (copy_from_user(&verify, user, sizeof(verify)))
+		return -EFAULT;
+	if (!verify.bytes || verify.bytes > CASCADE_REGION_BYTES || verify.reserved)
+		return -EINVAL;
+	spin_lock_irq(&v->lock);
+	r = owns(v, f) ? 0 : -EIO;
+	spin_unlock_irq(&v->lock);
+	if (!r)
+		r = cascade_verify_range(v, &verify);
+	if (r)
+		return r;
+	return copy_to_user(user, &verify, sizeof(verify)) ? -EFAULT : 0;
+}
+
 static long cascade_set_lease(struct cascade_file *f, struct cascade_lease __user *user)
 {
 	struct cascade_volume *v = attached(f);
@@ -470,6 +492,8 @@ static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return cascade_peek(f, user);
 	case CASCADE_IOC_SAME:
 		return cascade_same(f, user);
+	case CASCADE_IOC_VERIFY:
+		return cascade_verify(f, user);
 	case CASCADE_IOC_ALONE:
 		return cascade_leave(f);
 	default:

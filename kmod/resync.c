@@ -40,8 +40,9 @@ bool cascade_resync_closed(struct cascade_volume *v, sector_t start, sector_t la
 	return r->closed && start <= r->last && r->start <= last;
 }
 
-static void open_again(struct cascade_volume *v)
+void cascade_resync_open(struct cascade_volume *v)
 {
+	lockdep_assert_held(&v->lock);
 	v->resync.closed = false;
 	if (!bio_list_empty(&v->deferred))
 		cascade_queue_work(v);
@@ -56,12 +57,6 @@ static bool busy(struct cascade_volume *v)
 	return v->nr_writes != before;
 }
 
-static void publish(struct cascade_volume *v)
-{
-	if (cascade_ring_publish(v))
-		wake_up_interruptible(&v->poll_wait);
-}
-
 /* Everything is the same: says so, once, in the order of the writes. */
 static void publish_end(struct cascade_volume *v)
 {
@@ -74,7 +69,8 @@ static void publish_end(struct cascade_volume *v)
 	cascade_ring_fill_resync(v, v->reserved, CASCADE_OP_NOOP, 0, 0, NULL);
 	slot->ready = true;
 	v->resync.end_published = true;
-	publish(v);
+	if (cascade_ring_publish(v))
+		wake_up_interruptible(&v->poll_wait);
 }
 
 static sector_t end_of_region(struct cascade_volume *v, sector_t begin)
@@ -134,6 +130,8 @@ void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot)
 	struct cascade_resync *r = &v->resync;
 
 	lockdep_assert_held(&v->lock);
+	if (slot->resync == CASCADE_RESYNC_VERIFY)
+		return;
 	r->in_flight--;
 	if (slot->resync == CASCADE_RESYNC_END) {
 		/* The hub has closed its bracket: for more it has to open another one. */
@@ -157,7 +155,8 @@ void cascade_resync_stored(struct cascade_volume *v, struct cascade_slot *slot)
 /* ---- one part of a region; no lock held */
 
 /* At most a region, into a vmalloc'ed buffer. */
-static int read_local(struct cascade_target *t, sector_t start, unsigned int bytes, void *buffer)
+int cascade_resync_read(struct cascade_target *t, sector_t start, unsigned int bytes,
+			void *buffer)
 {
 	struct bio *bio = bio_alloc(t->dev->bdev, CASCADE_REGION_BYTES / PAGE_SIZE, REQ_OP_READ, GFP_NOIO);
 	unsigned int at;
@@ -170,7 +169,7 @@ static int read_local(struct cascade_target *t, sector_t start, unsigned int byt
 	r = submit_bio_wait(bio);
 	bio_put(bio);
 	if (r)
-		DMERR_LIMIT("%s: cannot read sector %llu, which has to be copied to the hub: error %d",
+		DMERR_LIMIT("%s: cannot read sector %llu, to copy it to the hub or to compare it: error %d",
 			    t->v->name, (unsigned long long)start, r);
 	return r;
 }
@@ -179,7 +178,7 @@ static int read_part(struct cascade_target *t)
 {
 	struct cascade_resync *r = &t->v->resync;
 
-	return read_local(t, r->start, (r->last - r->start + 1) << SECTOR_SHIFT, r->buffer);
+	return cascade_resync_read(t, r->start, (r->last - r->start + 1) << SECTOR_SHIFT, r->buffer);
 }
 
 /* The part gets its place. False if the ring has none now. */
@@ -208,10 +207,7 @@ static bool send_part(struct cascade_volume *v)
 		return false;
 	cascade_ring_fill_resync(v, seq, zero ? CASCADE_OP_WRITE_ZEROES : CASCADE_OP_WRITE,
 				 r->start, bytes, r->buffer);
-	spin_lock_irq(&v->lock);
-	slot->ready = true;
-	publish(v);
-	spin_unlock_irq(&v->lock);
+	cascade_ring_ready(v, slot);
 	return true;
 }
 
@@ -229,7 +225,7 @@ static unsigned int copy_part(struct cascade_target *t)
 		ms = 1;
 	}
 	spin_lock_irq(&v->lock);
-	open_again(v);
+	cascade_resync_open(v);
 	spin_unlock_irq(&v->lock);
 	return ms;
 }
@@ -272,7 +268,7 @@ static unsigned int step(struct cascade_volume *v)
 	spin_lock_irq(&v->lock);
 	if (!may_run(v)) {
 		if (r->closed)
-			open_again(v);
+			cascade_resync_open(v);
 		spin_unlock_irq(&v->lock);
 		return NEVER;
 	}
@@ -367,7 +363,7 @@ int cascade_resync_peek(struct cascade_volume *v, struct cascade_peek *peek, voi
 	r = choose_peek(v, peek);
 	spin_unlock_irq(&v->lock);
 	if (!r && peek->bytes)
-		peek->error = -read_local(v->live, peek->sector, peek->bytes, buffer);
+		peek->error = -cascade_resync_read(v->live, peek->sector, peek->bytes, buffer);
 	mutex_unlock(&v->meta_mutex);
 	return r;
 }

@@ -214,6 +214,16 @@ void cascade_ring_fill_resync(struct cascade_volume *v, u64 seq, u8 op, sector_t
 	seal(r);
 }
 
+/* @crc is that of what the range holds. */
+void cascade_ring_fill_verify(struct cascade_volume *v, u64 seq, sector_t start, u32 bytes, u32 crc)
+{
+	struct cascade_record *r = begin_record(v, seq, CASCADE_OP_VERIFY, 0, start, bytes,
+						ktime_get());
+
+	r->payload_crc = cpu_to_le32(crc);
+	seal(r);
+}
+
 void cascade_ring_void(struct cascade_volume *v, u64 seq)
 {
 	struct cascade_record *r = &v->records[seq & (v->nr_slots - 1)];
@@ -256,6 +266,19 @@ bool cascade_ring_publish(struct cascade_volume *v)
 	v->woken = sleep;
 	v->nr_wakeups++;
 	return true;
+}
+
+/* The slot is filled. lock not held */
+void cascade_ring_ready(struct cascade_volume *v, struct cascade_slot *slot)
+{
+	bool wake;
+
+	spin_lock_irq(&v->lock);
+	slot->ready = true;
+	wake = cascade_ring_publish(v);
+	spin_unlock_irq(&v->lock);
+	if (wake)
+		wake_up_interruptible(&v->poll_wait);
 }
 
 /* Whether the slot behind @released has served: stored at the hub, if there is one, and done here. */

@@ -32,6 +32,8 @@ enum cascade_op {
 	CASCADE_OP_MARK		= 5,	/* made by the hub about @volume; @sector: CASCADE_MARK() */
 	CASCADE_OP_NOOP		= 6,	/* no range, no payload; takes its place, changes nothing.
 					 * With the flag RESYNC: everything is the same now */
+	CASCADE_OP_VERIFY	= 7,	/* no payload, changes nothing: @payload_crc is that of what the
+					 * range holds at this place in the order, for copies to compare */
 };
 
 /*
@@ -92,7 +94,7 @@ struct cascade_record {
 	__le64 sector;
 	/* Bytes of the range, a multiple of 512; also the bytes of payload of a WRITE. */
 	__le32 length;
-	/* CRC-32C of the payload; zero when there is none. */
+	/* CRC-32C of the payload; zero when there is none. VERIFY: see there. */
 	__le32 payload_crc;
 	/* Place in the volume's order; gapless, the first is 1; made by the kernel. MARK: zero, or see there. */
 	__le64 volume_seq;
@@ -212,7 +214,8 @@ struct cascade_daemon_words {
  * refuses what it does not know, and answers with all that it has.
  */
 #define CASCADE_FEATURE_COMPARE	0x1ULL	/* CASCADE_IOC_PEEK and _SAME, cascade_resync_run.until */
-#define CASCADE_FEATURES_KNOWN	CASCADE_FEATURE_COMPARE
+#define CASCADE_FEATURE_VERIFY	0x2ULL	/* CASCADE_IOC_VERIFY */
+#define CASCADE_FEATURES_KNOWN	(CASCADE_FEATURE_COMPARE | CASCADE_FEATURE_VERIFY)
 
 /*
  * CASCADE_IOC_ATTACH: become the one daemon of a volume; needs CAP_SYS_ADMIN. One attach for
@@ -319,6 +322,22 @@ struct cascade_same {
 };
 
 /*
+ * CASCADE_IOC_VERIFY: read a range and give its checksum a place in the ring, as CASCADE_OP_VERIFY, for
+ * the copies to compare; or say that it is out of sync, and so nothing to compare. Writers to the range
+ * wait meanwhile. Blocks for the read. Errors: as CASCADE_IOC_LINK, and EINVAL (the range is not of the
+ * volume, or of parts of its blocks, or is longer than a region), EAGAIN (the volume is suspended, alone or
+ * not started, the range is busy, or the ring full: later).
+ */
+struct cascade_verify {
+	__u64 sector;			/* in */
+	__u32 bytes;			/* in: at most CASCADE_META_REGION_SECTORS */
+	__u32 out_of_sync;		/* out: 1: it is, in part at least */
+	__u64 seq;			/* out: volume_seq of the record; zero: there is none */
+	__u32 error;			/* out: zero, or the errno with which it could not be read */
+	__u32 reserved;			/* in: zero */
+};
+
+/*
  * CASCADE_IOC_LEASE: the hub's word that it has not detached the volume holds for @duration_ms from
  * now (CLOCK_BOOTTIME); each call replaces the one before. When it has run out and a write waits,
  * the fence level of the table in use says what becomes of that. @fence is the level that the hub
@@ -350,6 +369,7 @@ struct cascade_lease {
 #define CASCADE_IOC_ALONE	_IO(CASCADE_IOC_MAGIC, 7)
 #define CASCADE_IOC_PEEK	_IOWR(CASCADE_IOC_MAGIC, 8, struct cascade_peek)
 #define CASCADE_IOC_SAME	_IOW(CASCADE_IOC_MAGIC, 9, struct cascade_same)
+#define CASCADE_IOC_VERIFY	_IOWR(CASCADE_IOC_MAGIC, 10, struct cascade_verify)
 
 /*
  * poll(): POLLIN while published > consumed; POLLERR once the kernel has detached this daemon

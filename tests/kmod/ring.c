@@ -194,6 +194,11 @@ int ring_same(struct ring *ring, uint64_t sector, uint32_t bytes, uint32_t doubt
 	return ioctl(ring->fd, CASCADE_IOC_SAME, &same) ? -errno : 0;
 }
 
+int ring_verify(struct ring *ring, struct cascade_verify *verify)
+{
+	return ioctl(ring->fd, CASCADE_IOC_VERIFY, verify) ? -errno : 0;
+}
+
 int ring_doorbell(struct ring *ring)
 {
 	return ioctl(ring->fd, CASCADE_IOC_DOORBELL) ? -errno : 0;
@@ -224,7 +229,8 @@ static void check_fields(const struct ring *ring, const struct cascade_record *r
 	     "NOUNMAP of no zeroes", seq);
 	want(!memcmp(r->volume, ring->at.volume, CASCADE_UUID_BYTES), "wrong volume", seq);
 	want((r->op >= CASCADE_OP_WRITE && r->op <= CASCADE_OP_DISCARD) ||
-	     r->op == CASCADE_OP_NOOP, "unknown op", seq);
+	     r->op == CASCADE_OP_NOOP || r->op == CASCADE_OP_VERIFY, "unknown op", seq);
+	want(r->op != CASCADE_OP_VERIFY || (!r->flags && length <= 256 * 1024), "bad VERIFY", seq);
 	want((r->op == CASCADE_OP_NOOP) == !length && length % CASCADE_SECTOR_BYTES == 0, "bad length", seq);
 	want(le64toh(r->primary_time_ns) > 1600000000ull * 1000000000ull, "bad time", seq);
 }
@@ -241,7 +247,8 @@ static void check_payload(struct ring *ring, const struct cascade_record *r, uin
 	/* Behind a NOOP there may be a gap. */
 	ring->next_pos = r->op == CASCADE_OP_NOOP ? ~0ull : pos + bytes;
 	*payload = ring->payload + (pos & (ring->at.payload_bytes - 1));
-	want(le32toh(r->payload_crc) == (bytes ? crc32c(*payload, bytes) : 0),
+	want(r->op == CASCADE_OP_VERIFY ||
+	     le32toh(r->payload_crc) == (bytes ? crc32c(*payload, bytes) : 0),
 	     "wrong payload checksum", seq);
 }
 

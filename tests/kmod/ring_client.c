@@ -4,7 +4,7 @@
  * applies it to an image file, and acknowledges as told, or as no honest daemon would.
  *
  *   ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ]
- *               [--wait MS] [--resync [--compare]] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]
+ *               [--wait MS] [--resync [--compare]] [--verify] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]
  *
  * The lease is taken once, or every 100 ms while everything is acknowledged.
  *
@@ -31,7 +31,7 @@ enum ack { ACK_NOW, ACK_HOLD, ACK_RECEIVED };
 
 static struct options {
 	const char *volume, *image, *hostile;
-	bool resync, compare;
+	bool resync, compare, verify;
 	unsigned int delay_ms, wait_ms, lease_ms, fence;
 	uint64_t base;
 } options = { .wait_ms = 5000, .fence = CASCADE_FENCE_NEVER };
@@ -66,7 +66,7 @@ static void catch_signals(void)
 
 static void usage(void)
 {
-	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync [--compare]] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]");
+	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync [--compare]] [--verify] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]");
 }
 
 static void parse_ack(const char *word)
@@ -85,7 +85,7 @@ static void parse(int argc, char **argv)
 {
 	static const struct option known[] = {
 		{ "image", 1, NULL, 'i' }, { "ack", 1, NULL, 'a' }, { "delay", 1, NULL, 'd' },
-		{ "resync", 0, NULL, 'r' },
+		{ "resync", 0, NULL, 'r' }, { "verify", 0, NULL, 'v' },
 		{ "compare", 0, NULL, 'c' }, { "base", 1, NULL, 'b' }, { "wait", 1, NULL, 'w' }, { "hostile", 1, NULL, 'h' },
 		{ "lease", 1, NULL, 'l' }, { "fence", 1, NULL, 'f' },
 		{ }
@@ -101,6 +101,7 @@ static void parse(int argc, char **argv)
 		case 'w': options.wait_ms = strtoul(optarg, NULL, 10); break;
 		case 'r': options.resync = true; break;
 		case 'c': options.compare = true; break;
+		case 'v': options.verify = true; break;
 		case 'l': options.lease_ms = strtoul(optarg, NULL, 10); break;
 		case 'f':
 			options.fence = strcmp(optarg, "never") ? CASCADE_FENCE_DATA : CASCADE_FENCE_NEVER;
@@ -136,6 +137,13 @@ static void write_zeroes(int fd, uint64_t bytes, uint64_t at)
 		die(EXIT_BROKEN, "%s: punching a hole: %s", options.image, strerror(errno));
 }
 
+static bool image_has_sum(int fd, uint64_t at, uint32_t bytes, uint32_t sum)
+{
+	static uint8_t there[CASCADE_META_REGION_SECTORS * CASCADE_SECTOR_BYTES];
+
+	return pread(fd, there, bytes, at) == (ssize_t)bytes && crc32c(there, bytes) == sum;
+}
+
 static void apply(int fd, const struct cascade_record *r, const uint8_t *payload)
 {
 	uint64_t at = le64toh(r->sector) * CASCADE_SECTOR_BYTES;
@@ -148,7 +156,10 @@ static void apply(int fd, const struct cascade_record *r, const uint8_t *payload
 		return;
 	if (r->op == CASCADE_OP_WRITE)
 		write_all(fd, payload, le32toh(r->length), at);
-	else if (r->op != CASCADE_OP_NOOP)
+	else if (r->op == CASCADE_OP_VERIFY &&
+		 !image_has_sum(fd, at, le32toh(r->length), le32toh(r->payload_crc)))
+		printf("sector %llu differs\n", (unsigned long long)le64toh(r->sector));
+	else if (r->op == CASCADE_OP_WRITE_ZEROES || r->op == CASCADE_OP_DISCARD)
 		write_zeroes(fd, le32toh(r->length), at);
 }
 
@@ -322,11 +333,41 @@ static void compare_one(struct ring *ring, int image)
 	let_copy(ring, from);
 }
 
+/* The next part of the volume, for apply() to compare. */
+static void verify_one(struct ring *ring)
+{
+	static uint64_t from, compared, out_of_sync, unreadable;
+	const uint64_t part = CASCADE_META_REGION_SECTORS / 2;
+	uint64_t sectors = ring->at.sectors - from < part ? ring->at.sectors - from : part;
+	struct cascade_verify verify = {
+		.sector = from, .bytes = sectors * CASCADE_SECTOR_BYTES
+	};
+	int r = ring_verify(ring, &verify);
+
+	if (r == -EAGAIN)
+		return;
+	if (r || (!verify.seq != (verify.out_of_sync || verify.error)))
+		die(EXIT_BROKEN, "verify: %s", strerror(-r));
+	compared += verify.seq ? sectors : 0;
+	out_of_sync += verify.out_of_sync ? sectors : 0;
+	unreadable += verify.error ? sectors : 0;
+	from += sectors;
+	if (from < ring->at.sectors)
+		return;
+	options.verify = false;
+	printf("verified: compared=%llu out_of_sync=%llu unreadable=%llu\n",
+	       (unsigned long long)compared, (unsigned long long)out_of_sync,
+	       (unsigned long long)unreadable);
+	fflush(stdout);
+}
+
 static void run(struct ring *ring, int image)
 {
 	while (!stop) {
 		if (options.compare)
 			compare_one(ring, image);
+		if (options.verify)
+			verify_one(ring);
 		if (options.lease_ms && ack == ACK_NOW)
 			take_lease(ring);
 		take_records(ring, image);
@@ -334,7 +375,7 @@ static void run(struct ring *ring, int image)
 			be_hostile(ring);
 		acknowledge(ring);
 		say_link(ring);
-		stop_if_lost(ring_sleep(ring, options.compare ? 0 : 100));
+		stop_if_lost(ring_sleep(ring, options.compare || options.verify ? 0 : 100));
 	}
 }
 
