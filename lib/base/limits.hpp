@@ -24,6 +24,9 @@ static_assert(record_payload_bytes_max <= frame_payload_bytes_max, "one record m
 // is no slower than a disk over 50 ms.
 inline constexpr std::size_t asks_max = 64;
 
+// Ranges of a volume that a comparison found to differ, and names one by one.
+inline constexpr std::size_t verified_ranges_max = 256;
+
 // A refusal's text, and a node's name.
 inline constexpr std::size_t refusal_text_max = 400;
 inline constexpr std::size_t node_name_max = 31;

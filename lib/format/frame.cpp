@@ -249,6 +249,8 @@ std::size_t body_bytes_max(FrameType type) {
       return limits::asks_max * sizeof(AskEntry);
     case FrameType::sums:
       return limits::asks_max * sizeof(SumEntry);
+    case FrameType::verified:
+      return sizeof(VerifiedBody) + limits::verified_ranges_max * sizeof(VerifiedRange);
   }
   return 0;
 }
@@ -272,7 +274,7 @@ namespace {
 
 Result<void> check_sizes(const FrameHeader& h) {
   const auto type = static_cast<FrameType>(h.type);
-  if (h.type < 1 || h.type > static_cast<std::uint16_t>(FrameType::sums))
+  if (h.type < 1 || h.type > static_cast<std::uint16_t>(FrameType::verified))
     return corrupt(fmt::format("type {} is not known", h.type));
   if (h.length > body_bytes_max(type))
     return corrupt(fmt::format("type {} claims a body of {} bytes, at most {} are allowed", h.type,
@@ -335,7 +337,8 @@ Bytes encode_hello(const Hello& hello, std::uint64_t tally) {
   head.head_bytes = htole16(sizeof head);
   head.entry_bytes = htole16(sizeof(HelloEntry));
   head.required = htole64(required_of(hello));
-  head.optional = htole64(hello.takes_reports ? optional_reports : 0);
+  head.optional = htole64((hello.takes_reports ? optional_reports : 0) |
+                          (hello.takes_verified ? optional_verify : 0));
   put_uuid(head.journal, hello.journal);
   append(body, head);
   for (const auto& stream : hello.streams) append(body, hello_entry(stream));
@@ -349,9 +352,9 @@ Bytes encode_welcome(const Welcome& welcome) {
   head.entries = htole32(static_cast<std::uint32_t>(welcome.streams.size()));
   head.head_bytes = htole16(sizeof head);
   head.entry_bytes = htole16(sizeof(AnswerEntry));
-  head.optional = htole64((welcome.takes_packed ? optional_packed : 0) |
-                          (welcome.answers_asks ? optional_sums : 0) |
-                          (welcome.rejoins ? optional_rejoins : 0));
+  head.optional = htole64(
+      (welcome.takes_packed ? optional_packed : 0) | (welcome.answers_asks ? optional_sums : 0) |
+      (welcome.rejoins ? optional_rejoins : 0) | (welcome.verifies ? optional_verify : 0));
   put_uuid(head.journal, welcome.journal);
   head.lease_ms = htole32(static_cast<std::uint32_t>(welcome.lease.count()));
   append(body, head);
@@ -383,6 +386,23 @@ Bytes encode_asks(std::span<const Ask> asks, std::uint64_t tally) {
     append(body, entry);
   }
   return frame_of(FrameType::ask, body, tally);
+}
+
+Bytes encode_verified(const Verified& verified, std::uint64_t tally) {
+  VerifiedBody head{};
+  put_uuid(head.volume, verified.volume);
+  put_name(head.node, verified.node);
+  head.run = htole64(verified.run);
+  head.through = htole64(verified.through);
+  head.compared = htole64(verified.compared);
+  head.skipped = htole64(verified.skipped);
+  head.differing = htole64(verified.differing);
+  head.ranges = htole32(static_cast<std::uint32_t>(verified.ranges.size()));
+  Bytes body;
+  append(body, head);
+  for (const auto& range : verified.ranges)
+    append(body, VerifiedRange{htole64(range.begin), htole64(range.bytes)});
+  return frame_of(FrameType::verified, body, tally);
 }
 
 Bytes encode_sums(std::span<const Sum> sums, std::uint64_t tally) {
@@ -443,6 +463,7 @@ Result<Hello> decode_hello(const FrameHeader& header, std::span<const std::byte>
   Hello hello{
       get_uuid(head.group), *node, static_cast<SessionKind>(kind), {}, get_uuid(head.journal)};
   hello.takes_reports = (le64toh(head.optional) & optional_reports) != 0;
+  hello.takes_verified = (le64toh(head.optional) & optional_verify) != 0;
   body = body.subspan(le16toh(head.head_bytes));
   while (!body.empty()) {
     auto stream = get_stream(body, entry_bytes);
@@ -470,6 +491,7 @@ Result<Welcome> decode_welcome(const FrameHeader& header, std::span<const std::b
   welcome.takes_packed = (le64toh(head.optional) & optional_packed) != 0;
   welcome.answers_asks = (le64toh(head.optional) & optional_sums) != 0;
   welcome.rejoins = (le64toh(head.optional) & optional_rejoins) != 0;
+  welcome.verifies = (le64toh(head.optional) & optional_verify) != 0;
   body = body.subspan(le16toh(head.head_bytes));
   while (!body.empty()) {
     auto answer = get_answer(body, entry_bytes);
@@ -555,6 +577,25 @@ Result<std::vector<Ask>> decode_asks(const FrameHeader& header, std::span<const 
 
 Result<std::vector<Sum>> decode_sums(const FrameHeader& header, std::span<const std::byte> body) {
   return decode_parts<SumEntry>(header, body, get_sum);
+}
+
+Result<Verified> decode_verified(const FrameHeader& header, std::span<const std::byte> body) {
+  if (auto ok = check_body(header, body); !ok) return ok.error();
+  if (body.size() < sizeof(VerifiedBody)) return corrupt("what a comparison found is too short");
+  const auto head = take<VerifiedBody>(body);
+  const std::size_t ranges = le32toh(head.ranges);
+  if (ranges > limits::verified_ranges_max || body.size() != ranges * sizeof(VerifiedRange))
+    return corrupt(fmt::format("{} ranges that differ in {} bytes", ranges, body.size()));
+  auto node = get_name(head.node);
+  if (!node) return node.error();
+  Verified verified{
+      get_uuid(head.volume),  std::move(*node),      le64toh(head.run),       le64toh(head.through),
+      le64toh(head.compared), le64toh(head.skipped), le64toh(head.differing), {}};
+  while (!body.empty()) {
+    const auto range = take<VerifiedRange>(body);
+    verified.ranges.push_back({le64toh(range.begin), le64toh(range.bytes)});
+  }
+  return verified;
 }
 
 Error decode_refusal(const FrameHeader& header, std::span<const std::byte> body) {

@@ -3,7 +3,7 @@
 // The hop envelope: what a TCP session between two nodes carries around the records.
 //
 //   session := HELLO -> , <- WELCOME | REFUSE , then (DATA | PACKED)* HEARTBEAT* ASK* ->  and
-//              <- ACK* HEARTBEAT* REPORT* SUMS*
+//              <- ACK* HEARTBEAT* REPORT* SUMS* VERIFIED*
 //   frame   := FrameHeader (32 bytes) body (FrameHeader.length bytes)
 //
 //   HELLO   body := HelloBody HelloEntry*      "this is what I can send, from where on"
@@ -15,6 +15,7 @@
 //   REPORT  body := ReportBody                 how the receiver is, for whoever asks the sender
 //   ASK     body := AskEntry*                  "what does your copy hold there?"
 //   SUMS    body := SumEntry*                  one for each that was asked, in that order
+//   VERIFIED body := VerifiedBody VerifiedRange*   what a comparison has found so far
 //   REFUSE  body := RefuseBody text            from either side; then the sender closes
 //
 // All little endian. A length is checked against limits.hpp before a byte of the body is read.
@@ -61,6 +62,9 @@ inline constexpr std::uint64_t optional_sums = 4;
 /// Rejoins: the sender of the welcome has given up what it held (`dmcascade rejoin`), and asks to
 /// be compared and filled. Else a journal that is another one than before is refused.
 inline constexpr std::uint64_t optional_rejoins = 8;
+/// Verify: the sender of the welcome takes VERIFY records; the sender of the hello takes VERIFIED
+/// frames.
+inline constexpr std::uint64_t optional_verify = 16;
 
 enum class FrameType : std::uint16_t {
   hello = 1,
@@ -73,6 +77,7 @@ enum class FrameType : std::uint16_t {
   packed = 8,
   ask = 9,
   sums = 10,
+  verified = 11,
 };
 
 /// Opens every frame. 32 bytes.
@@ -251,6 +256,30 @@ static_assert(sizeof(SumEntry) == 48 && offsetof(SumEntry, sum) == 32);
 /// There is a sum. Else nothing can be said of that part, and it has to be copied.
 inline constexpr std::uint32_t sum_known = 1;
 
+/// What a node's comparison of one volume has found since it began, as VERIFY records came to their
+/// turn. Comes whole each time. Only to one whose hello knows of it (optional_verify). 128 bytes,
+/// then the ranges that differ, in order, at most limits::verified_ranges_max.
+struct VerifiedBody {
+  std::uint8_t volume[16];    // UUID
+  char node[32];              // whose copy it is, NUL padded; it may be further downstream
+  std::uint64_t run;          // primary_time_ns of the record that it began with
+  std::uint64_t through;      // volume_seq of the last one that came to its turn
+  std::uint64_t compared;     // bytes
+  std::uint64_t skipped;      // bytes: the copy was not whole when they came to their turn
+  std::uint64_t differing;    // bytes of those compared
+  std::uint32_t ranges;       // VerifiedRange that follow
+  std::uint32_t reserved0;    // zero
+  std::uint8_t reserved[32];  // zero; ignored by readers of this minor version
+};
+static_assert(sizeof(VerifiedBody) == 128 && offsetof(VerifiedBody, run) == 48 &&
+              offsetof(VerifiedBody, ranges) == 88);
+
+struct VerifiedRange {
+  std::uint64_t begin;  // bytes from the start of the volume
+  std::uint64_t bytes;
+};
+static_assert(sizeof(VerifiedRange) == 16);
+
 /// Why the session ends. 8 bytes, then length - 8 bytes of text, at most refusal_text_max.
 struct RefuseBody {
   std::uint32_t code;      // Errc of the refusing side
@@ -289,6 +318,7 @@ struct Hello {
   std::vector<Stream> streams;
   Uuid journal{};
   bool takes_reports = false;
+  bool takes_verified = false;
 };
 
 struct Report {
@@ -335,6 +365,25 @@ struct Welcome {
   bool takes_packed = false;
   bool answers_asks = false;
   bool rejoins = false;
+  bool verifies = false;
+};
+
+/// VerifiedBody, and its ranges.
+struct Verified {
+  struct Range {
+    std::uint64_t begin = 0;
+    std::uint64_t bytes = 0;
+    bool operator==(const Range&) const = default;
+  };
+  Uuid volume{};
+  std::string node;
+  std::uint64_t run = 0;
+  std::uint64_t through = 0;
+  std::uint64_t compared = 0;
+  std::uint64_t skipped = 0;
+  std::uint64_t differing = 0;  // of which some may have found no place in `ranges`
+  std::vector<Range> ranges = {};
+  bool operator==(const Verified&) const = default;
 };
 
 using Bytes = std::vector<std::byte>;
@@ -358,6 +407,7 @@ Bytes encode_refusal(Errc code, std::string_view text);
 Bytes encode_report(const Report& report);
 Bytes encode_asks(std::span<const Ask> asks, std::uint64_t tally);
 Bytes encode_sums(std::span<const Sum> sums, std::uint64_t tally);
+Bytes encode_verified(const Verified& verified, std::uint64_t tally);
 /// Into a caller's buffer, reused, so that acknowledging allocates nothing once it has grown.
 void encode_acks(std::span<const Ack> acks, std::uint64_t tally, Bytes& out);
 
@@ -370,6 +420,7 @@ Result<void> decode_acks(const FrameHeader& header, std::span<const std::byte> b
 Result<Report> decode_report(const FrameHeader& header, std::span<const std::byte> body);
 Result<std::vector<Ask>> decode_asks(const FrameHeader& header, std::span<const std::byte> body);
 Result<std::vector<Sum>> decode_sums(const FrameHeader& header, std::span<const std::byte> body);
+Result<Verified> decode_verified(const FrameHeader& header, std::span<const std::byte> body);
 /// What the peer says, or what is wrong with how it says it: either way why the session ends.
 Error decode_refusal(const FrameHeader& header, std::span<const std::byte> body);
 

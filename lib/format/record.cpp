@@ -20,19 +20,19 @@ Error corrupt(const Record& r, std::string what) {
   return Error{Errc::corrupt, fmt::format("record of write {}: {}", volume_seq_of(r), what)};
 }
 
-bool known_op(std::uint8_t op) { return op >= CASCADE_OP_WRITE && op <= CASCADE_OP_NOOP; }
+bool known_op(std::uint8_t op) { return op >= CASCADE_OP_WRITE && op <= CASCADE_OP_VERIFY; }
 
-bool has_range(std::uint8_t op) {
-  return op == CASCADE_OP_WRITE || op == CASCADE_OP_WRITE_ZEROES || op == CASCADE_OP_DISCARD;
-}
+bool has_range(const Record& r) { return changes_copy(r) || r.op == CASCADE_OP_VERIFY; }
 
+/// What is compared is read into memory, as a payload is.
 std::uint32_t length_max(std::uint8_t op) {
-  return op == CASCADE_OP_WRITE ? limits::record_payload_bytes_max : limits::record_length_max;
+  return op == CASCADE_OP_WRITE || op == CASCADE_OP_VERIFY ? limits::record_payload_bytes_max
+                                                           : limits::record_length_max;
 }
 
 Result<void> check_range(const Record& r) {
   const std::uint32_t length = length_of(r);
-  if (!has_range(r.op)) {
+  if (!has_range(r)) {
     if (length == 0) return {};
     return corrupt(r,
                    fmt::format("operation {} has a length of {} bytes, wanted none", r.op, length));
@@ -80,6 +80,8 @@ Result<void> check_record(const Record& r) {
   if (r.reserved != 0) return corrupt(r, "a reserved byte is not zero");
   if ((r.flags & CASCADE_FLAG_NOUNMAP) != 0 && r.op != CASCADE_OP_WRITE_ZEROES)
     return corrupt(r, "only zeroes can be asked to stay allocated");
+  if (r.op == CASCADE_OP_VERIFY && r.flags != 0)
+    return corrupt(r, fmt::format("a comparison has flags {:#04x}, wanted none", r.flags));
   if (r.op == CASCADE_OP_MARK) return check_mark(r);
   const std::uint64_t seq = volume_seq_of(r);
   // The hub may copy a region of a volume of which it has no write.
@@ -90,14 +92,15 @@ Result<void> check_record(const Record& r) {
 }
 
 bool inside(const Record& r, std::uint64_t bytes) {
-  if (!has_range(r.op)) return true;
+  if (!has_range(r)) return true;
   const std::uint64_t sectors = bytes / CASCADE_SECTOR_BYTES;
   return sector_of(r) <= sectors && length_of(r) / CASCADE_SECTOR_BYTES <= sectors - sector_of(r);
 }
 
 bool payload_matches(const Record& r, std::span<const std::byte> payload) {
   if (payload.size() != payload_bytes_of(r)) return false;
-  return payload.empty() ? r.payload_crc == 0 : le32toh(r.payload_crc) == crc32c(payload);
+  if (payload.empty()) return r.payload_crc == 0 || r.op == CASCADE_OP_VERIFY;
+  return le32toh(r.payload_crc) == crc32c(payload);
 }
 
 void seal(Record& r) { r.record_crc = htole32(computed_crc(r)); }

@@ -41,6 +41,11 @@ inline std::uint64_t group_seq_of(const Record& r) { return le64toh(r.group_seq)
 inline std::uint64_t primary_time_ns_of(const Record& r) { return le64toh(r.primary_time_ns); }
 Uuid volume_of(const Record& r);
 
+/// Whether a copy of the volume is another one after it, in the record's range.
+inline bool changes_copy(const Record& r) {
+  return r.op == CASCADE_OP_WRITE || r.op == CASCADE_OP_WRITE_ZEROES || r.op == CASCADE_OP_DISCARD;
+}
+
 /// Bytes of payload that follow this record: its length for a WRITE, otherwise zero.
 inline std::size_t payload_bytes_of(const Record& r) {
   return r.op == CASCADE_OP_WRITE ? length_of(r) : 0;
@@ -67,8 +72,8 @@ Record make_mark(const Uuid& volume, cascade_mark mark, cascade_mark_why why,
 /// it.
 Record make_caught_up(const Uuid& group, std::uint64_t through, std::uint64_t time_ns);
 
-/// What the hub's copy holds at `sector`, to be copied to the remote: `bytes` of payload, or zeroes.
-/// It changes nothing of what the volume is known to have sent, through `volume_seq`.
+/// What the hub's copy holds at `sector`, to be copied to the remote: `bytes` of payload, or
+/// zeroes. It changes nothing of what the volume is known to have sent, through `volume_seq`.
 /// set_group_seq() makes it whole.
 Record make_copy(const Uuid& volume, std::uint64_t sector, std::span<const std::byte> bytes,
                  std::uint64_t volume_seq, std::uint64_t time_ns);

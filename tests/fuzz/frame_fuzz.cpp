@@ -36,6 +36,8 @@ void try_body(FrameType type, std::span<const std::byte> body, std::uint32_t rec
   (void)decode_acks(*header, body, acks);
   if (const auto asks = decode_asks(*header, body)) require(asks->size() <= limits::asks_max);
   if (const auto sums = decode_sums(*header, body)) require(sums->size() <= limits::asks_max);
+  if (const auto found = decode_verified(*header, body))
+    require(found->ranges.size() <= limits::verified_ranges_max);
   if (const auto report = decode_report(*header, body); report && report->failure)
     for (const char c : report->failure->text) require(c >= ' ' && c <= '~');
   for (const char c : decode_refusal(*header, body).text) require(c >= ' ' && c <= '~');

@@ -203,26 +203,43 @@ TEST(Frame, RefusesPartsThatCannotBeCompared) {
   EXPECT_FALSE(check_header(head_of(many)));
 }
 
+TEST(Frame, WhatAComparisonFoundSurvivesTheWire) {
+  Verified found{volume_a, "h", 11, 12, 13, 14, 15, {{4096, 8192}, {65536, 512}}};
+  const Bytes frame = encode_verified(found, 7);
+  EXPECT_EQ(check_header(head_of(frame))->tally, 7u);
+  const auto back = decode_verified(*check_header(head_of(frame)), body_of(frame));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(*back, found);
+  Bytes cut = frame;
+  cut.resize(cut.size() - 1);
+  EXPECT_FALSE(decode_verified(*check_header(head_of(frame)), body_of(cut)));
+  found.ranges.resize(limits::verified_ranges_max + 1);
+  EXPECT_FALSE(check_header(head_of(encode_verified(found, 0))));
+}
+
 TEST(Frame, WelcomeSaysWhatItsSenderCanAndWants) {
-  for (const auto said : {&Welcome::takes_packed, &Welcome::answers_asks, &Welcome::rejoins}) {
+  const auto all = {&Welcome::takes_packed, &Welcome::answers_asks, &Welcome::rejoins,
+                    &Welcome::verifies};
+  for (const auto said : all) {
     Welcome welcome{"r", {Answer{{group, 0, 0}}}};
     welcome.*said = true;
     const Bytes frame = encode_welcome(welcome);
     const auto back = decode_welcome(*check_header(head_of(frame)), body_of(frame));
     ASSERT_TRUE(back);
-    for (const auto other : {&Welcome::takes_packed, &Welcome::answers_asks, &Welcome::rejoins})
-      EXPECT_EQ((*back).*other, other == said);
+    for (const auto other : all) EXPECT_EQ((*back).*other, other == said);
   }
 }
 
-TEST(Frame, HelloSaysThatItTakesReports) {
+TEST(Frame, HelloSaysWhatItTakes) {
   Hello hello{group, "h", SessionKind::ship, {{group, 1, 5}}};
   for (const bool takes : {false, true}) {
     hello.takes_reports = takes;
+    hello.takes_verified = !takes;
     const Bytes frame = encode_hello(hello, 0);
     const auto back = decode_hello(*check_header(head_of(frame)), body_of(frame));
     ASSERT_TRUE(back);
     EXPECT_EQ(back->takes_reports, takes);
+    EXPECT_EQ(back->takes_verified, !takes);
   }
 }
 
@@ -281,7 +298,7 @@ TEST(Frame, WrongHeadersAreNamed) {
       {"header checksum", flipped},
       {"version is 3.1, this program speaks 2.1", changed([](FrameHeader& h) { h.major = 3; })},
       {"type 0 is not known", changed([](FrameHeader& h) { h.type = 0; })},
-      {"type 11 is not known", changed([](FrameHeader& h) { h.type = htole16(11); })},
+      {"type 12 is not known", changed([](FrameHeader& h) { h.type = htole16(12); })},
       {"claims a body of 4294967295", changed([](FrameHeader& h) { h.length = ~0u; })},
       {"claims 1 records", changed([](FrameHeader& h) { h.records = htole32(1); })},
       {"claims 0 records", make_header(FrameType::data, 64, 0, 0, 0)},

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The record: its bytes, and everything that makes one wrong. I4.
+#include "lib/base/limits.hpp"
 #include "tests/unit/format/make_record.hpp"
 
 #include <gmock/gmock.h>
@@ -80,6 +81,25 @@ TEST(RecordCheck, TakesWhatTheHubCopies) {
   EXPECT_TRUE(payload_matches(data, bytes));
 }
 
+TEST(RecordCheck, AComparisonHasARangeAndNoPayload) {
+  Record r = make_record(1, {}, 8, volume_a, CASCADE_OP_VERIFY, 4096);
+  r.payload_crc = htole32(0x12345678);
+  seal(r);
+  EXPECT_TRUE(check_record(r));
+  EXPECT_EQ(payload_bytes_of(r), 0u);
+  EXPECT_TRUE(payload_matches(r, {}));
+  EXPECT_FALSE(changes_copy(r));
+  EXPECT_TRUE(inside(r, 8192));
+  EXPECT_FALSE(inside(r, 8191));
+  r.length = htole32(limits::record_payload_bytes_max + 512);
+  seal(r);
+  EXPECT_FALSE(check_record(r)) << "it is read into memory";
+  r.length = htole32(4096);
+  r.flags = CASCADE_FLAG_FUA;
+  seal(r);
+  EXPECT_FALSE(check_record(r));
+}
+
 TEST(Record, MarksAndNoopsHaveTheirPlacesOnly) {
   Record noop = make_record(3, {}, 0, volume_a, CASCADE_OP_NOOP, 0);
   EXPECT_TRUE(check_record(noop));
@@ -117,7 +137,7 @@ TEST(Record, WrongFieldsAreNamed) {
   const Wrong table[] = {
       {"version is 1", [](Record& r) { r.version = 1; }},
       {"operation 0 is not known", [](Record& r) { r.op = 0; }},
-      {"operation 7 is not known", [](Record& r) { r.op = 7; }},
+      {"operation 8 is not known", [](Record& r) { r.op = 8; }},
       {"flags 0x80 are not known", [](Record& r) { r.flags = 0x80; }},
       {"reserved byte", [](Record& r) { r.reserved = 1; }},
       {"sequence number", [](Record& r) { r.volume_seq = 0; }},
