@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/path/applier.hpp"
 
-#include "daemon/report/log.hpp"
+#include "lib/base/checksum.hpp"
 
 #include <fmt/format.h>
 
@@ -84,6 +84,7 @@ struct Applier::Burst {
 Applier::Applier(const Executor& executor, Clock& clock, Journal& journal, Copies copies,
                  std::string subject, std::function<std::uint64_t()> needed_from)
     : executor_(executor),
+      clock_(clock),
       journal_(journal),
       reader_(journal),
       copies_(std::move(copies)),
@@ -353,13 +354,13 @@ Task<Result<bool>> Applier::keep(const std::vector<Undo::Range>& ranges) {
 
 // ---- one burst
 
-/// One burst, and the zeroing that ended it, if any.
+/// One burst, and what ended it, if that needs the copies for itself.
 Task<Result<void>> Applier::apply_some() {
   Burst burst;
-  const Record* zeroing = nullptr;
+  const Record* alone = nullptr;
   std::uint64_t seq = applied_seq_;
   const std::uint64_t last = through();
-  while (zeroing == nullptr && seq < last && !burst.full()) {
+  while (alone == nullptr && seq < last && !burst.full()) {
     auto batch = co_await reader_.read(seq + 1);
     if (!batch) co_return batch.error();
     burst.keep.push_back(*batch);
@@ -382,7 +383,7 @@ Task<Result<void>> Applier::apply_some() {
         continue;
       }
       if (record.op != CASCADE_OP_WRITE) {
-        zeroing = &record;
+        alone = &record;
         break;
       }
       if (auto fits = check(*copy->second, record, payload); !fits) co_return fits;
@@ -398,12 +399,8 @@ Task<Result<void>> Applier::apply_some() {
     co_return kept ? Result<void>{} : kept.error();
   if (auto written = co_await write_out(burst); !written) co_return written;
   applied_seq_ = std::max(applied_seq_, seq);
-  if (zeroing != nullptr) {
-    const std::vector<Undo::Range> range{range_of(*zeroing)};  // named, for g++ 12
-    const auto kept = co_await keep(range);
-    if (!kept || !*kept) co_return kept ? Result<void>{} : kept.error();
-    if (auto zeroed = co_await zero(*zeroing); !zeroed) co_return zeroed;
-    applied_seq_ = group_seq_of(*zeroing);
+  if (alone != nullptr) {
+    if (auto settled = co_await settle_alone(*alone); !settled) co_return settled;
   }
   journal_.progress().notify();
   co_return Result<void>{};
@@ -433,10 +430,45 @@ Task<Result<void>> Applier::write_out(Burst& burst) {
   co_return Result<void>{};
 }
 
+/// What is before it is in the copies, and what is behind it is not. Unless there is no room to
+/// keep what it overwrites, it is applied after that.
+Task<Result<void>> Applier::settle_alone(const Record& record) {
+  if (record.op == CASCADE_OP_VERIFY) {
+    co_await verify(record);
+  } else if (changes_copy(record)) {
+    const std::vector<Undo::Range> range{range_of(record)};  // named, for g++ 12
+    const auto kept = co_await keep(range);
+    if (!kept || !*kept) co_return kept ? Result<void>{} : kept.error();
+    if (auto zeroed = co_await zero(record); !zeroed) co_return zeroed;
+  }
+  applied_seq_ = group_seq_of(record);
+  co_return Result<void>{};
+}
+
+/// A copy that was applied to before may hold more than the record knows of, and one behind a
+/// bracket less.
+Task<> Applier::verify(const Record& record) {
+  using Outcome = Verification::Outcome;
+  if (verification_ == nullptr) co_return;
+  Disk& copy = *copies_.find(volume_of(record))->second;
+  if (!whole() || !inside(record, copy.bytes())) {
+    verification_->note(record, Outcome::skipped);
+    co_return;
+  }
+  AlignedBuffer content(length_of(record));
+  const std::uint64_t begin = sector_of(record) * CASCADE_SECTOR_BYTES;
+  const auto read = co_await copy.read(begin, content.span());
+  const bool same = read && crc32c(content.span()) == le32toh(record.payload_crc);
+  verification_->note(record, same ? Outcome::same : Outcome::differs);
+  if (same) co_return;
+  report::log(differing_lines_, clock_.now(), report::Level::error, subject_,
+              fmt::format("{}: {} bytes at {} {}", copy.path(), length_of(record), begin,
+                          read ? "are not what the primary's volume holds"
+                               : "can't be read: " + read.error().text));
+}
+
 /// DISCARD too leaves zeroes: copies stay identical whatever their storage does with a discard.
 Task<Result<void>> Applier::zero(const Record& record) {
-  if (record.op != CASCADE_OP_WRITE_ZEROES && record.op != CASCADE_OP_DISCARD)
-    co_return Result<void>{};
   const auto copy = copies_.find(volume_of(record));
   if (!inside(record, copy->second->bytes())) co_return past_the_end(record, *copy->second);
   co_return co_await copy->second->zero(sector_of(record) * CASCADE_SECTOR_BYTES, length_of(record),

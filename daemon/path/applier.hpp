@@ -18,6 +18,8 @@
 #include "daemon/path/intake.hpp"
 #include "daemon/path/journal_reader.hpp"
 #include "daemon/path/undo.hpp"
+#include "daemon/path/verification.hpp"
+#include "daemon/report/log.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -77,6 +79,9 @@ class Applier {
     check_ = std::move(check);
   }
 
+  /// Where to note what comparing the copies finds; before run(). `verification` outlives it.
+  void note_in(Verification& verification) { verification_ = &verification; }
+
   /// After the journal is open. Until stop(), or until the undo device fails.
   Task<> run();
   void stop();
@@ -129,7 +134,9 @@ class Applier {
   Result<void> check(const Disk& disk, const Record& record,
                      std::span<const std::byte> payload) const;
   Task<Result<void>> write_out(Burst& burst);
+  Task<Result<void>> settle_alone(const Record& record);
   Task<Result<void>> zero(const Record& record);
+  Task<> verify(const Record& record);
   Task<Result<void>> flush_copies();
   Task<Result<void>> checkpoint();
   std::uint64_t keep_from() const;
@@ -137,6 +144,7 @@ class Applier {
   void well();
 
   Executor executor_;
+  Clock& clock_;
   Journal& journal_;
   JournalReader reader_;
   Copies copies_;
@@ -147,6 +155,8 @@ class Applier {
   std::unique_ptr<Timer> retry_timer_;
   std::unique_ptr<Timer> hold_timer_;
   std::function<Result<void>(const Uuid&, const Disk&)> check_;
+  Verification* verification_ = nullptr;
+  report::Budget differing_lines_;
   std::uint64_t applied_seq_ = 0;
   std::uint64_t kept_from_ = 0;  // of the last checkpoint
   std::set<Uuid> dropped_;       // volumes whose writes have no copy any more

@@ -184,7 +184,7 @@ Task<Result<std::uint64_t>> CatchUp::mark_oldest(std::uint64_t from) {
     if (!batch) co_return batch.error();
     if ((*batch)->last_seq() > applied) break;
     for (const Record& record : (*batch)->records())
-      if (group_seq_of(record) >= from && record.op != CASCADE_OP_MARK)
+      if (group_seq_of(record) >= from && changes_copy(record))
         map.mark(volume_of(record), sector_of(record) * CASCADE_SECTOR_BYTES, length_of(record));
     if (behind.since_ns == 0) behind.since_ns = (*batch)->info.append_time_ns;
     bytes += (*batch)->info.bytes;
@@ -389,7 +389,7 @@ void CatchUp::note_appended(std::span<const Record> records) {
   const std::uint64_t first = part.begin / CASCADE_SECTOR_BYTES;
   const std::uint64_t end = first + part.bytes / CASCADE_SECTOR_BYTES;
   for (const Record& record : records) {
-    if (record.op == CASCADE_OP_MARK || volume_of(record) != part.region.volume) continue;
+    if (!changes_copy(record) || volume_of(record) != part.region.volume) continue;
     const std::uint64_t from = std::max(sector_of(record), first);
     const std::uint64_t to =
         std::min(sector_of(record) + length_of(record) / CASCADE_SECTOR_BYTES, end);

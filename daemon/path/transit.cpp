@@ -10,8 +10,7 @@ namespace {
 constexpr std::size_t frames_max = 128;
 
 bool is_waited_for(const Record& record) {
-  return record.op != CASCADE_OP_NOOP && record.op != CASCADE_OP_MARK &&
-         (record.flags & CASCADE_FLAG_RESYNC) == 0;
+  return changes_copy(record) && (record.flags & CASCADE_FLAG_RESYNC) == 0;
 }
 
 /// Between two moments of CLOCK_REALTIME, which may be set in between.

@@ -38,6 +38,7 @@ class ApplierTest : public testing::Test {
     if (undo) {
       ASSERT_TRUE(world.get(applier->use_undo(*undo)));
     }
+    applier->note_in(verification);
     run->crew.add(applier->run());
     world.settle();
   }
@@ -57,6 +58,13 @@ class ApplierTest : public testing::Test {
     return std::equal(data.begin(), data.end(),
                       copies_[volume]->image().begin() + static_cast<std::ptrdiff_t>(sector * 512));
   }
+  /// As if the primary's volume held `content` there now.
+  void verify(std::uint64_t sector, std::span<const std::byte> content) {
+    Record record = make_record(++seq, {}, sector, volume_a, CASCADE_OP_VERIFY,
+                                static_cast<std::uint32_t>(content.size()));
+    record.payload_crc = htole32(crc32c(content));
+    put(record, {});
+  }
   void pass_a_second() {
     world.clock.advance(seconds(1));
     world.settle();
@@ -71,6 +79,7 @@ class ApplierTest : public testing::Test {
   std::optional<MemoryDisk> undo;
   std::optional<RunningJournal> run;
   std::optional<Applier> applier;
+  Verification verification{"h"};
 };
 
 TEST_F(ApplierTest, WritesWhatIsStoredToTheRightCopy) {
@@ -503,6 +512,76 @@ TEST_F(ApplierPast, KeepsNothingBeforeItIsAtTheLimitAgain) {
   EXPECT_EQ(applier->past(), Applier::Past::undo);
   EXPECT_GT(applier->applied_seq(), 2u);
   EXPECT_TRUE(undo_brings_back());
+}
+
+// ---- comparing with the primary
+
+TEST_F(ApplierTest, ComparesWhatItHoldsAtThatPlaceInTheOrder) {
+  const auto zeroes = std::vector<std::byte>(4096);
+  verify(0, zeroes);
+  write(0, 4096, 1);
+  verify(0, pattern(4096, 1));
+  write(0, 4096, 2);
+  verify(0, pattern(4096, 2));
+  write(0, 4096, 3);
+  world.settle();
+  const Verified& found = *verification.own(volume_a);
+  EXPECT_EQ(found.compared, 3 * 4096u);
+  EXPECT_EQ(found.differing, 0u);
+  EXPECT_EQ(found.through, 5u);
+  EXPECT_EQ(applier->applied_seq(), 6u);
+}
+
+TEST_F(ApplierTest, SaysWhichRangesDiffer) {
+  write(0, 16 * 1024, 1);
+  world.settle();
+  copies_[volume_a]->image()[4096] ^= std::byte{1};
+  copies_[volume_a]->image()[8192] ^= std::byte{1};
+  const auto data = pattern(16 * 1024, 1);
+  for (std::uint64_t at = 0; at < 16 * 1024; at += 4096)
+    verify(at / 512, std::span(data).subspan(at, 4096));
+  world.settle();
+  const Verified& found = *verification.own(volume_a);
+  EXPECT_EQ(found.compared, 16 * 1024u);
+  EXPECT_EQ(found.differing, 8192u);
+  EXPECT_THAT(found.ranges, testing::ElementsAre(Verified::Range{4096, 8192}));
+}
+
+TEST_F(ApplierTest, ACopyThatCannotBeReadDiffers) {
+  write(0, 4096, 1);
+  world.settle();
+  copies_[volume_a]->fail_reads(true);
+  verify(0, pattern(4096, 1));
+  write(0, 4096, 2);
+  world.settle();
+  EXPECT_EQ(verification.own(volume_a)->differing, 4096u);
+  EXPECT_TRUE(holds(0, 4096, 2)) << "it goes on all the same";
+}
+
+// After a crash the copy may hold what comes behind the record.
+TEST_F(ApplierTest, DoesNotCompareWhatWasAppliedBefore) {
+  write(0, 4096, 1);
+  verify(0, pattern(4096, 1));
+  write(0, 4096, 2);
+  world.settle();
+  EXPECT_EQ(verification.own(volume_a)->compared, 4096u);
+  run->kill();
+  restarted = copies_[volume_a]->image();
+  verification = Verification("h");
+  begin();
+  EXPECT_EQ(applier->applied_seq(), 3u);
+  EXPECT_EQ(verification.own(volume_a)->compared, 0u);
+  EXPECT_EQ(verification.own(volume_a)->skipped, 4096u);
+}
+
+TEST_F(ApplierTest, DoesNotCompareBehindAnOpenBracket) {
+  run->put_mark(CASCADE_MARK_DETACHED);
+  verify(0, pattern(4096, 1));
+  write(0, 4096, 1);
+  run->put_mark(CASCADE_MARK_ATTACHED);
+  world.settle();
+  EXPECT_EQ(verification.own(volume_a)->skipped, 4096u);
+  EXPECT_EQ(verification.own(volume_a)->compared, 0u);
 }
 
 }  // namespace

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/path/verification.hpp"
+
+namespace cascade {
+namespace {
+
+void add_range(std::vector<Verified::Range>& ranges, const Record& record) {
+  const std::uint64_t begin = sector_of(record) * CASCADE_SECTOR_BYTES;
+  if (!ranges.empty() && ranges.back().begin + ranges.back().bytes == begin)
+    ranges.back().bytes += length_of(record);
+  else if (ranges.size() < limits::verified_ranges_max)
+    ranges.push_back({begin, length_of(record)});
+}
+
+}  // namespace
+
+void Verification::note(const Record& record, Outcome outcome) {
+  const Uuid volume = volume_of(record);
+  const auto [at, fresh] = all_.try_emplace({volume, node_});
+  Verified& found = at->second;
+  const bool begins = sector_of(record) == 0 && primary_time_ns_of(record) != found.run;
+  if (fresh || begins) {
+    found = {volume, node_};
+    found.run = primary_time_ns_of(record);
+  } else if (volume_seq_of(record) <= found.through) {
+    return;  // as after a copy has failed: what is known of it was whole then
+  }
+  found.through = volume_seq_of(record);
+  (outcome == Outcome::skipped ? found.skipped : found.compared) += length_of(record);
+  if (outcome == Outcome::differs) {
+    found.differing += length_of(record);
+    add_range(found.ranges, record);
+  }
+  ++changes_;
+}
+
+void Verification::learn(Verified theirs) {
+  const std::pair key(theirs.volume, theirs.node);
+  all_[key] = std::move(theirs);
+  ++changes_;
+}
+
+const Verified* Verification::own(const Uuid& volume) const {
+  const auto found = all_.find({volume, node_});
+  return found == all_.end() ? nullptr : &found->second;
+}
+
+}  // namespace cascade
