@@ -26,6 +26,7 @@ constexpr Kind kinds[] = {
     {"BRACKET_PASSED", "until the bracket closes the copies are not an image of one moment"},
     {"CATCHING_UP", "the copies are as old as the bracket's beginning"},
     {"CATCH_UP_FAILED", "the remote stays as old as it is"},
+    {"COPY_DIFFERS", "the copy does not hold what was written: a takeover there would show it"},
     {"COPY_FAILED", "the copies of this node stand still; its journal fills"},
     {"CONGESTION_CONTROL", "a long link that loses packets may be used badly"},
     {"COPIES_MAY_DIFFER", "the hub's copy may lack or hold what the primary's does not"},
@@ -213,7 +214,17 @@ void of_bracket(const api::Group& group, Conditions& out) {
                       group.name));
 }
 
+void of_verify(const api::Volume& volume, Conditions& out) {
+  for (const auto& copy : volume.verify->copies)
+    if (copy.differing_bytes > 0)
+      raise(out, "COPY_DIFFERS", "error", fmt::format("{} on {}", volume.name, copy.node),
+            fmt::format("{} bytes are not what the primary's volume held, found since {}",
+                        copy.differing_bytes, copy.since),
+            "see VERIFY in dmcascade(8)");
+}
+
 void of_volume(const api::Volume& volume, Conditions& out) {
+  if (volume.verify) of_verify(volume, out);
   if (volume.state == "refused")
     raise(out, "VOLUME_REFUSED", "error", volume.name, volume.reason,
           "see REFUSED STREAMS in dmcascade(8)");

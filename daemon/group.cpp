@@ -21,7 +21,8 @@ GroupNode::GroupNode(const Seams& seams, const Config& config, const GroupConfig
       times_(session_times(config.daemon)),
       crew_(seams.executor),
       sessions_(seams.executor),
-      stop_(seams.executor) {}
+      stop_(seams.executor),
+      verification_(node_) {}
 
 GroupNode::~GroupNode() = default;
 
@@ -195,6 +196,7 @@ Task<Result<void>> GroupNode::start_storage() {
   storage->applier->check_with([this, &journal](const Uuid& volume, const Disk& disk) {
     return know_copy(journal, volume, disk);
   });
+  storage->applier->note_in(verification_);
   if (journal.takeover().decided()) storage->applier->end_at(journal.takeover().newest);
   if (auto undo = co_await start_undo(*storage); !undo) co_return undo;
   storage_ = std::move(storage);
@@ -256,6 +258,7 @@ Task<Result<void>> GroupNode::start_hub() {
   if (auto opened = co_await catch_up_->open(); !opened) co_return opened;
   crew_.add(catch_up_->run());
   journal_feed_->describe_with([this] { return mirror_->describe(); });
+  journal_feed_->note_in(verification_);
   mirror_->on_sizes_changed([this] { journal_feed_->renew(); });
   ship_link_ =
       std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_, group_.uuid,
@@ -364,6 +367,7 @@ Task<> GroupNode::serve(std::unique_ptr<Stream> stream, Hello hello) {
   Receiver receiver(seams_.executor, seams_.clock, times_, node_, *storage_->journal,
                     std::move(stream), std::move(intake), status);
   receiver.answer_from(*storage_->applier);
+  receiver.tell_of(verification_, !journal_feed_ || journal_feed_->verifies());
   const auto place = receivers_.insert(receivers_.end(), &receiver);
   const std::string peer = hello.node;
   const auto say = [&](const std::string& text) {

@@ -92,6 +92,12 @@ class GroupNode {
   /// follows already, its copies are in use, or `force` does not accept that.
   Result<api::Done> rejoin(bool dry_run, const std::vector<std::string>& force);
 
+  /// `dmcascade verify`: all of a volume of this primary from byte `from` on is compared with its
+  /// copies, at no more than `rate` bytes a second (0: no limit); see Volume::verify in status.
+  /// Errc::refused, Errc::invalid, Errc::not_found.
+  Result<void> begin_verify(const std::string& volume, std::uint64_t from, std::uint64_t rate);
+  Result<void> end_verify(const std::string& volume);
+
   /// `dmcascade drill`: the copies are held, as of a whole point or (to end one) of any, until they
   /// are to go on, or for 30 s: see drill in status. Errc::refused; go_on: if they were not held.
   Result<void> begin_drill();
@@ -150,6 +156,10 @@ class GroupNode {
   Result<void> fit_for_drill() const;
   std::optional<api::Drill> drill_status() const;
 
+  Result<const VolumeConfig*> own_volume(const std::string& name) const;
+  static std::optional<api::Verify> verify_status(const Verifier::Status& status);
+  std::optional<api::Verify> verify_status(const Uuid& volume) const;
+
   std::vector<api::Volume> volume_statuses();
   api::Volume primary_status(const RingFeed::VolumeStatus& volume);
   api::Volume copy_status(const VolumeConfig& volume);
@@ -170,6 +180,7 @@ class GroupNode {
   Crew sessions_;
   Signal stop_;
   std::optional<Error> failure_;
+  Verification verification_;
   std::unique_ptr<Storage> storage_;
   std::unique_ptr<MirrorVolumes> mirror_;
   std::unique_ptr<JournalFeed> journal_feed_;

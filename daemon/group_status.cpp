@@ -130,6 +130,7 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
     out.out_of_sync_bytes = volume.out_of_sync * CASCADE_SECTOR_BYTES;
     out.resynced_bytes = volume.resynced;
     out.same_bytes = volume.same;
+    out.verify = verify_status(volume.verify);
     out.resync_seconds_left = volume.resync_seconds;
     out.ring =
         api::Ring{"attached", volume.published, volume.received, volume.stored, volume.released};
@@ -159,6 +160,7 @@ api::Volume GroupNode::copy_status(const VolumeConfig& volume) {
   out.primary = volume.primary;
   out.role = is_hub() ? "hub" : "remote";
   if (storage_ != nullptr) out.size_bytes = storage_->applier->copy_shape(volume.uuid).bytes;
+  out.verify = verify_status(volume.uuid);
   const LinkStatus& upstream = upstream_status(is_hub() ? volume.primary : group_.hub);
   const auto failed = storage_failure();
   const auto stands = storage_ != nullptr ? storage_->applier->failure() : std::nullopt;

@@ -55,15 +55,21 @@ std::function<Result<void>(GroupNode&)> order(const api::Request& asked) {
     return [](GroupNode& node) { return node.end_drill(); };
   if (asked.command == api::command_drill_go_on)
     return [](GroupNode& node) { return node.go_on_after_drill(); };
+  if (asked.command == api::command_verify_begin)
+    return [asked](GroupNode& node) {
+      return node.begin_verify(asked.volume, asked.from_bytes, asked.rate_bytes);
+    };
+  if (asked.command == api::command_verify_end)
+    return [volume = asked.volume](GroupNode& node) { return node.end_verify(volume); };
   return nullptr;
 }
 
 Error unknown(const std::string& command) {
-  const std::array known{api::command_status,      api::command_reload,
-                         api::command_bracket_end, api::command_bracket_apply,
-                         api::command_promote,     api::command_remote_replace,
-                         api::command_rejoin,      api::command_drill_begin,
-                         api::command_drill_end,   api::command_drill_go_on};
+  const std::array known{
+      api::command_status,        api::command_reload,       api::command_bracket_end,
+      api::command_bracket_apply, api::command_promote,      api::command_remote_replace,
+      api::command_rejoin,        api::command_drill_begin,  api::command_drill_end,
+      api::command_drill_go_on,   api::command_verify_begin, api::command_verify_end};
   return Error{Errc::invalid,
                fmt::format("unknown command '{}'; known: {}", command, fmt::join(known, ", "))};
 }

@@ -47,6 +47,18 @@ struct Peeked {
   std::uint32_t doubts = 0;  // the module's, for same()
 };
 
+/// What has become of a range that was to be compared.
+struct Verifying {
+  enum class Step {
+    sent,         // its checksum stands in the ring
+    out_of_sync,  // in part at least; it will be copied
+    unreadable,   // the disk does not give it; the kernel's log says why
+    later,        // the volume is suspended, the range busy, or the ring full
+  };
+  Step step = Step::later;
+  std::uint64_t seq = 0;  // volume_seq of the record, if sent
+};
+
 /// Destroying it detaches; the kernel then keeps every record that was not released.
 class Ring {
  public:
@@ -76,6 +88,11 @@ class Ring {
   virtual Task<Result<Peeked>> peek(std::uint64_t from, std::span<std::byte> buffer) = 0;
   /// The hub's copy holds what was read. An error if it has to be read again.
   virtual Result<void> same(const Peeked& region) = 0;
+  /// Whether the module has the next one.
+  virtual bool can_verify() const = 0;
+  /// Gives the checksum of what the volume holds there its place in the ring. `bytes`: whole
+  /// blocks, at most limits::record_payload_bytes_max. One at a time.
+  virtual Task<Result<Verifying>> verify(std::uint64_t sector, std::uint32_t bytes) = 0;
   /// The hub has not detached the volume, and will not within `duration` from now. `fence`
   /// (cascade_fence): the level that it knows. An error if the volume has gone on alone.
   virtual Result<void> lease(Duration duration, std::uint8_t fence) = 0;

@@ -149,7 +149,7 @@ class KernelRing final : public Ring {
 
   void close() override {
     boost::system::error_code ignored;
-    if (peeking_)
+    if (calls_ > 0)
       file_.cancel(ignored);
     else
       file_.close(ignored);
@@ -161,7 +161,7 @@ class KernelRing final : public Ring {
     wanted.run = run ? 1 : 0;
     wanted.until = until == no_limit ? 0 : until;
     // Nothing is compared any more.
-    if (until == no_limit && !peeking_) slow_.reset();
+    if (until == no_limit && calls_ == 0) slow_.reset();
     if (::ioctl(file_.native_handle(), CASCADE_IOC_RESYNC, &wanted) < 0) return os_error("resync");
     return {};
   }
@@ -172,16 +172,7 @@ class KernelRing final : public Ring {
     cascade_peek peek{};
     peek.from = from;
     peek.buffer = reinterpret_cast<std::uintptr_t>(buffer.data());
-    if (closed_) co_return Error{Errc::closed, "peek: the ring is closed"};
-    if (!slow_) slow_.emplace(1);
-    // Named, for g++ 12; see thread_call.hpp.
-    auto call = [fd = file_.native_handle(), &peek] {
-      return ::ioctl(fd, CASCADE_IOC_PEEK, &peek) < 0 ? errno : 0;
-    };
-    peeking_ = true;
-    const int error = co_await run_on<int>(*slow_, std::move(call));
-    peeking_ = false;
-    if (closed_) close();
+    const int error = co_await call_aside(CASCADE_IOC_PEEK, &peek);
     if (error == EAGAIN) co_return Peeked{Peeked::Found::later};
     errno = error;
     if (error != 0) co_return os_error("peek");
@@ -199,6 +190,23 @@ class KernelRing final : public Ring {
     same.doubts = region.doubts;
     if (::ioctl(file_.native_handle(), CASCADE_IOC_SAME, &same) < 0) return os_error("same");
     return {};
+  }
+
+  bool can_verify() const override { return (attach_.features & CASCADE_FEATURE_VERIFY) != 0; }
+
+  Task<Result<Verifying>> verify(std::uint64_t sector, std::uint32_t bytes) override {
+    using Step = Verifying::Step;
+    cascade_verify verify{};
+    verify.sector = sector;
+    verify.bytes = bytes;
+    const int error = co_await call_aside(CASCADE_IOC_VERIFY, &verify);
+    if (error == EAGAIN) co_return Verifying{};
+    errno = error;
+    if (error != 0) co_return os_error("verify");
+    co_return Verifying{verify.out_of_sync != 0 ? Step::out_of_sync
+                        : verify.error != 0     ? Step::unreadable
+                                                : Step::sent,
+                        verify.seq};
   }
 
   Result<void> lease(Duration duration, std::uint8_t fence) override {
@@ -229,6 +237,21 @@ class KernelRing final : public Ring {
     return (bytes + page - 1) / page * page;
   }
 
+  /// On a thread of its own: it reads the disk. errno, or 0.
+  Task<int> call_aside(unsigned long request, void* argument) {
+    if (closed_) co_return EBADF;
+    if (!slow_) slow_.emplace(1);
+    // Named, for g++ 12; see thread_call.hpp.
+    auto call = [fd = file_.native_handle(), request, argument] {
+      return ::ioctl(fd, request, argument) < 0 ? errno : 0;
+    };
+    ++calls_;
+    const int error = co_await run_on<int>(*slow_, std::move(call));
+    --calls_;
+    if (closed_) close();
+    co_return error;
+  }
+
   short poll_now() {
     pollfd p{file_.native_handle(), POLLIN, 0};
     return ::poll(&p, 1, 0) < 0 ? static_cast<short>(POLLERR) : p.revents;
@@ -252,7 +275,7 @@ class KernelRing final : public Ring {
   Mapping mapping_;
   std::optional<RingView> view_;
   std::optional<asio::thread_pool> slow_;  // reads of the disk
-  bool peeking_ = false;                   // there: the file has to stay
+  unsigned calls_ = 0;                     // there: the file has to stay
   bool closed_ = false;
 };
 

@@ -64,6 +64,8 @@ class Feed {
   virtual Result<void> answered(std::span<const Sum>) {
     return Error{Errc::refused, "the peer answers what nobody has asked"};
   }
+  /// What it, or a node behind it, has found by comparing its copies.
+  virtual void verified(Verified) {}
   /// How the peer is.
   virtual void reported(const Report&) {}
   /// The peer's FrameHeader.tally, of each frame that is not a welcome.

@@ -87,6 +87,7 @@ Task<Result<void>> JournalFeed::begin(const Welcome& welcome) {
   current_.reset();
   up_ = true;
   answers_asks_ = welcome.answers_asks;
+  verifies_ = welcome.verifies;
   sessions_ += 1;
   lacks_ = behind || welcome.streams.front().gap;
   co_return acked(std::span(&ack, 1));
@@ -303,6 +304,11 @@ Result<void> JournalFeed::answered(std::span<const Sum> sums) {
   auto fits = questions_.answered(sums);
   journal_.progress().notify();
   return fits;
+}
+
+void JournalFeed::verified(Verified found) {
+  if (verification_ != nullptr) verification_->learn(std::move(found));
+  journal_.progress().notify();
 }
 
 void JournalFeed::note_arrived() {

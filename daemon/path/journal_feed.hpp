@@ -7,6 +7,7 @@
 #include "daemon/path/feed.hpp"
 #include "daemon/path/journal_reader.hpp"
 #include "daemon/path/questions.hpp"
+#include "daemon/path/verification.hpp"
 #include "lib/config/config.hpp"
 
 #include <functional>
@@ -29,6 +30,10 @@ class JournalFeed final : public Feed {
   /// `heard` is called when a remote comes that has given up what it held, and is not the one that
   /// is known: it has to be replaced.
   void on_rejoin(std::function<void()> heard) { rejoin_ = std::move(heard); }
+  /// Where to put what the remote finds by comparing its copies.
+  void note_in(Verification& verification) { verification_ = &verification; }
+  /// The remote that was here last, if any, takes what is to be compared.
+  bool verifies() const { return verifies_; }
   /// What `describe` says has changed: begin a new session.
   void renew();
 
@@ -79,6 +84,7 @@ class JournalFeed final : public Feed {
   bool has_asks() const override { return questions_.to_send(); }
   std::vector<Ask> asks() override { return questions_.send(); }
   Result<void> answered(std::span<const Sum> sums) override;
+  void verified(Verified found) override;
   void reported(const Report& report) override { report_ = report; }
   Result<void> told(std::uint64_t) override { return {}; }
   std::uint64_t tally() const override;
@@ -121,6 +127,8 @@ class JournalFeed final : public Feed {
   bool lacks_ = false;
   std::function<void()> rejoin_;
   bool answers_asks_ = false;
+  bool verifies_ = true;
+  Verification* verification_ = nullptr;
   Questions questions_;
   std::uint64_t sessions_ = 0;
   std::uint64_t remote_received_ = 0;

@@ -155,6 +155,7 @@ void Link::end(Session& s, Error why) {
 Task<Result<void>> Link::shake_hands(Session& s) {
   Hello hello{group_, node_, feed_.kind(), feed_.streams(), feed_.journal()};
   hello.takes_reports = true;
+  hello.takes_verified = true;
   const Bytes frame = encode_hello(hello, feed_.tally());
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   if (auto sent = co_await s.stream->write(buffers); !sent) co_return sent.error();
@@ -330,6 +331,12 @@ Task<Result<void>> Link::read_frame(Session& s) {
       const auto sums = decode_sums(*header, s.body);
       if (!sums) co_return sums.error();
       co_return feed_.answered(*sums);
+    }
+    case FrameType::verified: {
+      auto found = decode_verified(*header, s.body);
+      if (!found) co_return found.error();
+      feed_.verified(std::move(*found));
+      co_return Result<void>{};
     }
     case FrameType::refuse:
       co_return decode_refusal(*header, s.body);

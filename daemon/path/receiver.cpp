@@ -7,11 +7,18 @@
 #include <utility>
 
 namespace cascade {
+namespace {
+
+// How far comparing is, is told no more often: it is what lets a primary go on (verifier.cpp).
+constexpr std::chrono::milliseconds verified_interval{100};
+
+}  // namespace
 
 Receiver::Receiver(const Executor& executor, Clock& clock, const SessionTimes& times,
                    std::string node, Journal& journal, std::unique_ptr<Stream> stream,
                    std::unique_ptr<Intake> intake, LinkStatus& status)
     : times_(times),
+      clock_(clock),
       node_(std::move(node)),
       journal_(journal),
       stream_(std::move(stream)),
@@ -25,6 +32,7 @@ Receiver::Receiver(const Executor& executor, Clock& clock, const SessionTimes& t
 
 Task<> Receiver::run(Hello hello) {
   takes_reports_ = hello.takes_reports;
+  takes_verified_ = hello.takes_verified;
   if (auto welcomed = co_await welcome(hello); !welcomed) {
     end(welcomed.error().text);
     co_await send_refusal(*stream_, welcomed.error());
@@ -71,6 +79,7 @@ Task<Result<void>> Receiver::welcome(const Hello& hello) {
   terms->takes_packed = true;
   terms->answers_asks = sums_.has_value();
   terms->rejoins = journal_.rejoins();
+  terms->verifies = takes_verify_;
   const Bytes frame = encode_welcome(*terms);
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   co_return co_await stream_->write(buffers);
@@ -226,6 +235,12 @@ Task<> Receiver::write_acks() {
         co_return;
       }
     }
+    if (verified_due()) {
+      if (auto written = co_await write_verified(); !written) {
+        end(written.error().text);
+        co_return;
+      }
+    }
     if (!acks_changed() && !beat_due_) {
       co_await journal_.progress().wait();
       continue;
@@ -243,6 +258,23 @@ Task<> Receiver::write_acks() {
     end(written.error().text);
     co_return;
   }
+}
+
+bool Receiver::verified_due() const {
+  return takes_verified_ && verification_ != nullptr && verification_->changes() > verified_sent_ &&
+         (beat_due_ || clock_.now() - verified_at_ >= verified_interval);
+}
+
+Task<Result<void>> Receiver::write_verified() {
+  Bytes frames;
+  for (const auto& [key, entry] : verification_->all()) {
+    if (entry.change <= verified_sent_) continue;
+    const Bytes frame = encode_verified(entry.found, intake_->tally(false));
+    frames.insert(frames.end(), frame.begin(), frame.end());
+  }
+  verified_sent_ = verification_->changes();
+  verified_at_ = clock_.now();
+  co_return co_await write(frames);
 }
 
 Task<Result<void>> Receiver::write(const Bytes& frame) {

@@ -25,6 +25,11 @@ class Receiver {
 
   /// The sender may ask what the copies hold; before run().
   void answer_from(const Applier& applier) { sums_.emplace(journal_, applier); }
+  /// The sender may have the copies compared if `takes`, and is told what is found; before run().
+  void tell_of(const Verification& verification, bool takes) {
+    verification_ = &verification;
+    takes_verify_ = takes;
+  }
   /// Answers the hello and serves the session to its end. The reason is left in the status.
   Task<> run(Hello hello);
   /// Ends it from outside.
@@ -43,12 +48,15 @@ class Receiver {
   Task<> answer_asks();
   Task<> write_acks();
   Task<Result<void>> write_answers();
+  bool verified_due() const;
+  Task<Result<void>> write_verified();
   Task<Result<void>> write(const Bytes& frame);
   Task<> beat();
   bool acks_changed();
   void end(std::string reason);
 
   SessionTimes times_;
+  Clock& clock_;
   std::string node_;
   Journal& journal_;
   std::unique_ptr<Stream> stream_;
@@ -68,6 +76,11 @@ class Receiver {
   std::deque<Ask> asks_;          // that are not answered; no more than limits::asks_max
   std::vector<Sum> answers_;      // that are not sent
   bool answering_ = false;
+  const Verification* verification_ = nullptr;
+  bool takes_verify_ = false;
+  bool takes_verified_ = false;
+  std::uint64_t verified_sent_ = 0;  // Verification::changes() then
+  TimePoint verified_at_{};
   std::optional<Error> refusal_;  // to be sent, and then the session ends
   bool takes_reports_ = false;
   bool beat_due_ = false;

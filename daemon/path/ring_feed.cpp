@@ -32,6 +32,7 @@ struct RingFeed::Volume {
   std::unique_ptr<Ring> ring;
   std::optional<Transit> transit;  // of what is in the ring
   std::optional<Comparison> comparison;
+  std::optional<Verifier> verifier;
   std::string reason;
   std::unique_ptr<Timer> retry;
   Signal armed;       // somebody sleeps until this ring has records
@@ -81,6 +82,7 @@ void RingFeed::stop() {
     volume->retry->cancel();
     volume->armed.notify();
     if (volume->comparison) volume->comparison->stop();
+    if (volume->verifier) volume->verifier->stop();
     if (volume->ring) volume->ring->close();
   }
   ask_timer_->cancel();
@@ -94,12 +96,14 @@ Task<> RingFeed::serve(Volume& volume) {
     if (stopping_) co_return;
     volume.crew.add(watch_readable(volume));
     volume.crew.add(volume.comparison->run());
+    volume.crew.add(volume.verifier->run());
     const Error why = co_await volume.ring->lost();
     volume.lost = true;
     changed_ = true;
     note_end(volume);
     volume.armed.notify();
     volume.comparison->stop();
+    volume.verifier->stop();
     volume.ring->close();
     work_.notify();
     if (!stopping_) report(volume, why.text);
@@ -107,6 +111,7 @@ Task<> RingFeed::serve(Volume& volume) {
     // A session may be sending from the ring's memory.
     while (volume.named) co_await let_go_.wait();
     volume.comparison.reset();
+    volume.verifier.reset();
     volume.ring.reset();
     volume.lost = false;
   }
@@ -131,6 +136,7 @@ Task<> RingFeed::attach(Volume& volume) {
       volume.ring = std::move(*ring);
       volume.transit.emplace(clock_, latencies_);
       volume.comparison.emplace(executor_, clock_, *volume.ring, volume.config.uuid, work_);
+      volume.verifier.emplace(executor_, clock_, *volume.ring);
       volume.ring->report_link(state_);
       volume.reason.clear();
       volume.lease_until.reset();
@@ -187,6 +193,7 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() {
       s.out_of_sync = view.out_of_sync();
       s.resynced = view.resynced();
       s.same = volume->comparison->same_bytes();
+      s.verify = volume->verifier->status();
       volume->progress.sample(clock_.boottime(), s.out_of_sync);
       if (volume->resyncing) s.resync_seconds = volume->progress.seconds_left();
       s.alone_ns = view.alone_ns();
@@ -256,8 +263,10 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
       continue;
     }
     volume->reason.clear();
+    volume->verifier->session(welcome.verifies);
     acks.push_back(answer.ack);
   }
+  hub_verifies_ = welcome.verifies;
   lease_ = welcome.lease;
   renewal_ = 0;
   if (auto taken = told(1); !taken) co_return taken;
@@ -370,6 +379,7 @@ void RingFeed::end() {
   renewal_ = 0;
   for (auto& volume : volumes_) {
     if (volume->comparison) volume->comparison->end();
+    if (volume->verifier) volume->verifier->session(false);
     if (volume->named && volume->resyncing && !volume->lost)
       (void)volume->ring->resync(false, Ring::no_limit);
     if (volume->transit) volume->transit->forget();
@@ -483,6 +493,35 @@ Result<void> RingFeed::answered(std::span<const Sum> sums) {
   }
   work_.notify();
   return {};
+}
+
+// ---- comparing all of a volume
+
+RingFeed::Volume* RingFeed::with_ring(const Uuid& uuid) {
+  for (auto& volume : volumes_)
+    if (volume->config.uuid == uuid && volume->ring && !volume->lost) return volume.get();
+  return nullptr;
+}
+
+Result<void> RingFeed::begin_verify(const Uuid& uuid, const Verifier::Order& order) {
+  Volume* volume = with_ring(uuid);
+  if (volume == nullptr)
+    return Error{Errc::refused, "it has no device, or goes on alone: nothing can be compared now"};
+  if (!hub_verifies_)
+    return Error{Errc::refused,
+                 "its hub, or the remote behind that, runs a version that can't "
+                 "compare; upgrade it"};
+  return volume->verifier->begin(order);
+}
+
+Result<void> RingFeed::end_verify(const Uuid& uuid) {
+  Volume* volume = with_ring(uuid);
+  if (volume == nullptr) return Error{Errc::refused, "it is not being compared"};
+  return volume->verifier->end();
+}
+
+void RingFeed::verified(Verified found) {
+  if (Volume* volume = with_ring(found.volume)) volume->verifier->learn(found);
 }
 
 void RingFeed::link_state(LinkState state) {

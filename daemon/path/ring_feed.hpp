@@ -8,6 +8,7 @@
 #include "daemon/io/clock.hpp"
 #include "daemon/path/feed.hpp"
 #include "daemon/path/transit.hpp"
+#include "daemon/path/verifier.hpp"
 #include "lib/config/config.hpp"
 
 #include <memory>
@@ -35,6 +36,7 @@ class RingFeed final : public Feed {
     std::uint8_t fence = 0;                     // cascade_fence
     std::optional<Duration> lease_left = {};    // nothing: it has none
     std::uint64_t published = 0, received = 0, stored = 0, released = 0;
+    Verifier::Status verify = {};
   };
 
   RingFeed(const Executor& executor, Clock& clock, RingHost& host, std::string subject,
@@ -45,6 +47,10 @@ class RingFeed final : public Feed {
   Task<> run();
   void stop();
   std::vector<VolumeStatus> status();
+  /// `dmcascade verify`. Errc::refused: the volume has no ring, or its hub can't compare; and as
+  /// Verifier.
+  Result<void> begin_verify(const Uuid& volume, const Verifier::Order& order);
+  Result<void> end_verify(const Uuid& volume);
   /// Of the writes of all volumes, since this daemon began.
   const Transit::Latencies& latencies() const { return latencies_; }
 
@@ -61,6 +67,7 @@ class RingFeed final : public Feed {
   bool has_asks() const override;
   std::vector<Ask> asks() override;
   Result<void> answered(std::span<const Sum> sums) override;
+  void verified(Verified found) override;
   /// The hub renews its lease.
   Result<void> told(std::uint64_t renewal) override;
   std::uint64_t tally() const override { return renewal_; }
@@ -84,6 +91,7 @@ class RingFeed final : public Feed {
   std::size_t asks_room() const;
   void report(Volume& volume, const std::string& reason);
   Volume* in_session(const Uuid& uuid);
+  Volume* with_ring(const Uuid& uuid);
 
   Executor executor_;
   Clock& clock_;
@@ -103,7 +111,8 @@ class RingFeed final : public Feed {
   std::uint64_t renewal_ = 0;  // the last that all volumes of the session have taken
   LinkState state_ = LinkState::down;
   bool in_session_ = false;
-  bool changed_ = false;  // the set of rings is not the session's any more
+  bool hub_verifies_ = true;  // that was here last, if any
+  bool changed_ = false;      // the set of rings is not the session's any more
   bool stopping_ = false;
 };
 

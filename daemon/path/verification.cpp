@@ -17,7 +17,7 @@ void add_range(std::vector<Verified::Range>& ranges, const Record& record) {
 void Verification::note(const Record& record, Outcome outcome) {
   const Uuid volume = volume_of(record);
   const auto [at, fresh] = all_.try_emplace({volume, node_});
-  Verified& found = at->second;
+  Verified& found = at->second.found;
   const bool begins = sector_of(record) == 0 && primary_time_ns_of(record) != found.run;
   if (fresh || begins) {
     found = {volume, node_};
@@ -31,18 +31,17 @@ void Verification::note(const Record& record, Outcome outcome) {
     found.differing += length_of(record);
     add_range(found.ranges, record);
   }
-  ++changes_;
+  at->second.change = ++changes_;
 }
 
 void Verification::learn(Verified theirs) {
   const std::pair key(theirs.volume, theirs.node);
-  all_[key] = std::move(theirs);
-  ++changes_;
+  all_[key] = {std::move(theirs), ++changes_};
 }
 
 const Verified* Verification::own(const Uuid& volume) const {
   const auto found = all_.find({volume, node_});
-  return found == all_.end() ? nullptr : &found->second;
+  return found == all_.end() ? nullptr : &found->second.found;
 }
 
 }  // namespace cascade

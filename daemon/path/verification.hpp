@@ -29,8 +29,12 @@ class Verification {
   /// A node downstream says so of its own.
   void learn(Verified theirs);
 
-  /// By volume and node.
-  using All = std::map<std::pair<Uuid, std::string>, Verified>;
+  /// By volume and node. `change`: what changes() was then.
+  struct Entry {
+    Verified found;
+    std::uint64_t change = 0;
+  };
+  using All = std::map<std::pair<Uuid, std::string>, Entry>;
   const All& all() const { return all_; }
   /// Null if this node has compared nothing of the volume.
   const Verified* own(const Uuid& volume) const;

@@ -43,6 +43,29 @@ void tag_invoke(json::value_from_tag, json::value& out, const Ring& v) {
          {"released", v.released}};
 }
 
+void tag_invoke(json::value_from_tag, json::value& out, const Verify::Range& v) {
+  out = {{"begin_bytes", v.begin_bytes}, {"bytes", v.bytes}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Verify::Copy& v) {
+  out = {{"node", v.node},
+         {"since", v.since},
+         {"compared_bytes", v.compared_bytes},
+         {"skipped_bytes", v.skipped_bytes},
+         {"differing_bytes", v.differing_bytes},
+         {"ranges", json::value_from(v.ranges)}};
+}
+
+void tag_invoke(json::value_from_tag, json::value& out, const Verify& v) {
+  out = {{"state", v.state},
+         {"since", v.since},
+         {"from_bytes", v.from_bytes},
+         {"next_bytes", v.next_bytes},
+         {"out_of_sync_bytes", v.out_of_sync_bytes},
+         {"unreadable_bytes", v.unreadable_bytes},
+         {"copies", json::value_from(v.copies)}};
+}
+
 void tag_invoke(json::value_from_tag, json::value& out, const Volume& v) {
   out = {{"name", v.name},
          {"uuid", v.uuid},
@@ -64,7 +87,8 @@ void tag_invoke(json::value_from_tag, json::value& out, const Volume& v) {
          {"resync_seconds_left", or_null(v.resync_seconds_left)},
          {"fence_level", v.fence_level},
          {"alone_since", v.alone_since},
-         {"lease_seconds", or_null(v.lease_seconds)}};
+         {"lease_seconds", or_null(v.lease_seconds)},
+         {"verify", or_null(v.verify)}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Journal& v) {
@@ -275,6 +299,29 @@ Ring read_ring(const Fields& f) {
   return v;
 }
 
+Verify::Range read_range(const Fields& f) {
+  Verify::Range v;
+  f.get("begin_bytes", v.begin_bytes).get("bytes", v.bytes);
+  return v;
+}
+
+Verify::Copy read_verified(const Fields& f) {
+  Verify::Copy v;
+  f.get("node", v.node).get("since", v.since).get("compared_bytes", v.compared_bytes);
+  f.get("skipped_bytes", v.skipped_bytes).get("differing_bytes", v.differing_bytes);
+  f.each("ranges", v.ranges, read_range);
+  return v;
+}
+
+Verify read_verify(const Fields& f) {
+  Verify v;
+  f.get("state", v.state).get("since", v.since);
+  f.get("from_bytes", v.from_bytes).get("next_bytes", v.next_bytes);
+  f.get("out_of_sync_bytes", v.out_of_sync_bytes).get("unreadable_bytes", v.unreadable_bytes);
+  f.each("copies", v.copies, read_verified);
+  return v;
+}
+
 Volume read_volume(const Fields& f) {
   Volume v;
   f.get("name", v.name).get("uuid", v.uuid).get("primary", v.primary).get("role", v.role);
@@ -288,6 +335,7 @@ Volume read_volume(const Fields& f) {
   f.get("resynced_bytes", v.resynced_bytes).get("fence_level", v.fence_level);
   f.get("resync_seconds_left", v.resync_seconds_left);
   f.get("alone_since", v.alone_since).get("lease_seconds", v.lease_seconds);
+  f.maybe("verify", v.verify, read_verify);
   return v;
 }
 
@@ -570,6 +618,12 @@ Result<StatusReport> parse_status(std::string_view text) {
   return parse_answer<StatusReport>(text, status_schema, read_status);
 }
 
+std::string to_json(const Verify& verify) {
+  json::object out = json::value_from(verify).as_object();
+  out["schema"] = verify_schema;
+  return json::serialize(out);
+}
+
 std::string to_json(const Takeover& takeover) {
   json::object out = json::value_from(takeover).as_object();
   out["schema"] = takeover_schema;
@@ -623,8 +677,21 @@ Result<Request> parse_request(std::string_view text) {
     const auto* value = object->if_contains(name);
     return value != nullptr && value->is_bool() && value->get_bool();
   };
+  // Whoever writes something else means something that would not happen.
+  std::optional<Error> wrong;
+  const auto number = [&](std::string_view name) -> std::uint64_t {
+    const auto* value = object->if_contains(name);
+    if (value == nullptr) return 0;
+    boost::system::error_code bad;
+    const auto bytes = value->to_number<std::uint64_t>(bad);
+    if (bad) wrong = Error{Errc::invalid, fmt::format("'{}' is a number of bytes", name)};
+    return bytes;
+  };
   Request out{text_of("command"), text_of("group"), text_of("volume"), flag("dry_run"),
               flag("newest")};
+  out.from_bytes = number("from_bytes");
+  out.rate_bytes = number("rate_bytes");
+  if (wrong) return *wrong;
   const auto* force = object->if_contains("force");
   if (force != nullptr && force->is_array())
     for (const json::value& word : force->get_array())
@@ -638,6 +705,8 @@ std::string request_json(const Request& request) {
   if (!request.volume.empty()) out["volume"] = request.volume;
   if (request.dry_run) out["dry_run"] = true;
   if (request.newest) out["newest"] = true;
+  if (request.from_bytes > 0) out["from_bytes"] = request.from_bytes;
+  if (request.rate_bytes > 0) out["rate_bytes"] = request.rate_bytes;
   if (!request.force.empty()) out["force"] = json::value_from(request.force);
   return json::serialize(out);
 }

@@ -38,6 +38,7 @@ inline constexpr std::string_view health_schema = "dmcascade.health/1";
 inline constexpr std::string_view latency_schema = "dmcascade.latency/1";
 inline constexpr std::string_view error_schema = "dmcascade.error/1";
 inline constexpr std::string_view takeover_schema = "dmcascade.takeover/1";
+inline constexpr std::string_view verify_schema = "dmcascade.verify/1";
 inline constexpr std::string_view done_schema = "dmcascade.done/1";
 
 inline constexpr std::string_view command_status = "status";
@@ -49,6 +50,8 @@ inline constexpr std::string_view command_rejoin = "rejoin";
 inline constexpr std::string_view command_drill_begin = "drill-begin";
 inline constexpr std::string_view command_drill_end = "drill-end";
 inline constexpr std::string_view command_drill_go_on = "drill-go-on";
+inline constexpr std::string_view command_verify_begin = "verify-begin";
+inline constexpr std::string_view command_verify_end = "verify-end";
 inline constexpr std::string_view command_remote_replace = "remote-replace";
 
 /// One session with another node.
@@ -74,6 +77,32 @@ struct Ring {
   std::uint64_t received = 0;
   std::uint64_t stored = 0;
   std::uint64_t released = 0;
+};
+
+/// What comparing a volume with its copies has found (`dmcascade verify`).
+struct Verify {
+  struct Range {
+    std::uint64_t begin_bytes = 0;
+    std::uint64_t bytes = 0;
+  };
+  struct Copy {
+    std::string node;
+    std::string since;  // RFC 3339 UTC: by the primary's clock
+    std::uint64_t compared_bytes = 0;
+    std::uint64_t skipped_bytes = 0;  // the copy was no image of one moment when it was their turn
+    std::uint64_t differing_bytes = 0;
+    std::vector<Range> ranges{};  // that differ; the first of them, if they are many
+  };
+  // Primary: "running" | "waiting" (all is read; a copy has not come to that yet) | "done" |
+  // "stopped". Hub, remote: "copy": see `copies`
+  std::string state;
+  std::string since{};  // primary: RFC 3339 UTC; else empty
+  // Primary: where it began, and how far it has read.
+  std::uint64_t from_bytes = 0;
+  std::uint64_t next_bytes = 0;
+  std::uint64_t out_of_sync_bytes = 0;  // primary: of that, left to the resync
+  std::uint64_t unreadable_bytes = 0;   // primary: of that, its own disk does not give it
+  std::vector<Copy> copies{};           // this node's own; primary: of all that have said something
 };
 
 struct Volume {
@@ -107,6 +136,7 @@ struct Volume {
   // What is left of the lease. Primary: 0 once it has run out. Hub: as long as it holds. Null:
   // none.
   std::optional<double> lease_seconds = {};
+  std::optional<Verify> verify = {};  // null: nothing was compared since the daemon began
 };
 
 /// The journal of a group; on hub and remote.
@@ -291,6 +321,8 @@ Result<StatusReport> parse_status(std::string_view json);
 /// The stages of its groups alone, with percentiles.
 std::string latency_json(const StatusReport& report);
 
+std::string to_json(const Verify& verify);
+
 std::string to_json(const Takeover& takeover);
 Result<Takeover> parse_takeover(std::string_view json);
 
@@ -320,6 +352,8 @@ struct Request {
   bool dry_run = false;
   bool newest = false;
   std::vector<std::string> force = {};
+  std::uint64_t from_bytes = 0;
+  std::uint64_t rate_bytes = 0;  // a second
 };
 /// A request line. Errc::invalid with what is wrong with it.
 Result<Request> parse_request(std::string_view json);

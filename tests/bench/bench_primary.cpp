@@ -95,6 +95,8 @@ class BenchRing final : public Ring {
   bool can_compare() const override { return false; }
   Task<Result<Peeked>> peek(std::uint64_t, std::span<std::byte>) override { co_return Peeked{}; }
   Result<void> same(const Peeked&) override { return {}; }
+  bool can_verify() const override { return false; }
+  Task<Result<Verifying>> verify(std::uint64_t, std::uint32_t) override { co_return Verifying{}; }
   Result<void> lease(Duration, std::uint8_t) override { return {}; }
   Result<void> alone() override { return Error{Errc::invalid, "not here"}; }
   void report_link(LinkState) override {}

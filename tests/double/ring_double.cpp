@@ -129,19 +129,34 @@ std::uint64_t RingDouble::write(std::uint64_t sector, std::span<const std::byte>
   payload_pos_[slot] = payload_head_;
   payload_head_ += payload.size();
   payload_end_[slot] = payload_head_;
+  put_record(seq, sector, payload, op, flags);
+  return seq;
+}
+
+std::uint64_t RingDouble::write_sum(std::uint64_t sector, std::span<const std::byte> content) {
+  const std::lock_guard lock(mutex_);
+  const std::uint64_t seq = published_ + 1, slot = seq & (slots_ - 1);
+  payload_pos_[slot] = payload_end_[slot] = payload_head_;
+  put_record(seq, sector, content, CASCADE_OP_VERIFY, 0);
+  return seq;
+}
+
+void RingDouble::put_record(std::uint64_t seq, std::uint64_t sector,
+                            std::span<const std::byte> content, std::uint8_t op,
+                            std::uint8_t flags) {
   Record r{};
   r.version = CASCADE_RECORD_VERSION;
   r.op = op;
   r.flags = flags;
   std::memcpy(r.volume, volume_.data, sizeof r.volume);
   r.sector = htole64(sector);
-  r.length = htole32(static_cast<std::uint32_t>(payload.size()));
+  r.length = htole32(static_cast<std::uint32_t>(content.size()));
   r.volume_seq = htole64(seq);
-  if (!payload.empty()) r.payload_crc = htole32(crc32c(payload));
+  if (op == CASCADE_OP_VERIFY) r.primary_time_ns = htole64(seq);
+  if (!content.empty()) r.payload_crc = htole32(crc32c(content));
   seal(r);
-  records_[slot] = r;
+  records_[seq & (slots_ - 1)] = r;
   publish();
-  return seq;
 }
 
 void RingDouble::publish() {

@@ -47,6 +47,8 @@ class RingDouble {
   /// Waits for room; returns the write's number. `payload` is whole sectors.
   std::uint64_t write(std::uint64_t sector, std::span<const std::byte> payload,
                       std::uint8_t op = CASCADE_OP_WRITE, std::uint8_t flags = 0);
+  /// A VERIFY of what the volume holds there: `content`.
+  std::uint64_t write_sum(std::uint64_t sector, std::span<const std::byte> content);
   /// Waits until the daemon says that the write is stored; false on time-out.
   bool wait_stored(std::uint64_t seq, std::chrono::milliseconds time_max);
 
@@ -63,6 +65,8 @@ class RingDouble {
 
  private:
   bool has_room(std::size_t bytes) const;
+  void put_record(std::uint64_t seq, std::uint64_t sector, std::span<const std::byte> content,
+                  std::uint8_t op, std::uint8_t flags);
   void publish();
   void advance();
   bool ask_for_doorbell();

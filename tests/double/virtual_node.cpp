@@ -198,6 +198,17 @@ bool VirtualVolume::same(const Peeked& region) {
   return true;
 }
 
+Verifying VirtualVolume::verify(std::uint64_t sector, std::uint32_t bytes) {
+  using Step = Verifying::Step;
+  const std::uint64_t last = sector + bytes / 512 - 1;
+  const auto doubted = out_of_sync_.lower_bound(sector / region_sectors);
+  if (doubted != out_of_sync_.end() && *doubted <= last / region_sectors)
+    return {Step::out_of_sync, 0};
+  const std::uint64_t seq = ring_->write_sum(sector, std::span(disk).subspan(sector * 512, bytes));
+  tell();
+  return {Step::sent, seq};
+}
+
 void VirtualVolume::doubt_all() {
   for (std::uint64_t region = 0; region < disk.size() / 512 / region_sectors; ++region)
     out_of_sync_.insert(region);
@@ -320,6 +331,11 @@ struct VirtualRings::Attached final : Ring {
   Result<void> same(const Peeked& region) override {
     if (is_lost() || !volume.same(region)) return Error{Errc::io, "it is doubted"};
     return {};
+  }
+  bool can_verify() const override { return volume.verifies; }
+  Task<Result<Verifying>> verify(std::uint64_t sector, std::uint32_t bytes) override {
+    if (is_lost()) co_return Error{Errc::io, "the ring is lost"};
+    co_return volume.verify(sector, bytes);
   }
   Result<void> alone() override { return Error{Errc::invalid, "no test does this"}; }
   void report_link(LinkState) override {}

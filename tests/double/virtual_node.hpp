@@ -136,6 +136,7 @@ class VirtualVolume {
   bool resync_wanted = false;
   std::uint64_t resync_until = Ring::no_limit;  // sector
   bool compares = true;                         // else it is a module that can't
+  bool verifies = true;                         // likewise
   unsigned doubts = 0;
   unsigned copied = 0;  // regions
   std::function<void()> peek_takes = [] {};
@@ -161,6 +162,7 @@ class VirtualVolume {
   bool in_sync() const { return out_of_sync_.empty(); }
   Peeked peek(std::uint64_t from, std::span<std::byte> buffer) const;
   bool same(const Peeked& region);
+  Verifying verify(std::uint64_t sector, std::uint32_t bytes);
   /// All of it may differ from the hub's copy.
   void doubt_all();
 

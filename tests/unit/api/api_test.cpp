@@ -56,6 +56,8 @@ StatusReport a_report() {
   primary.fence_level = "never";
   primary.alone_since = "2026-11-23T08:28:00.000Z";
   primary.lease_seconds = 2.5;
+  primary.verify = Verify{"waiting", "2026-11-23T08:20:00.000Z", 4096, 1048576, 262144, 512, {}};
+  primary.verify->copies = {{"h", "2026-11-23T08:20:01.000Z", 8192, 4096, 512, {{65536, 512}}}};
   group.volumes = {hub, primary};
   group.journal =
       Journal{"/dev/j", "ok", "", "", 1 << 24, 4096, 7, 6, 5, 4, true, "a copy failed", "io"};
@@ -167,7 +169,16 @@ TEST(Request, NamesACommand) {
   ASSERT_TRUE(end);
   EXPECT_EQ(end->group, "shop");
   EXPECT_EQ(end->volume, "orders");
-  for (const char* text : {"", "status", "[]", "{}", "{\"command\": 7}"})
+  Request verify{"verify-begin", "shop", "orders"};
+  verify.from_bytes = 4096;
+  verify.rate_bytes = 1 << 20;
+  const auto back = parse_request(request_json(verify));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->from_bytes, 4096u);
+  EXPECT_EQ(back->rate_bytes, 1u << 20);
+  for (const char* text : {"", "status", "[]", "{}", "{\"command\": 7}",
+                           "{\"command\": \"verify-begin\", \"rate_bytes\": \"fast\"}",
+                           "{\"command\": \"verify-begin\", \"from_bytes\": -1}"})
     EXPECT_FALSE(parse_request(text)) << text;
 }
 

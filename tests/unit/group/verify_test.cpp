@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A volume is compared with its copies among the writes: no difference that is none, and none
+// missed, whoever is cut off meanwhile.
+#include "tests/unit/group/virtual_cascade.hpp"
+#include "tests/unit/seed.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace cascade::test {
+namespace {
+
+GroupNode& part_of(Cascade& cascade, const std::string& node) {
+  return **cascade.node(node).group().node();
+}
+
+/// Of the primary's one volume.
+api::Verify verify_of(Cascade& cascade, const std::string& primary) {
+  for (const api::Volume& volume : part_of(cascade, primary).status().volumes)
+    if (volume.role == "primary" && volume.verify) return *volume.verify;
+  return {};
+}
+
+std::string volume_of(Cascade& cascade, const std::string& primary) {
+  for (const api::Volume& volume : part_of(cascade, primary).status().volumes)
+    if (volume.role == "primary") return volume.name;
+  return {};
+}
+
+/// What the copies say once it is over.
+std::vector<api::Verify::Copy> verify(Cascade& cascade, const std::string& primary) {
+  EXPECT_TRUE(part_of(cascade, primary).begin_verify(volume_of(cascade, primary), 0, 0));
+  for (int round = 0; round < 400 && verify_of(cascade, primary).state != "done"; ++round)
+    cascade.live(50);
+  EXPECT_EQ(verify_of(cascade, primary).state, "done");
+  return verify_of(cascade, primary).copies;
+}
+
+TEST(Verify, FindsNothingAmongWritesWhereNothingDiffers) {
+  Cascade cascade(1, AckWhen::sync);
+  cascade.live(200);
+  ASSERT_TRUE(cascade.drain());
+  const auto copies = verify(cascade, "p1");
+  ASSERT_EQ(copies.size(), 2u) << "hub and remote";
+  for (const auto& copy : copies) {
+    EXPECT_EQ(copy.compared_bytes, copy_bytes) << copy.node;
+    EXPECT_EQ(copy.differing_bytes, 0u) << copy.node;
+  }
+  ASSERT_TRUE(cascade.drain());
+  EXPECT_EQ(cascade.difference(), "");
+}
+
+TEST(Verify, FindsWhatDiffersOnTheRemoteAlone) {
+  Cascade cascade(2, AckWhen::sync);
+  cascade.live(200);
+  ASSERT_TRUE(cascade.drain());
+  cascade.node("r").kill(true);
+  // Where no write comes to.
+  const std::uint64_t at = copy_bytes - 4096;
+  for (auto& [path, image] : cascade.node("r").images)
+    if (image.size() == copy_bytes) image[at] ^= std::byte{1};
+  cascade.node("r").start();
+  ASSERT_TRUE(cascade.drain());
+  const auto copies = verify(cascade, "p1");
+  ASSERT_EQ(copies.size(), 2u);
+  for (const auto& copy : copies) {
+    ASSERT_EQ(copy.ranges.size(), copy.node == "r" ? 1u : 0u) << copy.node;
+    if (copy.node != "r") continue;
+    EXPECT_LE(copy.ranges[0].begin_bytes, at);
+    EXPECT_GT(copy.ranges[0].begin_bytes + copy.ranges[0].bytes, at);
+  }
+  for (const api::Condition& condition : cascade.node("p1").group().status().conditions)
+    if (condition.code == "COPY_DIFFERS") return;
+  ADD_FAILURE() << "no condition says so";
+}
+
+class VerifyIsCutOff : public testing::TestWithParam<int> {};
+
+TEST_P(VerifyIsCutOff, AndFindsNoDifferenceThatIsNone) {
+  const unsigned seed = seed_of(GetParam());
+  SCOPED_TRACE(again_with(seed, "VerifyIsCutOff"));
+  Cascade cascade(seed, seed % 2 == 0 ? AckWhen::sync : AckWhen::memory_sync);
+  cascade.live(100);
+  for (int life = 0; life < 6; ++life) {
+    ASSERT_TRUE(cascade.drain());
+    (void)part_of(cascade, "p1").begin_verify(volume_of(cascade, "p1"), 0, 0);
+    cascade.live(1 + cascade.draw() % 150);
+    const std::string other = cascade.draw() % 2 == 0 ? "h" : "r";
+    cascade.node(other).kill(cascade.draw() % 2 == 0);
+    cascade.live(1 + cascade.draw() % 50);
+    cascade.node(other).start();
+    cascade.live(1 + cascade.draw() % 150);
+    for (const auto& copy : verify_of(cascade, "p1").copies)
+      ASSERT_EQ(copy.differing_bytes, 0u) << copy.node;
+  }
+  ASSERT_TRUE(cascade.drain());
+  for (const auto& copy : verify_of(cascade, "p1").copies)
+    EXPECT_EQ(copy.differing_bytes, 0u) << copy.node;
+  EXPECT_EQ(cascade.difference(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, VerifyIsCutOff, testing::Range(1, 21));
+
+TEST(Verify, IsRefusedWhereItCannotBe) {
+  Cascade cascade(3, AckWhen::sync);
+  ASSERT_TRUE(cascade.drain());
+  const std::string name = volume_of(cascade, "p1");
+  EXPECT_FALSE(part_of(cascade, "p2").begin_verify(name, 0, 0)) << "another node's";
+  EXPECT_FALSE(part_of(cascade, "p1").begin_verify("nosuch", 0, 0));
+  EXPECT_FALSE(part_of(cascade, "p1").begin_verify(name, 1000, 0)) << "in a block";
+  EXPECT_FALSE(part_of(cascade, "p1").begin_verify(name, copy_bytes, 0)) << "behind its end";
+  EXPECT_FALSE(part_of(cascade, "p1").end_verify(name)) << "none goes on";
+  ASSERT_TRUE(part_of(cascade, "p1").begin_verify(name, 0, 0));
+  EXPECT_FALSE(part_of(cascade, "p1").begin_verify(name, 0, 0)) << "one goes on";
+  EXPECT_TRUE(part_of(cascade, "p1").end_verify(name));
+  EXPECT_EQ(verify_of(cascade, "p1").state, "stopped");
+}
+
+}  // namespace
+}  // namespace cascade::test
