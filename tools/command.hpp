@@ -76,6 +76,7 @@ void add_apply(CLI::App& app, const Options& options, Action& action);
 void add_reload(CLI::App& app, const Options& options, Action& action);
 void add_remove(CLI::App& app, const Options& options, Action& action);
 void add_table(CLI::App& app, const Options& options, Action& action);
+void add_verify(CLI::App& app, const Options& options, Action& action);
 void add_journal(CLI::App& app, const Options& options, Action& action);
 void add_metadata(CLI::App& app, const Options& options, Action& action);
 void add_resize(CLI::App& app, const Options& options, Action& action);

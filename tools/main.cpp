@@ -125,6 +125,7 @@ int main(int argc, char** argv) {
   add_metadata(app, options, action);
   add_resize(app, options, action);
   add_resync(app, options, action);
+  add_verify(app, options, action);
   add_bracket(app, options, action);
   add_promote(app, options, action);
   add_drill(app, options, action);

@@ -6,6 +6,7 @@
 #include "tools/client.hpp"
 #include "tools/command.hpp"
 #include "tools/table.hpp"
+#include "tools/verify.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -79,6 +80,7 @@ std::string differs_lines(const api::Group& group) {
                          human_bytes(*volume.out_of_sync_bytes), human_bytes(volume.size_bytes),
                          human_bytes(volume.resynced_bytes.value_or(0)),
                          same(volume.same_bytes.value_or(0)), rest(volume));
+    if (volume.verify) out += verify_lines(volume, "  ");
   }
   return out;
 }
