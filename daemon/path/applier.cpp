@@ -452,14 +452,14 @@ Task<> Applier::verify(const Record& record) {
   if (verification_ == nullptr) co_return;
   Disk& copy = *copies_.find(volume_of(record))->second;
   if (!whole() || !inside(record, copy.bytes())) {
-    verification_->note(record, Outcome::skipped);
+    verification_->note(record, Outcome::skipped, clock_.realtime_ns());
     co_return;
   }
   AlignedBuffer content(length_of(record));
   const std::uint64_t begin = sector_of(record) * CASCADE_SECTOR_BYTES;
   const auto read = co_await copy.read(begin, content.span());
   const bool same = read && crc32c(content.span()) == le32toh(record.payload_crc);
-  verification_->note(record, same ? Outcome::same : Outcome::differs);
+  verification_->note(record, same ? Outcome::same : Outcome::differs, clock_.realtime_ns());
   if (same) co_return;
   report::log(differing_lines_, clock_.now(), report::Level::error, subject_,
               fmt::format("{}: {} bytes at {} {}", copy.path(), length_of(record), begin,

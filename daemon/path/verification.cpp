@@ -14,14 +14,16 @@ void add_range(std::vector<Verified::Range>& ranges, const Record& record) {
 
 }  // namespace
 
-void Verification::note(const Record& record, Outcome outcome) {
+void Verification::note(const Record& record, Outcome outcome, std::uint64_t now_ns) {
   const Uuid volume = volume_of(record);
   const auto [at, fresh] = all_.try_emplace({volume, node_});
-  Verified& found = at->second.found;
-  const bool begins = sector_of(record) == 0 && primary_time_ns_of(record) != found.run;
+  Entry& entry = at->second;
+  Verified& found = entry.found;
+  const bool begins = sector_of(record) == 0 && primary_time_ns_of(record) != entry.began_with;
   if (fresh || begins) {
     found = {volume, node_};
-    found.run = primary_time_ns_of(record);
+    found.run = now_ns;
+    entry.began_with = primary_time_ns_of(record);
   } else if (volume_seq_of(record) <= found.through) {
     return;  // as after a copy has failed: what is known of it was whole then
   }
@@ -31,12 +33,12 @@ void Verification::note(const Record& record, Outcome outcome) {
     found.differing += length_of(record);
     add_range(found.ranges, record);
   }
-  at->second.change = ++changes_;
+  entry.change = ++changes_;
 }
 
 void Verification::learn(Verified theirs) {
   const std::pair key(theirs.volume, theirs.node);
-  all_[key] = {std::move(theirs), ++changes_};
+  all_[key] = {std::move(theirs), ++changes_, 0};
 }
 
 const Verified* Verification::own(const Uuid& volume) const {

@@ -24,8 +24,9 @@ class Verification {
 
   explicit Verification(std::string node) : node_(std::move(node)) {}
 
-  /// A VERIFY record has come to its turn. That of a volume's beginning begins anew.
-  void note(const Record& record, Outcome outcome);
+  /// A VERIFY record has come to its turn, at `now_ns` (CLOCK_REALTIME). That of a volume's
+  /// beginning begins anew.
+  void note(const Record& record, Outcome outcome, std::uint64_t now_ns);
   /// A node downstream says so of its own.
   void learn(Verified theirs);
 
@@ -33,6 +34,7 @@ class Verification {
   struct Entry {
     Verified found;
     std::uint64_t change = 0;
+    std::uint64_t began_with = 0;  // own: primary_time_ns of the record that it began with
   };
   using All = std::map<std::pair<Uuid, std::string>, Entry>;
   const All& all() const { return all_; }

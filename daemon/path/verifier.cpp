@@ -26,6 +26,15 @@ constexpr std::chrono::milliseconds later_pause{100};
 constexpr int rests = 2;
 constexpr std::chrono::milliseconds rest_max{200};
 
+/// What two runs of a node's daemon have found.
+Verified together(Verified found, const Verified& more) {
+  found.compared += more.compared;
+  found.skipped += more.skipped;
+  found.differing += more.differing;
+  found.ranges.insert(found.ranges.end(), more.ranges.begin(), more.ranges.end());
+  return found;
+}
+
 }  // namespace
 
 Verifier::Verifier(const Executor& executor, Clock& clock, Ring& ring)
@@ -66,6 +75,7 @@ Result<void> Verifier::begin(const Order& order) {
   status_ = {State::running, clock_.realtime_ns(), order.from, order.from};
   first_seq_ = last_seq_ = 0;
   found_.clear();
+  before_.clear();
   changed_.notify();
   return {};
 }
@@ -82,7 +92,12 @@ void Verifier::learn(const Verified& found) {
   if (!order_.nodes.empty() && found.node == order_.nodes.front())
     while (!ahead_.empty() && ahead_.front() <= found.through) ahead_.pop_front();
   // What one found before counts for nothing now.
-  if (first_seq_ != 0 && found.through >= first_seq_) found_[found.node] = found;
+  if (first_seq_ != 0 && found.through >= first_seq_) {
+    Verified& known = found_[found.node];
+    Verified& before = before_[found.node];
+    if (known.run != found.run) before = together(std::move(before), known);
+    known = found;
+  }
   changed_.notify();
 }
 
@@ -95,7 +110,8 @@ bool Verifier::all_have_compared() const {
 
 Verifier::Status Verifier::status() const {
   Status status = status_;
-  for (const auto& [node, found] : found_) status.found.push_back(found);
+  for (const auto& [node, found] : found_)
+    status.found.push_back(together(found, before_.at(node)));
   if (status.state == State::done && last_seq_ != 0 && !all_have_compared())
     status.state = State::waiting;
   return status;

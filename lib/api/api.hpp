@@ -87,7 +87,7 @@ struct Verify {
   };
   struct Copy {
     std::string node;
-    std::string since;  // RFC 3339 UTC: by the primary's clock
+    std::string since;  // RFC 3339 UTC: by that node's clock
     std::uint64_t compared_bytes = 0;
     std::uint64_t skipped_bytes = 0;  // the copy was no image of one moment when it was their turn
     std::uint64_t differing_bytes = 0;

@@ -262,7 +262,8 @@ inline constexpr std::uint32_t sum_known = 1;
 struct VerifiedBody {
   std::uint8_t volume[16];    // UUID
   char node[32];              // whose copy it is, NUL padded; it may be further downstream
-  std::uint64_t run;          // primary_time_ns of the record that it began with
+  std::uint64_t run;          // when it began: CLOCK_REALTIME of that node, which forgets it with
+                              // its daemon
   std::uint64_t through;      // volume_seq of the last one that came to its turn
   std::uint64_t compared;     // bytes
   std::uint64_t skipped;      // bytes: the copy was not whole when they came to their turn

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <unistd.h>
 
@@ -20,6 +21,8 @@ namespace cascade {
 namespace {
 
 constexpr std::chrono::milliseconds look_interval{500};
+// How long a copy that is behind is waited for while nothing more is compared.
+constexpr std::chrono::seconds patience{120};
 
 struct Wanted {
   std::string volume;
@@ -85,17 +88,25 @@ Result<api::Volume> look(const Scene& scene) {
 
 /// Whether there is nothing that has to be looked at.
 bool is_well(const api::Verify& verify) {
+  if (verify.state == "waiting") return false;
   for (const auto& copy : verify.copies)
     if (copy.differing_bytes > 0) return false;
   return verify.unreadable_bytes == 0;
 }
 
-/// Comes to an end with the last copy.
+/// Comes to an end with the last copy, or with the patience for one.
 Result<api::Volume> follow(const Scene& scene) {
+  using Clock = std::chrono::steady_clock;
   const bool shows = !scene.options.json && ::isatty(STDERR_FILENO) == 1;
+  std::string before;
+  auto changed = Clock::now();
   for (;;) {
     const auto now = look(scene);
-    if (!now || (now->verify->state != "running" && now->verify->state != "waiting")) {
+    const std::string state = now ? now->verify->state : "";
+    const std::string figures = now ? api::to_json(*now->verify) : "";
+    if (std::exchange(before, figures) != figures) changed = Clock::now();
+    const bool waits = state == "waiting" && Clock::now() - changed < patience;
+    if (state != "running" && !waits) {
       if (shows) fmt::print(stderr, "\n");
       return now;
     }

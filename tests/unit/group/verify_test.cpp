@@ -76,6 +76,38 @@ TEST(Verify, FindsWhatDiffersOnTheRemoteAlone) {
   ADD_FAILURE() << "no condition says so";
 }
 
+// It has forgotten, and has been told already.
+TEST(Verify, RemembersWhatANodeFoundBeforeItBeganAnew) {
+  Cascade cascade(5, AckWhen::sync);
+  cascade.live(200);
+  ASSERT_TRUE(cascade.drain());
+  cascade.node("h").kill(true);
+  for (auto& [path, image] : cascade.node("h").images)
+    if (image.size() == copy_bytes) image[4096 * 2] ^= std::byte{1};
+  cascade.node("h").start();
+  ASSERT_TRUE(cascade.drain());
+  // Slow enough that there is a middle.
+  ASSERT_TRUE(part_of(cascade, "p1").begin_verify(volume_of(cascade, "p1"), 0, copy_bytes / 2));
+  const auto hub = [&] {
+    const auto copies = verify_of(cascade, "p1").copies;
+    const auto at = std::find_if(copies.begin(), copies.end(),
+                                 [](const auto& copy) { return copy.node == "h"; });
+    return at == copies.end() ? api::Verify::Copy{} : *at;
+  };
+  for (int round = 0; round < 200 && hub().differing_bytes == 0; ++round)
+    cascade.run_for(milliseconds(20));
+  ASSERT_GT(hub().differing_bytes, 0u);
+  ASSERT_EQ(verify_of(cascade, "p1").state, "running");
+  cascade.node("h").kill(false);
+  cascade.run_for(milliseconds(100));
+  cascade.node("h").start();
+  for (int round = 0; round < 800 && verify_of(cascade, "p1").state != "done"; ++round)
+    cascade.run_for(milliseconds(20));
+  EXPECT_EQ(verify_of(cascade, "p1").state, "done");
+  EXPECT_GT(hub().compared_bytes, copy_bytes / 2);
+  EXPECT_EQ(hub().ranges.size(), 1u);
+}
+
 class VerifyIsCutOff : public testing::TestWithParam<int> {};
 
 TEST_P(VerifyIsCutOff, AndFindsNoDifferenceThatIsNone) {
