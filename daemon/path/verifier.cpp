@@ -20,11 +20,11 @@ constexpr std::uint32_t range_bytes_beside_writers = 64 * 1024;
 constexpr std::size_t ahead_max = 128;
 
 // Before a volume that is suspended, or a ring that is full, is tried again.
-constexpr std::chrono::milliseconds later_pause{100};
+constexpr std::chrono::milliseconds retry_pause{100};
 
 // As a resync does beside writers (comparison.cpp).
-constexpr int rests = 2;
-constexpr std::chrono::milliseconds rest_max{200};
+constexpr int rest_times = 2;
+constexpr std::chrono::milliseconds rest_longest{200};
 
 /// What two runs of a node's daemon have found.
 Verified together(Verified found, const Verified& more) {
@@ -151,7 +151,7 @@ Task<> Verifier::step() {
     co_return;
   }
   if (verifying->step == Verifying::Step::later) {
-    co_await timer_->sleep(later_pause);
+    co_await timer_->sleep(retry_pause);
     co_return;
   }
   note(*verifying, bytes);
@@ -171,7 +171,7 @@ void Verifier::note(const Verifying& verifying, std::uint32_t bytes) {
 }
 
 Duration Verifier::pause_after(Duration took, std::uint32_t bytes, bool writers) const {
-  const Duration pause = writers ? std::min<Duration>(rests * took, rest_max) : Duration{};
+  const Duration pause = writers ? std::min<Duration>(rest_times * took, rest_longest) : Duration{};
   if (order_.rate == 0) return pause;
   const std::chrono::duration<double> whole(static_cast<double>(bytes) /
                                             static_cast<double>(order_.rate));

@@ -80,9 +80,9 @@ class Verifier {
   std::uint64_t last_seq_ = 0;
   std::map<std::string, Verified> found_;
   std::map<std::string, Verified> before_;  // what nodes had found before they began anew
-  std::uint64_t published_ = 0;  // at the last look
-  std::uint64_t sent_ = 0;       // of that from here, since then
-  unsigned attempt_ = 0;         // which order it is
+  std::uint64_t published_ = 0;             // at the last look
+  std::uint64_t sent_ = 0;                  // of that from here, since then
+  unsigned attempt_ = 0;                    // which order it is
   bool compares_ = false;
   bool stopped_ = false;
 };
