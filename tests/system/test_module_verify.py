@@ -4,7 +4,7 @@ import re
 
 from tests.lab.lab import wait_until
 from tests.system.frame import two_processors
-from tests.system.module_rig import DMSETUP, Volume, load, ram_disk
+from tests.system.module_rig import DMSETUP, DelayedDisk, Volume, load, ram_disk
 from tests.system.test_module_bitmap import REGION
 from tests.system.test_module_resync import SECTORS, copy_everything, doubt_everything, in_sync
 
@@ -50,6 +50,21 @@ def test_verify_finds_nothing_beside_writers(guest):
                 v.stop_daemon(client)
                 assert not differing(client), client.output()
             v.compare()
+
+
+def test_verify_waits_for_writes_that_are_on_their_way_to_a_slow_disk(guest):
+    """They have their places in the order before it, and the disk does not hold them yet."""
+    load(guest)
+    with DelayedDisk(guest, SECTORS, 30) as disk, Volume(guest, disk.path, SECTORS, below=disk.below) as v:
+        copy_everything(v)
+        fio = v.fio("--rw=randwrite --bs=4k --iodepth=64 --size=4M", seconds=20, wait=False)
+        v.wait_status(lambda s: s.waiting > 8, "writers")
+        client = v.daemon("--verify")
+        assert verified(client) == (SECTORS, 0, 0)
+        assert fio.wait(120) == 0, fio.output()
+        v.compare()
+        v.stop_daemon(client)
+        assert not differing(client), client.output()
 
 
 def test_verify_leaves_what_is_out_of_sync_to_the_resync(guest):
