@@ -234,6 +234,16 @@ static struct cascade_volume *attached(struct cascade_file *f)
 	return smp_load_acquire(&f->v);
 }
 
+static int check_owner(struct cascade_volume *v, struct cascade_file *f)
+{
+	bool owner;
+
+	spin_lock_irq(&v->lock);
+	owner = owns(v, f);
+	spin_unlock_irq(&v->lock);
+	return owner ? 0 : -EIO;
+}
+
 static int may_start(struct cascade_volume *v, struct cascade_file *f, u64 base)
 {
 	lockdep_assert_held(&v->lock);
@@ -357,15 +367,10 @@ static long cascade_set_resync(struct cascade_file *f, struct cascade_resync_run
 static int check_peek(struct cascade_volume *v, struct cascade_file *f,
 		      const struct cascade_peek *peek)
 {
-	int r;
-
 	if (peek->from % CASCADE_META_REGION_SECTORS ||
 	    memchr_inv(peek->reserved, 0, sizeof(peek->reserved)))
 		return -EINVAL;
-	spin_lock_irq(&v->lock);
-	r = owns(v, f) ? 0 : -EIO;
-	spin_unlock_irq(&v->lock);
-	return r;
+	return check_owner(v, f);
 }
 
 /* Nothing is copied to the daemon under a lock: its page may have to be fetched through us. */
@@ -425,9 +430,7 @@ static long cascade_verify(struct cascade_file *f, struct cascade_verify __user 
 		return -EFAULT;
 	if (!verify.bytes || verify.bytes > CASCADE_REGION_BYTES || verify.reserved)
 		return -EINVAL;
-	spin_lock_irq(&v->lock);
-	r = owns(v, f) ? 0 : -EIO;
-	spin_unlock_irq(&v->lock);
+	r = check_owner(v, f);
 	if (!r)
 		r = cascade_verify_range(v, &verify);
 	if (r)
