@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * As much of a kernel as kmod/ring.c and kmod/bitmap.c need to be compiled in user space, unchanged.
+ * As much of a kernel as kmod/ring.c and kmod/pace.c need to be compiled in user space, unchanged.
  * One thread, so locks and barriers are nothing; a bio has one segment.
  */
 #ifndef FUZZ_KERNEL_H
@@ -123,6 +123,8 @@ struct bio_list { struct bio *head; };
 #define smp_store_release(p, v) WRITE_ONCE(*(p), v)
 #define smp_mb() ((void)0)
 #define lockdep_assert_held(lock) ((void)(lock))
+#define spin_lock_irq(lock) ((void)(lock))
+#define spin_unlock_irq(lock) ((void)(lock))
 #define BUILD_BUG_ON(bad) _Static_assert(!(bad), #bad)
 
 #define min(a, b) ((a) < (b) ? (a) : (b))
