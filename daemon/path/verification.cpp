@@ -19,14 +19,16 @@ void Verification::note(const Record& record, Outcome outcome, std::uint64_t now
   const auto [at, fresh] = all_.try_emplace({volume, node_});
   Entry& entry = at->second;
   Verified& found = entry.found;
-  const bool begins = sector_of(record) == 0 && primary_time_ns_of(record) != entry.began_with;
-  if (fresh || begins) {
+  const bool numbered_back = volume_seq_of(record) <= found.through;
+  // As after a copy has failed: what is known of it was whole then. A volume that is numbered anew
+  // makes later records.
+  if (numbered_back && primary_time_ns_of(record) <= entry.last_time_ns) return;
+  if (fresh || numbered_back || sector_of(record) <= entry.last_sector) {
     found = {volume, node_};
     found.run = now_ns;
-    entry.began_with = primary_time_ns_of(record);
-  } else if (volume_seq_of(record) <= found.through) {
-    return;  // as after a copy has failed: what is known of it was whole then
   }
+  entry.last_sector = sector_of(record);
+  entry.last_time_ns = primary_time_ns_of(record);
   found.through = volume_seq_of(record);
   (outcome == Outcome::skipped ? found.skipped : found.compared) += length_of(record);
   if (outcome == Outcome::differs) {
@@ -38,7 +40,7 @@ void Verification::note(const Record& record, Outcome outcome, std::uint64_t now
 
 void Verification::learn(Verified theirs) {
   const std::pair key(theirs.volume, theirs.node);
-  all_[key] = {std::move(theirs), ++changes_, 0};
+  all_[key] = {std::move(theirs), ++changes_, 0, 0};
 }
 
 const Verified* Verification::own(const Uuid& volume) const {

@@ -24,8 +24,8 @@ class Verification {
 
   explicit Verification(std::string node) : node_(std::move(node)) {}
 
-  /// A VERIFY record has come to its turn, at `now_ns` (CLOCK_REALTIME). That of a volume's
-  /// beginning begins anew.
+  /// A VERIFY record has come to its turn, at `now_ns` (CLOCK_REALTIME). One that does not lie
+  /// behind the last one begins anew: a comparison goes through the volume once.
   void note(const Record& record, Outcome outcome, std::uint64_t now_ns);
   /// A node downstream says so of its own.
   void learn(Verified theirs);
@@ -34,7 +34,8 @@ class Verification {
   struct Entry {
     Verified found;
     std::uint64_t change = 0;
-    std::uint64_t began_with = 0;  // own: primary_time_ns of the record that it began with
+    std::uint64_t last_sector = 0;   // own: of the last record that was counted
+    std::uint64_t last_time_ns = 0;  // own: its primary_time_ns
   };
   using All = std::map<std::pair<Uuid, std::string>, Entry>;
   const All& all() const { return all_; }

@@ -517,13 +517,12 @@ TEST_F(ApplierPast, KeepsNothingBeforeItIsAtTheLimitAgain) {
 // ---- comparing with the primary
 
 TEST_F(ApplierTest, ComparesWhatItHoldsAtThatPlaceInTheOrder) {
-  const auto zeroes = std::vector<std::byte>(4096);
-  verify(0, zeroes);
-  write(0, 4096, 1);
-  verify(0, pattern(4096, 1));
-  write(0, 4096, 2);
-  verify(0, pattern(4096, 2));
-  write(0, 4096, 3);
+  verify(0, std::vector<std::byte>(4096));
+  write(0, 3 * 4096, 1);
+  verify(8, std::span<const std::byte>(pattern(3 * 4096, 1)).subspan(4096, 4096));
+  write(0, 3 * 4096, 2);
+  verify(16, std::span<const std::byte>(pattern(3 * 4096, 2)).subspan(2 * 4096, 4096));
+  write(0, 3 * 4096, 3);
   world.settle();
   const Verified& found = *verification.own(volume_a);
   EXPECT_EQ(found.compared, 3 * 4096u);
