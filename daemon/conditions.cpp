@@ -220,7 +220,8 @@ void of_verify(const api::Volume& volume, Conditions& out) {
       raise(out, "COPY_DIFFERS", "error", fmt::format("{} on {}", volume.name, copy.node),
             fmt::format("{} bytes are not what the primary's volume held, found since {}",
                         copy.differing_bytes, copy.since),
-            "see VERIFY in dmcascade(8)");
+            fmt::format("'dmcascade verify {} --repair' on {}; see VERIFY in dmcascade(8)",
+                        volume.name, volume.primary));
 }
 
 void of_volume(const api::Volume& volume, Conditions& out) {

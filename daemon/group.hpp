@@ -92,10 +92,10 @@ class GroupNode {
   /// follows already, its copies are in use, or `force` does not accept that.
   Result<api::Done> rejoin(bool dry_run, const std::vector<std::string>& force);
 
-  /// `dmcascade verify`: all of a volume of this primary from byte `from` on is compared with its
-  /// copies, at no more than `rate` bytes a second (0: no limit); see Volume::verify in status.
+  /// `dmcascade verify`: a volume of this primary is compared with its copies, as `order` says, but
+  /// for its nodes; see Volume::verify in status.
   /// Errc::refused, Errc::invalid, Errc::not_found.
-  Result<void> begin_verify(const std::string& volume, std::uint64_t from, std::uint64_t rate);
+  Result<void> begin_verify(const std::string& volume, Verifier::Order order);
   Result<void> end_verify(const std::string& volume);
 
   /// `dmcascade drill`: the copies are held, as of a whole point or (to end one) of any, until they

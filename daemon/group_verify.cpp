@@ -16,6 +16,8 @@ const char* word(Verifier::Status::State state) {
   switch (state) {
     case State::running:
       return "running";
+    case State::repairing:
+      return "repairing";
     case State::waiting:
       return "waiting";
     case State::stopped:
@@ -48,11 +50,10 @@ Result<const VolumeConfig*> GroupNode::own_volume(const std::string& name) const
   return volume;
 }
 
-Result<void> GroupNode::begin_verify(const std::string& name, std::uint64_t from,
-                                     std::uint64_t rate) {
+Result<void> GroupNode::begin_verify(const std::string& name, Verifier::Order order) {
   const auto volume = own_volume(name);
   if (!volume) return volume.error();
-  Verifier::Order order{from, rate, {group_.hub}};
+  order.nodes = {group_.hub};
   if (!group_.remote.empty()) order.nodes.push_back(group_.remote);
   return ring_feed_->begin_verify((*volume)->uuid, order);
 }
@@ -72,7 +73,11 @@ std::optional<api::Verify> GroupNode::verify_status(const Verifier::Status& stat
   out.next_bytes = status.next;
   out.out_of_sync_bytes = status.out_of_sync;
   out.unreadable_bytes = status.unreadable;
-  for (const Verified& found : status.found) out.copies.push_back(copy_of(found));
+  out.doubtful_bytes = status.doubtful;
+  for (const auto& copy : status.copies) {
+    out.copies.push_back(copy_of(copy.found));
+    out.copies.back().repaired_bytes = copy.repaired;
+  }
   return out;
 }
 

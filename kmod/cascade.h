@@ -408,8 +408,8 @@ void cascade_end_flushes(struct cascade_volume *v, u64 stored, blk_status_t stat
 void cascade_ring_advance(struct cascade_volume *v, struct list_head *finished);
 /* no lock, the caller owns the reserved slot: */
 void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct bio *bio);
-void cascade_ring_fill_resync(struct cascade_volume *v, u64 seq, u8 op, sector_t start, u32 bytes,
-			      const void *data);
+void cascade_ring_fill_read(struct cascade_volume *v, u64 seq, u8 op, u8 flags, sector_t start,
+			    u32 bytes, const void *data);
 void cascade_ring_fill_verify(struct cascade_volume *v, u64 seq, sector_t start, u32 bytes, u32 crc);
 void cascade_ring_ready(struct cascade_volume *v, struct cascade_slot *slot);
 struct cascade_slot *cascade_slot(struct cascade_volume *v, u64 seq);

@@ -428,7 +428,7 @@ static long cascade_verify(struct cascade_file *f, struct cascade_verify __user 
 		return -EINVAL;
 	if (copy_from_user(&verify, user, sizeof(verify)))
 		return -EFAULT;
-	if (!verify.bytes || verify.bytes > CASCADE_REGION_BYTES || verify.reserved)
+	if (!verify.bytes || verify.bytes > CASCADE_REGION_BYTES || verify.content > 1)
 		return -EINVAL;
 	r = check_owner(v, f);
 	if (!r)

@@ -66,7 +66,7 @@ static void publish_end(struct cascade_volume *v)
 		return;
 	slot->resync = CASCADE_RESYNC_END;
 	v->resync.in_flight++;
-	cascade_ring_fill_resync(v, v->reserved, CASCADE_OP_NOOP, 0, 0, NULL);
+	cascade_ring_fill_read(v, v->reserved, CASCADE_OP_NOOP, CASCADE_FLAG_RESYNC, 0, 0, NULL);
 	slot->ready = true;
 	v->resync.end_published = true;
 	if (cascade_ring_publish(v))
@@ -205,8 +205,8 @@ static bool send_part(struct cascade_volume *v)
 	spin_unlock_irq(&v->lock);
 	if (!slot)
 		return false;
-	cascade_ring_fill_resync(v, seq, zero ? CASCADE_OP_WRITE_ZEROES : CASCADE_OP_WRITE,
-				 r->start, bytes, r->buffer);
+	cascade_ring_fill_read(v, seq, zero ? CASCADE_OP_WRITE_ZEROES : CASCADE_OP_WRITE,
+			       CASCADE_FLAG_RESYNC, r->start, bytes, r->buffer);
 	cascade_ring_ready(v, slot);
 	return true;
 }

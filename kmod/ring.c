@@ -200,12 +200,11 @@ void cascade_ring_fill(struct cascade_volume *v, struct cascade_io *io, struct b
 }
 
 /* @bytes of @data are the payload of a WRITE; of zeroes they are the length alone. */
-void cascade_ring_fill_resync(struct cascade_volume *v, u64 seq, u8 op, sector_t start, u32 bytes,
-			      const void *data)
+void cascade_ring_fill_read(struct cascade_volume *v, u64 seq, u8 op, u8 flags, sector_t start,
+			    u32 bytes, const void *data)
 {
 	u64 pos = v->payload_pos[seq & (v->nr_slots - 1)];
-	struct cascade_record *r = begin_record(v, seq, op, CASCADE_FLAG_RESYNC, start, bytes,
-						ktime_get());
+	struct cascade_record *r = begin_record(v, seq, op, flags, start, bytes, ktime_get());
 
 	if (op == CASCADE_OP_WRITE) {
 		copy_piece(v, pos, data, bytes);

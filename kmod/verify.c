@@ -5,12 +5,17 @@
  * it, so each copy holds just that when the record comes to its turn there. For that the range is
  * closed as for a resync (resync.c), until the place is taken: for one read of the disk.
  *
+ * Where a copy differs the same is done with what was read: at that place in the order it is what the
+ * volume holds, so writing it leaves a whole copy what it is, and mends one that was damaged. No bracket
+ * is needed for that. Should the record be lost with the ring, nothing has to be remembered.
+ *
  * The daemon asks for one range after another (CASCADE_IOC_VERIFY), and so sets the pace.
  */
 #include "cascade.h"
 
 #include <linux/crc32c.h>
 #include <linux/delay.h>
+#include <linux/string.h>
 
 #define QUIET_MS_MAX 200	/* how long to wait for writes that are on their way to the disk */
 
@@ -82,11 +87,23 @@ static int wait_quiet(struct cascade_volume *v)
 	return -EAGAIN;
 }
 
-/* What was read gets its place. */
+static void fill(struct cascade_volume *v, const struct cascade_verify *verify, u64 seq, bool zero)
+{
+	const void *data = v->resync.buffer;
+
+	if (verify->content)
+		cascade_ring_fill_read(v, seq, zero ? CASCADE_OP_WRITE_ZEROES : CASCADE_OP_WRITE, 0,
+				       verify->sector, verify->bytes, data);
+	else
+		cascade_ring_fill_verify(v, seq, verify->sector, verify->bytes,
+					 ~crc32c(~0U, data, verify->bytes));
+}
+
+/* What was read, or its checksum, gets its place. */
 static int send(struct cascade_volume *v, struct cascade_verify *verify)
 {
 	struct cascade_resync *r = &v->resync;
-	u32 crc = ~crc32c(~0U, r->buffer, verify->bytes);
+	bool zero = verify->content && !memchr_inv(r->buffer, 0, verify->bytes);
 	struct cascade_slot *slot = NULL;
 	u64 seq;
 
@@ -94,14 +111,15 @@ static int send(struct cascade_volume *v, struct cascade_verify *verify)
 	/* A write that has failed may have left anything. */
 	verify->out_of_sync = is_out_of_sync(v);
 	if (!verify->out_of_sync && !v->alone && !v->resync.held)
-		slot = cascade_ring_take(v, r->start, r->last, 0);
+		slot = cascade_ring_take(v, r->start, r->last,
+					 verify->content && !zero ? verify->bytes : 0);
 	seq = v->reserved;
 	if (slot)
 		slot->resync = CASCADE_RESYNC_VERIFY;
 	spin_unlock_irq(&v->lock);
 	if (!slot)
 		return verify->out_of_sync ? 0 : -EAGAIN;
-	cascade_ring_fill_verify(v, seq, r->start, verify->bytes, crc);
+	fill(v, verify, seq, zero);
 	cascade_ring_ready(v, slot);
 	verify->seq = seq;
 	return 0;

@@ -26,6 +26,8 @@ std::string copy_text(const api::Verify::Copy& copy) {
   out += copy.differing_bytes == 0
              ? "no difference"
              : fmt::format("{} differ{}", human_bytes(copy.differing_bytes), ranges_text(copy));
+  if (copy.repaired_bytes > 0)
+    out += fmt::format("; {} differed, and was repaired", human_bytes(copy.repaired_bytes));
   if (copy.skipped_bytes > 0)
     out += fmt::format("; {} not: it was not consistent then", human_bytes(copy.skipped_bytes));
   return out;
@@ -36,6 +38,7 @@ std::string state_text(const api::Volume& volume) {
   const auto read = fmt::format("{} to {} of {}", human_bytes(verify.from_bytes),
                                 human_bytes(verify.next_bytes), human_bytes(volume.size_bytes));
   if (verify.state == "running") return "is compared, " + read;
+  if (verify.state == "repairing") return "compared, " + read + "; what differs is written anew";
   if (verify.state == "waiting") return "is read; a copy has not come to its end yet";
   if (verify.state == "done") return "compared, " + read;
   return fmt::format("stopped, {}; --from {} goes on", read, verify.next_bytes);
@@ -55,9 +58,14 @@ std::string verify_heading(const api::Volume& volume) {
 }
 
 std::string verify_lines(const api::Volume& volume, const std::string& indent) {
+  const api::Verify& verify = *volume.verify;
   std::string out = indent + verify_heading(volume) + "\n";
-  for (const auto& copy : volume.verify->copies)
-    out += fmt::format("{}  {}\n", indent, copy_text(copy));
+  for (const auto& copy : verify.copies) out += fmt::format("{}  {}\n", indent, copy_text(copy));
+  if (verify.doubtful_bytes > 0)
+    out += fmt::format(
+        "{}  {} differ on all copies: is it this disk that is wrong? Only with "
+        "--force={} they are repaired\n",
+        indent, human_bytes(verify.doubtful_bytes), api::force_primary_is_right);
   return out;
 }
 

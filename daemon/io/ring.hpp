@@ -47,10 +47,10 @@ struct Peeked {
   std::uint32_t doubts = 0;  // the module's, for same()
 };
 
-/// What has become of a range that was to be compared.
+/// What has become of a range that was to be compared, or repaired.
 struct Verifying {
   enum class Step {
-    sent,         // its checksum stands in the ring
+    sent,         // its checksum, or its content, stands in the ring
     out_of_sync,  // in part at least; it will be copied
     unreadable,   // the disk does not give it; the kernel's log says why
     later,        // the volume is suspended, the range busy, or the ring full
@@ -65,6 +65,11 @@ class Ring {
   virtual ~Ring() = default;
   virtual RingView& view() = 0;
   virtual RingShape shape() const = 0;
+  /// Of the volume now. A size that the kernel never said is that of the beginning.
+  std::uint64_t sectors() {
+    const std::uint64_t now = view().sectors();
+    return now == 0 ? shape().sectors : now;
+  }
   /// Whether the ring's records are numbered; if not, start() gives the last number the hub has.
   virtual bool started() const = 0;
   /// `journal`: the hub's, to be remembered.
@@ -90,9 +95,11 @@ class Ring {
   virtual Result<void> same(const Peeked& region) = 0;
   /// Whether the module has the next one.
   virtual bool can_verify() const = 0;
-  /// Gives the checksum of what the volume holds there its place in the ring. `bytes`: whole
-  /// blocks, at most limits::record_payload_bytes_max. One at a time.
-  virtual Task<Result<Verifying>> verify(std::uint64_t sector, std::uint32_t bytes) = 0;
+  /// Gives the checksum of what the volume holds there its place in the ring, or with `content`
+  /// all of it, as a write. `bytes`: whole blocks, at most limits::record_payload_bytes_max. One at
+  /// a time.
+  virtual Task<Result<Verifying>> verify(std::uint64_t sector, std::uint32_t bytes,
+                                         bool content) = 0;
   /// The hub has not detached the volume, and will not within `duration` from now. `fence`
   /// (cascade_fence): the level that it knows. An error if the volume has gone on alone.
   virtual Result<void> lease(Duration duration, std::uint8_t fence) = 0;

@@ -194,11 +194,13 @@ class KernelRing final : public Ring {
 
   bool can_verify() const override { return (attach_.features & CASCADE_FEATURE_VERIFY) != 0; }
 
-  Task<Result<Verifying>> verify(std::uint64_t sector, std::uint32_t bytes) override {
+  Task<Result<Verifying>> verify(std::uint64_t sector, std::uint32_t bytes,
+                                 bool content) override {
     using Step = Verifying::Step;
     cascade_verify verify{};
     verify.sector = sector;
     verify.bytes = bytes;
+    verify.content = content ? 1 : 0;
     const int error = co_await call_aside(CASCADE_IOC_VERIFY, &verify);
     if (error == EAGAIN) co_return Verifying{};
     errno = error;

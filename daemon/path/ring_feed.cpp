@@ -182,7 +182,7 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() {
     if (volume->ring) {
       const RingView& view = volume->ring->view();
       s.shape = volume->ring->shape();
-      s.shape.sectors = sectors_of(*volume);
+      s.shape.sectors = volume->ring->sectors();
       s.heard_sectors = volume->heard_sectors;
       s.published = view.published();
       s.received = view.received();
@@ -223,7 +223,7 @@ std::vector<Hello::Stream> RingFeed::streams() {
     Hello::Stream stream{volume->config.uuid, fresh ? 0 : view.released() + 1,
                          fresh ? 0 : view.published(), fresh};
     const RingShape shape = volume->ring->shape();
-    volume->sectors = sectors_of(*volume);
+    volume->sectors = volume->ring->sectors();
     stream.bytes = volume->sectors * CASCADE_SECTOR_BYTES;
     stream.block = shape.block;
     stream.hub_ack = shape.hub_ack;
@@ -316,17 +316,11 @@ Result<void> RingFeed::begin_resync(Volume& volume, bool hub_answers) {
   return {};
 }
 
-/// A size that was never said is that of the beginning.
-std::uint64_t RingFeed::sectors_of(const Volume& volume) {
-  const std::uint64_t now = volume.ring->view().sectors();
-  return now == 0 ? volume.ring->shape().sectors : now;
-}
-
 /// What a failed write left behind is out of sync; nothing else becomes so under way, but what a
 /// volume has grown by. The hub has to know: a new session tells it.
 void RingFeed::look_for_changes(const Volume& volume) {
   if (volume.ring->view().local_errors() == volume.local_errors &&
-      sectors_of(volume) == volume.sectors)
+      volume.ring->sectors() == volume.sectors)
     return;
   changed_ = true;
   work_.notify();

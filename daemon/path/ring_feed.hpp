@@ -81,7 +81,6 @@ class RingFeed final : public Feed {
   Task<> attach(Volume& volume);
   Task<> ask_again();
   void note_end(Volume& volume);
-  static std::uint64_t sectors_of(const Volume& volume);
   void look_for_changes(const Volume& volume);
   void leave_hub(Volume& volume);
   bool forget_left(const Uuid& uuid);

@@ -35,6 +35,21 @@ Verified together(Verified found, const Verified& more) {
   return found;
 }
 
+/// A copy after its repair, which has left out `left`: `again` is what it said when the ranges were
+/// compared once more. What could not be compared is not known to be repaired.
+Verifier::Status::Copy repaired(Verifier::Status::Copy copy, const Ranges& left,
+                                const Verified& again) {
+  const Ranges still = common(united(copy.found.ranges), left);
+  const std::uint64_t written = bytes_of(copy.found.ranges) - bytes_of(still);
+  copy.repaired = written - std::min(written, again.differing + again.skipped);
+  copy.found.differing -= copy.repaired;
+  if (again.skipped > 0) return copy;
+  copy.found.ranges = again.ranges;
+  copy.found.ranges.insert(copy.found.ranges.end(), still.begin(), still.end());
+  copy.found.ranges = united(copy.found.ranges);
+  return copy;
+}
+
 }  // namespace
 
 Verifier::Verifier(const Executor& executor, Clock& clock, Ring& ring)
@@ -53,17 +68,14 @@ void Verifier::session(bool compares) {
   changed_.notify();
 }
 
-std::uint64_t Verifier::volume_bytes() const {
-  const std::uint64_t now = ring_.view().sectors();
-  return (now == 0 ? ring_.shape().sectors : now) * CASCADE_SECTOR_BYTES;
-}
+std::uint64_t Verifier::volume_bytes() const { return ring_.sectors() * CASCADE_SECTOR_BYTES; }
 
 Result<void> Verifier::begin(const Order& order) {
   if (!ring_.can_verify())
     return Error{Errc::refused,
                  "the loaded module can't compare; load the one that came with this daemon"};
-  if (status_.state == State::running)
-    return Error{Errc::refused, "it is being compared; 'dmcascade verify --stop' ends that"};
+  if (status_.state == State::running || status_.state == State::repairing)
+    return Error{Errc::refused, "it is being compared; 'dmcascade verify VOLUME --stop' ends that"};
   const std::uint32_t block = ring_.shape().block;
   if (order.from >= volume_bytes() || order.from % block != 0)
     return Error{Errc::invalid,
@@ -73,15 +85,23 @@ Result<void> Verifier::begin(const Order& order) {
   ++attempt_;
   order_ = order;
   status_ = {State::running, clock_.realtime_ns(), order.from, order.from};
-  first_seq_ = last_seq_ = 0;
-  found_.clear();
-  before_.clear();
+  compared_.clear();
+  differ_.clear();
+  begin_pass();
   changed_.notify();
   return {};
 }
 
+void Verifier::begin_pass() {
+  first_seq_ = last_seq_ = 0;
+  found_.clear();
+  before_.clear();
+}
+
 Result<void> Verifier::end() {
-  if (status_.state != State::running) return Error{Errc::refused, "it is not being compared"};
+  const State now = status().state;
+  if (now != State::running && now != State::repairing && now != State::waiting)
+    return Error{Errc::refused, "it is not being compared"};
   status_.state = State::stopped;
   timer_->cancel();
   changed_.notify();
@@ -102,17 +122,43 @@ void Verifier::learn(const Verified& found) {
 }
 
 bool Verifier::all_have_compared() const {
+  if (last_seq_ == 0) return true;
   return std::all_of(order_.nodes.begin(), order_.nodes.end(), [&](const std::string& node) {
     const auto found = found_.find(node);
     return found != found_.end() && found->second.through >= last_seq_;
   });
 }
 
+/// In this pass.
+Verified Verifier::said(const std::string& node) const {
+  const auto found = found_.find(node);
+  return found == found_.end() ? Verified{} : together(found->second, before_.at(node));
+}
+
+/// A repair counts once it is over, as what was stopped may have repaired nothing.
+Verifier::Copies Verifier::copies() const {
+  Copies out = compared_;
+  if (out.empty())
+    for (const auto& [node, found] : found_) out[node] = {said(node)};
+  else if (status_.state == State::done && last_seq_ != 0 && all_have_compared())
+    for (auto& [node, copy] : out) copy = repaired(copy, left_out_, said(node));
+  return out;
+}
+
+/// What differs on all copies, if there are several.
+Ranges Verifier::doubtful(const Copies& copies) const {
+  if (order_.nodes.size() < 2 || copies.size() < order_.nodes.size()) return {};
+  Ranges out = united(copies.begin()->second.found.ranges);
+  for (const auto& [node, copy] : copies) out = common(out, united(copy.found.ranges));
+  return out;
+}
+
 Verifier::Status Verifier::status() const {
   Status status = status_;
-  for (const auto& [node, found] : found_)
-    status.found.push_back(together(found, before_.at(node)));
-  if (status.state == State::done && last_seq_ != 0 && !all_have_compared())
+  const Copies copies = this->copies();
+  status.doubtful = bytes_of(doubtful(copies));
+  for (const auto& [node, copy] : copies) status.copies.push_back(copy);
+  if (status.state == State::done && (!all_have_compared() || may_repair()))
     status.state = State::waiting;
   return status;
 }
@@ -120,11 +166,21 @@ Verifier::Status Verifier::status() const {
 // ---- going through it
 
 bool Verifier::may_step() const {
-  return status_.state == State::running && compares_ && ahead_.size() < ahead_max;
+  return (status_.state == State::running || status_.state == State::repairing) && compares_ &&
+         ahead_.size() < ahead_max;
+}
+
+/// All copies have said what differs, and some do.
+bool Verifier::may_repair() const {
+  if (!order_.repair || !compared_.empty() || status_.state != State::done) return false;
+  return all_have_compared() && std::any_of(found_.begin(), found_.end(), [&](const auto& found) {
+           return !said(found.first).ranges.empty();
+         });
 }
 
 Task<> Verifier::run() {
   while (!stopped_) {
+    if (may_repair()) begin_repair();
     if (may_step())
       co_await step();
     else
@@ -132,8 +188,26 @@ Task<> Verifier::run() {
   }
 }
 
+void Verifier::begin_repair() {
+  compared_ = copies();
+  left_out_ = order_.sure ? Ranges{} : doubtful(compared_);
+  Ranges ranges;
+  for (const auto& [node, copy] : compared_)
+    ranges.insert(ranges.end(), copy.found.ranges.begin(), copy.found.ranges.end());
+  ranges = without(united(std::move(ranges)), left_out_);
+  differ_.assign(ranges.begin(), ranges.end());
+  status_.state = State::repairing;
+  begin_pass();
+}
+
+/// Bytes, from where it goes on.
+std::uint64_t Verifier::left() const {
+  if (status_.state == State::repairing) return differ_.empty() ? 0 : differ_.front().bytes;
+  return volume_bytes() - std::min(status_.next, volume_bytes());
+}
+
 Task<> Verifier::step() {
-  const std::uint64_t left = volume_bytes() - std::min(status_.next, volume_bytes());
+  const std::uint64_t left = this->left();
   if (left == 0) {
     status_.state = State::done;
     co_return;
@@ -142,25 +216,55 @@ Task<> Verifier::step() {
   const std::uint64_t most = writers ? range_bytes_beside_writers : range_bytes;
   const auto bytes = static_cast<std::uint32_t>(std::min(left, most));
   const TimePoint began = clock_.now();
-  const unsigned attempt = attempt_;
-  const auto verifying = co_await ring_.verify(status_.next / CASCADE_SECTOR_BYTES, bytes);
-  if (attempt != attempt_ || stopped_) co_return;
-  if (!verifying) {
-    // A ring that is lost says so elsewhere.
-    status_.state = State::stopped;
-    co_return;
-  }
-  if (verifying->step == Verifying::Step::later) {
-    co_await timer_->sleep(retry_pause);
-    co_return;
-  }
-  note(*verifying, bytes);
-  const Duration pause = pause_after(clock_.now() - began, bytes, writers);
+  const bool repairs = status_.state == State::repairing;
+  const bool sent = co_await send(repairs ? differ_.front().begin : status_.next, bytes);
+  if (!sent) co_return;
+  const std::uint32_t read = repairs ? 2 * bytes : bytes;
+  const Duration pause = pause_after(clock_.now() - began, read, writers);
   if (pause > Duration{}) co_await timer_->sleep(pause);
 }
 
+/// False if it has to be tried again, or is over.
+Task<bool> Verifier::send(std::uint64_t at, std::uint32_t bytes) {
+  const bool repairs = status_.state == State::repairing;
+  if (repairs) {
+    const auto content = co_await ask(at, bytes, true);
+    if (!content) co_return false;
+    if (content->step == Verifying::Step::sent) ++sent_;
+  }
+  const auto sum = co_await ask(at, bytes, false);
+  if (!sum) co_return false;
+  note(*sum, bytes);
+  if (repairs) {
+    Verified::Range& range = differ_.front();
+    range.begin += bytes;
+    range.bytes -= bytes;
+    if (range.bytes == 0) differ_.pop_front();
+  } else {
+    status_.next += bytes;
+  }
+  co_return true;
+}
+
+/// What has become of it; nothing: it has to be tried again, or is over.
+Task<std::optional<Verifying>> Verifier::ask(std::uint64_t at, std::uint32_t bytes, bool content) {
+  const unsigned attempt = attempt_;
+  const State state = status_.state;
+  const auto verifying = co_await ring_.verify(at / CASCADE_SECTOR_BYTES, bytes, content);
+  if (attempt != attempt_ || state != status_.state || stopped_) co_return std::nullopt;
+  if (!verifying) {
+    // A ring that is lost says so elsewhere.
+    status_.state = State::stopped;
+    co_return std::nullopt;
+  }
+  if (verifying->step == Verifying::Step::later) {
+    co_await timer_->sleep(retry_pause);
+    co_return std::nullopt;
+  }
+  co_return *verifying;
+}
+
 void Verifier::note(const Verifying& verifying, std::uint32_t bytes) {
-  status_.next += bytes;
   if (verifying.step == Verifying::Step::out_of_sync) status_.out_of_sync += bytes;
   if (verifying.step == Verifying::Step::unreadable) status_.unreadable += bytes;
   if (verifying.step != Verifying::Step::sent) return;

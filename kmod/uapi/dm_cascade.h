@@ -323,7 +323,8 @@ struct cascade_same {
 
 /*
  * CASCADE_IOC_VERIFY: read a range and give its checksum a place in the ring, as CASCADE_OP_VERIFY, for
- * the copies to compare; or say that it is out of sync, and so nothing to compare. Writers to the range
+ * the copies to compare; or, with @content, what it holds itself, as a write of it: a copy that differs
+ * there is mended by that. Or say that it is out of sync: the resync is about that. Writers to the range
  * wait meanwhile. Blocks for the read. Errors: as CASCADE_IOC_LINK, and EINVAL (the range is not of the
  * volume, or of parts of its blocks, or is longer than a region), EAGAIN (the volume is suspended, alone or
  * not started, the range is busy, or the ring full: later).
@@ -334,7 +335,7 @@ struct cascade_verify {
 	__u32 out_of_sync;		/* out: 1: it is, in part at least */
 	__u64 seq;			/* out: volume_seq of the record; zero: there is none */
 	__u32 error;			/* out: zero, or the errno with which it could not be read */
-	__u32 reserved;			/* in: zero */
+	__u32 content;			/* in: 1: as a WRITE or WRITE_ZEROES; 0: as a VERIFY */
 };
 
 /*

@@ -53,7 +53,8 @@ void tag_invoke(json::value_from_tag, json::value& out, const Verify::Copy& v) {
          {"compared_bytes", v.compared_bytes},
          {"skipped_bytes", v.skipped_bytes},
          {"differing_bytes", v.differing_bytes},
-         {"ranges", json::value_from(v.ranges)}};
+         {"ranges", json::value_from(v.ranges)},
+         {"repaired_bytes", v.repaired_bytes}};
 }
 
 void tag_invoke(json::value_from_tag, json::value& out, const Verify& v) {
@@ -63,6 +64,7 @@ void tag_invoke(json::value_from_tag, json::value& out, const Verify& v) {
          {"next_bytes", v.next_bytes},
          {"out_of_sync_bytes", v.out_of_sync_bytes},
          {"unreadable_bytes", v.unreadable_bytes},
+         {"doubtful_bytes", v.doubtful_bytes},
          {"copies", json::value_from(v.copies)}};
 }
 
@@ -309,7 +311,7 @@ Verify::Copy read_verified(const Fields& f) {
   Verify::Copy v;
   f.get("node", v.node).get("since", v.since).get("compared_bytes", v.compared_bytes);
   f.get("skipped_bytes", v.skipped_bytes).get("differing_bytes", v.differing_bytes);
-  f.each("ranges", v.ranges, read_range);
+  f.each("ranges", v.ranges, read_range).get("repaired_bytes", v.repaired_bytes);
   return v;
 }
 
@@ -318,7 +320,7 @@ Verify read_verify(const Fields& f) {
   f.get("state", v.state).get("since", v.since);
   f.get("from_bytes", v.from_bytes).get("next_bytes", v.next_bytes);
   f.get("out_of_sync_bytes", v.out_of_sync_bytes).get("unreadable_bytes", v.unreadable_bytes);
-  f.each("copies", v.copies, read_verified);
+  f.get("doubtful_bytes", v.doubtful_bytes).each("copies", v.copies, read_verified);
   return v;
 }
 
@@ -689,6 +691,7 @@ Result<Request> parse_request(std::string_view text) {
   };
   Request out{text_of("command"), text_of("group"), text_of("volume"), flag("dry_run"),
               flag("newest")};
+  out.repair = flag("repair");
   out.from_bytes = number("from_bytes");
   out.rate_bytes = number("rate_bytes");
   if (wrong) return *wrong;
@@ -705,6 +708,7 @@ std::string request_json(const Request& request) {
   if (!request.volume.empty()) out["volume"] = request.volume;
   if (request.dry_run) out["dry_run"] = true;
   if (request.newest) out["newest"] = true;
+  if (request.repair) out["repair"] = true;
   if (request.from_bytes > 0) out["from_bytes"] = request.from_bytes;
   if (request.rate_bytes > 0) out["rate_bytes"] = request.rate_bytes;
   if (!request.force.empty()) out["force"] = json::value_from(request.force);

@@ -52,6 +52,8 @@ inline constexpr std::string_view command_drill_end = "drill-end";
 inline constexpr std::string_view command_drill_go_on = "drill-go-on";
 inline constexpr std::string_view command_verify_begin = "verify-begin";
 inline constexpr std::string_view command_verify_end = "verify-end";
+/// Of Request::force, for verify-begin.
+inline constexpr std::string_view force_primary_is_right = "primary-is-right";
 inline constexpr std::string_view command_remote_replace = "remote-replace";
 
 /// One session with another node.
@@ -92,9 +94,11 @@ struct Verify {
     std::uint64_t skipped_bytes = 0;  // the copy was no image of one moment when it was their turn
     std::uint64_t differing_bytes = 0;
     std::vector<Range> ranges{};  // that differ; the first of them, if they are many
+    std::uint64_t repaired_bytes =
+        0;  // primary: differed before, and are the same since the repair
   };
-  // Primary: "running" | "waiting" (all is read; a copy has not come to that yet) | "done" |
-  // "stopped". Hub, remote: "copy": see `copies`
+  // Primary: "running" | "repairing" (what differed is written to the copies) | "waiting" (a copy
+  // has not come to the end of that yet) | "done" | "stopped". Hub, remote: "copy": see `copies`
   std::string state;
   std::string since{};  // primary: RFC 3339 UTC; else empty
   // Primary: where it began, and how far it has read.
@@ -102,7 +106,10 @@ struct Verify {
   std::uint64_t next_bytes = 0;
   std::uint64_t out_of_sync_bytes = 0;  // primary: of that, left to the resync
   std::uint64_t unreadable_bytes = 0;   // primary: of that, its own disk does not give it
-  std::vector<Copy> copies{};           // this node's own; primary: of all that have said something
+  // Primary: differ on all copies, of several; its own disk may be the wrong one, so a repair
+  // leaves them out unless it is told force_primary_is_right.
+  std::uint64_t doubtful_bytes = 0;
+  std::vector<Copy> copies{};  // this node's own; primary: of all that have said something
 };
 
 struct Volume {
@@ -354,6 +361,7 @@ struct Request {
   std::vector<std::string> force = {};
   std::uint64_t from_bytes = 0;
   std::uint64_t rate_bytes = 0;  // a second
+  bool repair = false;
 };
 /// A request line. Errc::invalid with what is wrong with it.
 Result<Request> parse_request(std::string_view json);

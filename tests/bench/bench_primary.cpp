@@ -96,7 +96,9 @@ class BenchRing final : public Ring {
   Task<Result<Peeked>> peek(std::uint64_t, std::span<std::byte>) override { co_return Peeked{}; }
   Result<void> same(const Peeked&) override { return {}; }
   bool can_verify() const override { return false; }
-  Task<Result<Verifying>> verify(std::uint64_t, std::uint32_t) override { co_return Verifying{}; }
+  Task<Result<Verifying>> verify(std::uint64_t, std::uint32_t, bool) override {
+    co_return Verifying{};
+  }
   Result<void> lease(Duration, std::uint8_t) override { return {}; }
   Result<void> alone() override { return Error{Errc::invalid, "not here"}; }
   void report_link(LinkState) override {}

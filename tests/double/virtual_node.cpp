@@ -198,13 +198,14 @@ bool VirtualVolume::same(const Peeked& region) {
   return true;
 }
 
-Verifying VirtualVolume::verify(std::uint64_t sector, std::uint32_t bytes) {
+Verifying VirtualVolume::verify(std::uint64_t sector, std::uint32_t bytes, bool content) {
   using Step = Verifying::Step;
   const std::uint64_t last = sector + bytes / 512 - 1;
   const auto doubted = out_of_sync_.lower_bound(sector / region_sectors);
   if (doubted != out_of_sync_.end() && *doubted <= last / region_sectors)
     return {Step::out_of_sync, 0};
-  const std::uint64_t seq = ring_->write_sum(sector, std::span(disk).subspan(sector * 512, bytes));
+  const auto held = std::span(disk).subspan(sector * 512, bytes);
+  const std::uint64_t seq = content ? ring_->write(sector, held) : ring_->write_sum(sector, held);
   tell();
   return {Step::sent, seq};
 }
@@ -333,9 +334,9 @@ struct VirtualRings::Attached final : Ring {
     return {};
   }
   bool can_verify() const override { return volume.verifies; }
-  Task<Result<Verifying>> verify(std::uint64_t sector, std::uint32_t bytes) override {
+  Task<Result<Verifying>> verify(std::uint64_t sector, std::uint32_t bytes, bool content) override {
     if (is_lost()) co_return Error{Errc::io, "the ring is lost"};
-    co_return volume.verify(sector, bytes);
+    co_return volume.verify(sector, bytes, content);
   }
   Result<void> alone() override { return Error{Errc::invalid, "no test does this"}; }
   void report_link(LinkState) override {}

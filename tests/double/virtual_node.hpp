@@ -162,7 +162,7 @@ class VirtualVolume {
   bool in_sync() const { return out_of_sync_.empty(); }
   Peeked peek(std::uint64_t from, std::span<std::byte> buffer) const;
   bool same(const Peeked& region);
-  Verifying verify(std::uint64_t sector, std::uint32_t bytes);
+  Verifying verify(std::uint64_t sector, std::uint32_t bytes, bool content);
   /// All of it may differ from the hub's copy.
   void doubt_all();
 

@@ -4,7 +4,7 @@
  * applies it to an image file, and acknowledges as told, or as no honest daemon would.
  *
  *   ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ]
- *               [--wait MS] [--resync [--compare]] [--verify] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]
+ *               [--wait MS] [--resync [--compare]] [--verify [--content]] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]
  *
  * The lease is taken once, or every 100 ms while everything is acknowledged.
  *
@@ -31,7 +31,7 @@ enum ack { ACK_NOW, ACK_HOLD, ACK_RECEIVED };
 
 static struct options {
 	const char *volume, *image, *hostile;
-	bool resync, compare, verify;
+	bool resync, compare, verify, content;
 	unsigned int delay_ms, wait_ms, lease_ms, fence;
 	uint64_t base;
 } options = { .wait_ms = 5000, .fence = CASCADE_FENCE_NEVER };
@@ -66,7 +66,7 @@ static void catch_signals(void)
 
 static void usage(void)
 {
-	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync [--compare]] [--verify] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]");
+	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync [--compare]] [--verify [--content]] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]");
 }
 
 static void parse_ack(const char *word)
@@ -85,7 +85,7 @@ static void parse(int argc, char **argv)
 {
 	static const struct option known[] = {
 		{ "image", 1, NULL, 'i' }, { "ack", 1, NULL, 'a' }, { "delay", 1, NULL, 'd' },
-		{ "resync", 0, NULL, 'r' }, { "verify", 0, NULL, 'v' },
+		{ "resync", 0, NULL, 'r' }, { "verify", 0, NULL, 'v' }, { "content", 0, NULL, 'n' },
 		{ "compare", 0, NULL, 'c' }, { "base", 1, NULL, 'b' }, { "wait", 1, NULL, 'w' }, { "hostile", 1, NULL, 'h' },
 		{ "lease", 1, NULL, 'l' }, { "fence", 1, NULL, 'f' },
 		{ }
@@ -102,6 +102,7 @@ static void parse(int argc, char **argv)
 		case 'r': options.resync = true; break;
 		case 'c': options.compare = true; break;
 		case 'v': options.verify = true; break;
+		case 'n': options.content = true; break;
 		case 'l': options.lease_ms = strtoul(optarg, NULL, 10); break;
 		case 'f':
 			options.fence = strcmp(optarg, "never") ? CASCADE_FENCE_DATA : CASCADE_FENCE_NEVER;
@@ -333,14 +334,14 @@ static void compare_one(struct ring *ring, int image)
 	let_copy(ring, from);
 }
 
-/* The next part of the volume, for apply() to compare. */
+/* The next part of the volume, for apply() to compare, or with --content to write. */
 static void verify_one(struct ring *ring)
 {
 	static uint64_t from, compared, out_of_sync, unreadable;
 	const uint64_t part = CASCADE_META_REGION_SECTORS / 2;
 	uint64_t sectors = ring->at.sectors - from < part ? ring->at.sectors - from : part;
 	struct cascade_verify verify = {
-		.sector = from, .bytes = sectors * CASCADE_SECTOR_BYTES
+		.sector = from, .bytes = sectors * CASCADE_SECTOR_BYTES, .content = options.content
 	};
 	int r = ring_verify(ring, &verify);
 

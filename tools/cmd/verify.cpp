@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// verify: compares a volume with its copies on hub and remote, beside its writers.
+// verify: compares a volume with its copies on hub and remote, beside its writers, and repairs
+// them.
 #include "tools/verify.hpp"
 #include "lib/config/units.hpp"
 #include "tools/client.hpp"
@@ -14,6 +15,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <unistd.h>
 
@@ -28,6 +30,8 @@ struct Wanted {
   std::string volume;
   std::string from;
   std::string rate;
+  bool repair = false;
+  std::vector<std::string> force;
   bool stop = false;
   bool no_wait = false;
 };
@@ -106,7 +110,7 @@ Result<api::Volume> follow(const Scene& scene) {
     const std::string figures = now ? api::to_json(*now->verify) : "";
     if (std::exchange(before, figures) != figures) changed = Clock::now();
     const bool waits = state == "waiting" && Clock::now() - changed < patience;
-    if (state != "running" && !waits) {
+    if (state != "running" && state != "repairing" && !waits) {
       if (shows) fmt::print(stderr, "\n");
       return now;
     }
@@ -125,6 +129,8 @@ int verify(const Options& options, const Wanted& wanted) {
   api::Request request{std::string(command), scene->group, scene->volume};
   request.from_bytes = numbers->from;
   request.rate_bytes = numbers->rate;
+  request.repair = wanted.repair;
+  request.force = wanted.force;
   if (const auto told = tell(scene->socket, request); !told) return scene->complain(told.error());
   const auto volume = wanted.stop || wanted.no_wait ? look(*scene) : follow(*scene);
   if (!volume) return scene->complain(volume.error());
@@ -140,7 +146,8 @@ int verify(const Options& options, const Wanted& wanted) {
 void add_verify(CLI::App& app, const Options& options, Action& action) {
   auto wanted = std::make_shared<Wanted>();
   CLI::App* command = app.add_subcommand(
-      "verify", "On a primary: compare a volume with its copies; 1 if one of them differs");
+      "verify",
+      "On a primary: compare a volume with its copies, and repair them; 1 if one of them differs");
   command->add_option("VOLUME", wanted->volume, "A volume of the configuration")->required();
   command->add_option("--from", wanted->from,
                       "Where to begin, like 10GiB, as one that was stopped says");
@@ -149,7 +156,17 @@ void add_verify(CLI::App& app, const Options& options, Action& action) {
                       "volume's writers and its copies allow");
   auto* no_wait =
       command->add_flag("--no-wait", wanted->no_wait, "Begin only: status shows the rest");
-  command->add_flag("--stop", wanted->stop, "End the one that goes on")->excludes(no_wait);
+  auto* repair = command->add_flag("--repair", wanted->repair,
+                                   "Write what differs to the copies, as the volume holds it, and "
+                                   "compare it once more");
+  command
+      ->add_option("--force", wanted->force,
+                   "primary-is-right: repair even what differs on all copies")
+      ->check(CLI::IsMember({std::string(api::force_primary_is_right)}))
+      ->needs(repair);
+  command->add_flag("--stop", wanted->stop, "End the one that goes on")
+      ->excludes(no_wait)
+      ->excludes(repair);
   command->final_callback(
       [&, wanted] { action = [&options, wanted] { return verify(options, *wanted); }; });
 }

@@ -56,8 +56,8 @@ StatusReport a_report() {
   primary.fence_level = "never";
   primary.alone_since = "2026-11-23T08:28:00.000Z";
   primary.lease_seconds = 2.5;
-  primary.verify = Verify{"waiting", "2026-11-23T08:20:00.000Z", 4096, 1048576, 262144, 512, {}};
-  primary.verify->copies = {{"h", "2026-11-23T08:20:01.000Z", 8192, 4096, 512, {{65536, 512}}}};
+  primary.verify = Verify{"waiting", "2026-11-23T08:20:00.000Z", 4096, 1048576, 262144, 512, 65536, {}};
+  primary.verify->copies = {{"h", "2026-11-23T08:20:01.000Z", 8192, 4096, 512, {{65536, 512}}, 1024}};
   group.volumes = {hub, primary};
   group.journal =
       Journal{"/dev/j", "ok", "", "", 1 << 24, 4096, 7, 6, 5, 4, true, "a copy failed", "io"};
@@ -172,9 +172,11 @@ TEST(Request, NamesACommand) {
   Request verify{"verify-begin", "shop", "orders"};
   verify.from_bytes = 4096;
   verify.rate_bytes = 1 << 20;
+  verify.repair = true;
   const auto back = parse_request(request_json(verify));
   ASSERT_TRUE(back);
   EXPECT_EQ(back->from_bytes, 4096u);
+  EXPECT_TRUE(back->repair);
   EXPECT_EQ(back->rate_bytes, 1u << 20);
   for (const char* text : {"", "status", "[]", "{}", "{\"command\": 7}",
                            "{\"command\": \"verify-begin\", \"rate_bytes\": \"fast\"}",
