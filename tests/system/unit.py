@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The C++ tests: CTest under the sanitizers' presets, each case counted, and the fuzz targets."""
+"""The C++ tests: CTest under the sanitizers' presets, each case counted, the fuzz targets, and the model."""
 import concurrent.futures
 import glob
 import json
@@ -115,6 +115,19 @@ def micro(runner):
     say("FAIL" if wrong else "PASS", "unit/bench/micro", time.monotonic() - start, f": {wrong}" if wrong else "")
 
 
+def model(runner):
+    """All interleavings of a small cascade, and that each of its rules is needed."""
+    if runner.pattern and runner.pattern not in "model":
+        return
+    start = time.monotonic()
+    ran = subprocess.run([os.path.join(image.TOP, "tests", "model", "run")], capture_output=True, text=True)
+    word = "FAIL" if ran.returncode else "PASS"
+    runner.count(word)
+    if ran.returncode:
+        print(ran.stdout[-3000:] + ran.stderr[-3000:])
+    say(word, "unit/model", time.monotonic() - start)
+
+
 def run(runner, fuzz_seconds, seed):
     for preset, label in (("dev", "unit"), ("tsan", "tsan")):
         if not build(preset):
@@ -128,4 +141,5 @@ def run(runner, fuzz_seconds, seed):
             runner.count("FAIL")
         say("FAIL" if cases == 0 and not runner.pattern else "done", f"unit/{preset}: {cases} cases")
     fuzz(runner, fuzz_seconds, seed)
+    model(runner)
     bench(runner)
