@@ -12,8 +12,11 @@
  * The journal's order is not kept: each entry is looked at when it is appended, and what the remote
  * shows is what the hub showed some entries ago.
  *
+ * Bracket::Awaited, what a ring has to send first, is not here: under `sync` nobody depends on what the
+ * hub has not stored. It is about `memory-sync`, which this model does not have.
+ *
  *   I1  what was acknowledged is in the hub's journal, but for what a primary wrote alone
- *   I3  what hub and remote show is closed under "was acknowledged before", and only grows
+ *   I3  what hub and remote show is closed under "was acknowledged before"
  *   I5  a volume that two nodes wrote to has no session
  *       and: a promotion that says that nothing is lost has lost nothing
  *
@@ -21,7 +24,7 @@
  *   EARLY_PRIMARY   a primary's lease may end before the hub's
  *   LATE_MARK       the hub takes writes before it has closed leases that have run out
  *   NO_CONFIRM      a volume is attached before its primary has taken a lease
- *   NO_AWAITED      a volume is attached before what was in its ring has come
+ *   NO_RESYNC       a volume is attached before what is out of sync has been copied
  *   NO_RESTART_MARK a hub that begins anew trusts the leases that it had given
  *   NO_BRACKET      hub and remote show all that they have
  *   NO_GENERATION   nobody asks whose history it is
@@ -43,7 +46,6 @@
 byte issued;			/* writes so far */
 byte acknowledged;		/* a bit for each write */
 byte needs[WRITES];		/* what had been acknowledged when it was issued */
-bit volume[WRITES];
 
 /* ---- primaries */
 
@@ -65,7 +67,6 @@ byte shown;			/* of which its copies hold, outside brackets */
 bool leased[VOLUMES];		/* it counts on the primary not to be alone */
 bool expired[VOLUMES];		/* that has run out, and the hub has not looked yet */
 bool apart[VOLUMES];		/* DETACHED */
-byte awaited[VOLUMES];		/* what a detached volume has to send first */
 bool confirmed[VOLUMES];	/* and its primary has taken a lease since it came back */
 byte of_hub[VOLUMES];		/* the generation that the hub's copy is of */
 bool promoted;
@@ -99,10 +100,10 @@ byte at;
 #else
 #define is_confirmed(v) (confirmed[v])
 #endif
-#ifdef NO_AWAITED
-#define is_whole(v) (true)
+#ifdef NO_RESYNC
+#define is_in_sync(v) (true)
 #else
-#define is_whole(v) (out_of_sync[v] == 0 && ALL(stored, awaited[v]))
+#define is_in_sync(v) (out_of_sync[v] == 0)
 #endif
 #ifdef NO_GENERATION
 #define is_of_its_history(v) (true)
@@ -115,6 +116,16 @@ inline acknowledge(which)
 {
 	acknowledged = acknowledged | (which);
 	assert(ALL(stored | wrote_alone[0] | wrote_alone[1], acknowledged))
+}
+
+/* The first write of a set that is not empty. */
+inline first(set, i)
+{
+	i = 0;
+	do
+	:: (set) & BIT(i) -> break
+	:: else -> i++
+	od
 }
 
 /* An entry has been appended: outside brackets it is shown, by the hub, and later by the remote. */
@@ -145,7 +156,6 @@ inline detach(v)
 {
 	apart[v] = true;
 	/* Whatever it said before, it has to come back. */
-	awaited[v] = 0;
 	confirmed[v] = false
 }
 
@@ -153,7 +163,7 @@ inline detach(v)
 inline attach_if_whole(v)
 {
 	if
-	:: apart[v] && session[v] && is_confirmed(v) && is_whole(v) ->
+	:: apart[v] && session[v] && is_confirmed(v) && is_in_sync(v) ->
 		apart[v] = false;
 		look()
 	:: else
@@ -177,7 +187,6 @@ proctype Volume(bit v)
 	:: atomic { issued < WRITES && !promoted ->
 		i = issued;
 		issued++;
-		volume[i] = v;
 		needs[i] = acknowledged;
 		if
 		:: alone[v] ->
@@ -190,11 +199,7 @@ proctype Volume(bit v)
 
 	/* The hub takes what is in the ring; it has some of it already after a resumed session. */
 	:: atomic { session[v] && may_take && (ring[v] & ~stored) ->
-		i = 0;
-		do
-		:: ring[v] & ~stored & BIT(i) -> break
-		:: else -> i++
-		od;
+		first(ring[v] & ~stored, i);
 		append(i);
 		i = 0;
 		attach_if_whole(v) }
@@ -206,20 +211,9 @@ proctype Volume(bit v)
 
 	/* A region is copied. */
 	:: atomic { session[v] && may_take && apart[v] && out_of_sync[v] ->
-		i = 0;
-		do
-		:: i < WRITES && (out_of_sync[v] & BIT(i)) -> break
-		:: i < WRITES - 1 -> i++
-		:: else -> break
-		od;
-		if
-		:: (out_of_sync[v] & BIT(i)) && !(stored & BIT(i)) ->
-			append(i);
-			out_of_sync[v] = out_of_sync[v] & ~BIT(i)
-		:: (out_of_sync[v] & BIT(i)) && (stored & BIT(i)) ->
-			out_of_sync[v] = out_of_sync[v] & ~BIT(i)
-		:: else
-		fi;
+		first(out_of_sync[v], i);
+		append(i);
+		out_of_sync[v] = out_of_sync[v] & ~BIT(i);
 		i = 0;
 		attach_if_whole(v) }
 
@@ -239,8 +233,7 @@ proctype Volume(bit v)
 	:: atomic { lease_over[v] && !alone[v] && partings < PARTINGS ->
 		partings++;
 		alone[v] = true;
-		session[v] = false;
-		confirmed[v] = false;
+		end_session(v);
 		parent[v] = generation[v];
 		generations++;
 		generation[v] = generations;
@@ -260,8 +253,7 @@ proctype Volume(bit v)
 		fi;
 		session[v] = true;
 		confirmed[v] = false;
-		alone[v] = false;
-		awaited[v] = ring[v] }
+		alone[v] = false }
 
 	/* It takes a lease, and echoes it. */
 	:: atomic { session[v] && may_take && !expired[v] && (!leased[v] || lease_over[v] || !confirmed[v]) ->
