@@ -81,7 +81,7 @@ Result<api::Done> GroupNode::rejoin(bool dry_run, const std::vector<std::string>
   if (auto may = may_rejoin(); !may) return may.error();
   api::Done lines = given_up();
   if (dry_run) return lines;
-  if (std::find(force.begin(), force.end(), give_up_writes) == force.end())
+  if (!api::accepts(force, give_up_writes))
     return Error{Errc::refused, fmt::format("{}. To accept it: --force={}", fmt::join(lines, "; "),
                                             give_up_writes)};
   report::log(Level::warning, group_.name,

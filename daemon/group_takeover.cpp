@@ -176,7 +176,7 @@ Result<api::Takeover> GroupNode::promote(bool newest, const std::vector<std::str
   std::set<std::string> needed;
   std::string doubts;
   for (const auto& doubt : plan->doubts) {
-    if (std::find(force.begin(), force.end(), doubt.force) != force.end()) continue;
+    if (api::accepts(force, doubt.force)) continue;
     needed.insert(doubt.force);
     doubts += fmt::format("{}{}{}{}", doubts.empty() ? "" : "; ", doubt.subject,
                           doubt.subject.empty() ? "" : ": ", doubt.text);

@@ -41,12 +41,6 @@ int complain(const Error& error, int code) {
   return code;
 }
 
-/// The administrator's word that a repair may write what differs on all copies.
-bool is_sure(const api::Request& asked) {
-  return std::find(asked.force.begin(), asked.force.end(), api::force_primary_is_right) !=
-         asked.force.end();
-}
-
 /// What a command does with a group; nothing if there is none of that name.
 std::function<Result<void>(GroupNode&)> order(const api::Request& asked) {
   if (asked.command == api::command_bracket_end)
@@ -63,8 +57,9 @@ std::function<Result<void>(GroupNode&)> order(const api::Request& asked) {
     return [](GroupNode& node) { return node.go_on_after_drill(); };
   if (asked.command == api::command_verify_begin)
     return [asked](GroupNode& node) {
-      return node.begin_verify(
-          asked.volume, {asked.from_bytes, asked.rate_bytes, asked.repair, is_sure(asked), {}});
+      const bool sure = api::accepts(asked.force, api::force_primary_is_right);
+      return node.begin_verify(asked.volume,
+                               {asked.from_bytes, asked.rate_bytes, asked.repair, sure, {}});
     };
   if (asked.command == api::command_verify_end)
     return [volume = asked.volume](GroupNode& node) { return node.end_verify(volume); };

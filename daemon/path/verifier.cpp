@@ -74,7 +74,7 @@ Result<void> Verifier::begin(const Order& order) {
   if (!ring_.can_verify())
     return Error{Errc::refused,
                  "the loaded module can't compare; load the one that came with this daemon"};
-  if (status_.state == State::running || status_.state == State::repairing)
+  if (goes_on())
     return Error{Errc::refused, "it is being compared; 'dmcascade verify VOLUME --stop' ends that"};
   const std::uint32_t block = ring_.shape().block;
   if (order.from >= volume_bytes() || order.from % block != 0)
@@ -99,8 +99,7 @@ void Verifier::begin_pass() {
 }
 
 Result<void> Verifier::end() {
-  const State now = status().state;
-  if (now != State::running && now != State::repairing && now != State::waiting)
+  if (!goes_on() && status().state != State::waiting)
     return Error{Errc::refused, "it is not being compared"};
   status_.state = State::stopped;
   timer_->cancel();
@@ -165,10 +164,11 @@ Verifier::Status Verifier::status() const {
 
 // ---- going through it
 
-bool Verifier::may_step() const {
-  return (status_.state == State::running || status_.state == State::repairing) && compares_ &&
-         ahead_.size() < ahead_max;
+bool Verifier::goes_on() const {
+  return status_.state == State::running || status_.state == State::repairing;
 }
+
+bool Verifier::may_step() const { return goes_on() && compares_ && ahead_.size() < ahead_max; }
 
 /// All copies have said what differs, and some do.
 bool Verifier::may_repair() const {

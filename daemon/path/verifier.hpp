@@ -76,6 +76,7 @@ class Verifier {
 
   using Copies = std::map<std::string, Status::Copy>;
 
+  bool goes_on() const;
   bool may_step() const;
   bool may_repair() const;
   Task<> step();

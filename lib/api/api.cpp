@@ -658,6 +658,10 @@ std::string error_json(const Error& error) {
       {"schema", error_schema}, {"error", {{"code", word(error.code)}, {"message", error.text}}}});
 }
 
+bool accepts(const std::vector<std::string>& force, std::string_view word) {
+  return std::find(force.begin(), force.end(), word) != force.end();
+}
+
 Result<Request> parse_request(std::string_view text) {
   boost::system::error_code ec;
   const json::value parsed = json::parse(text, ec);

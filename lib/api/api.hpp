@@ -363,6 +363,8 @@ struct Request {
   std::uint64_t rate_bytes = 0;  // a second
   bool repair = false;
 };
+/// Whether what an administrator accepts has this word.
+bool accepts(const std::vector<std::string>& force, std::string_view word);
 /// A request line. Errc::invalid with what is wrong with it.
 Result<Request> parse_request(std::string_view json);
 std::string request_json(const Request& request);

@@ -71,8 +71,7 @@ std::string describe(const api::Takeover& plan) {
 std::set<std::string> needed(const api::Takeover& plan, const Wanted& wanted) {
   std::set<std::string> out;
   for (const auto& doubt : plan.doubts)
-    if (std::find(wanted.force.begin(), wanted.force.end(), doubt.force) == wanted.force.end())
-      out.insert(doubt.force);
+    if (!api::accepts(wanted.force, doubt.force)) out.insert(doubt.force);
   return out;
 }
 

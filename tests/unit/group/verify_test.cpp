@@ -182,6 +182,16 @@ TEST(Verify, RemembersWhatANodeFoundBeforeItBeganAnew) {
   EXPECT_EQ(hub().ranges.size(), 1u);
 }
 
+/// The hub's or the remote's daemon goes away for a while, or its machine does.
+void cut_off_one(Cascade& cascade) {
+  cascade.live(1 + cascade.draw() % 150);
+  const std::string other = cascade.draw() % 2 == 0 ? "h" : "r";
+  cascade.node(other).kill(cascade.draw() % 2 == 0);
+  cascade.live(1 + cascade.draw() % 50);
+  cascade.node(other).start();
+  cascade.live(1 + cascade.draw() % 150);
+}
+
 class VerifyIsCutOff : public testing::TestWithParam<int> {};
 
 TEST_P(VerifyIsCutOff, AndFindsNoDifferenceThatIsNone) {
@@ -192,12 +202,7 @@ TEST_P(VerifyIsCutOff, AndFindsNoDifferenceThatIsNone) {
   for (int life = 0; life < 6; ++life) {
     ASSERT_TRUE(cascade.drain());
     (void)part_of(cascade, "p1").begin_verify(volume_of(cascade, "p1"), {});
-    cascade.live(1 + cascade.draw() % 150);
-    const std::string other = cascade.draw() % 2 == 0 ? "h" : "r";
-    cascade.node(other).kill(cascade.draw() % 2 == 0);
-    cascade.live(1 + cascade.draw() % 50);
-    cascade.node(other).start();
-    cascade.live(1 + cascade.draw() % 150);
+    cut_off_one(cascade);
     for (const auto& copy : verify_of(cascade, "p1").copies)
       ASSERT_EQ(copy.differing_bytes, 0u) << copy.node;
   }
@@ -222,12 +227,7 @@ TEST_P(RepairIsCutOff, AndTheNextOneIsWhole) {
   for (int life = 0; life < 3; ++life) {
     for (const std::string node : {"h", "r"}) damage(cascade, node, cascade.draw() % copy_bytes);
     (void)part_of(cascade, "p1").begin_verify(volume_of(cascade, "p1"), order);
-    cascade.live(1 + cascade.draw() % 150);
-    const std::string other = cascade.draw() % 2 == 0 ? "h" : "r";
-    cascade.node(other).kill(cascade.draw() % 2 == 0);
-    cascade.live(1 + cascade.draw() % 50);
-    cascade.node(other).start();
-    cascade.live(1 + cascade.draw() % 150);
+    cut_off_one(cascade);
   }
   ASSERT_TRUE(cascade.drain());
   for (const std::string primary : {"p1", "p2"}) {
