@@ -18,7 +18,8 @@ std::string kept(std::string identity) {
 
 void name_devices(const VolumeConfig& volume, const meta::Place& place, meta::Area& area) {
   area.device = kept(device_identity(volume.disk.at(volume.primary)));
-  area.meta_device = volume.meta.empty() ? "" : kept(device_identity(volume.meta));
+  area.meta_device =
+      volume.meta.empty() ? "" : kept(device_identity(volume.meta.at(volume.primary)));
   area.device_bytes = place.volume_bytes + (volume.meta.empty() ? place.area_bytes : 0);
 }
 
@@ -53,7 +54,9 @@ Result<meta::Area> make_area(const VolumeConfig& volume, const meta::Place& plac
 Result<void> same_devices(const VolumeConfig& volume, const meta::Area& area) {
   if (auto same = same_device(volume, volume.disk.at(volume.primary), area.device); !same)
     return same;
-  return volume.meta.empty() ? Result<void>{} : same_device(volume, volume.meta, area.meta_device);
+  return volume.meta.empty()
+             ? Result<void>{}
+             : same_device(volume, volume.meta.at(volume.primary), area.meta_device);
 }
 
 Result<meta::Area> accept_devices(const VolumeConfig& volume, const meta::Place& place,

@@ -102,8 +102,7 @@ std::vector<std::pair<std::string, std::string>> devices_of(const Config& config
     add("undo of group " + group.name, group.undo);
     for (const VolumeConfig& volume : group.volumes) {
       add(fmt::format("volume {}/{}", group.name, volume.name), volume.disk);
-      if (!volume.meta.empty() && volume.primary == node)
-        out.emplace_back(volume.meta, fmt::format("metadata of {}/{}", group.name, volume.name));
+      add(fmt::format("metadata of {}/{}", group.name, volume.name), volume.meta);
     }
   }
   return out;

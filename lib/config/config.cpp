@@ -89,34 +89,31 @@ void check_node(const Config& config, TableReader& reader, const char* key,
                                fmt::join(names, ", ")));
 }
 
-/// Entries for no other nodes than `possible`.
+/// Entries for nodes that are there. Those that keep nothing now may once roles are swapped.
 void check_some_places(const Config& config, TableReader& reader, const char* key,
-                       const std::map<std::string, std::string>& places,
-                       const std::vector<std::string>& possible) {
+                       const std::map<std::string, std::string>& places) {
   for (const auto& [name, path] : places) {
     check_node(config, reader, key, name);
-    if (std::find(possible.begin(), possible.end(), name) == possible.end())
-      reader.fail(key,
-                  fmt::format("'{}' has an entry for {}, which keeps none; remove it", key, name));
     if (path.empty() || path.front() != '/')
       reader.fail(
           key, fmt::format("'{}' of {} is '{}'; write a path that begins with /", key, name, path));
   }
 }
 
-/// One for each of `needed`, and for no other node.
+/// And one for each of `needed`.
 void check_places(const Config& config, TableReader& reader, const char* key,
                   const std::map<std::string, std::string>& places,
                   const std::vector<std::string>& needed) {
-  check_some_places(config, reader, key, places, needed);
+  check_some_places(config, reader, key, places);
   for (const std::string& name : needed)
     if (!places.contains(name))
       reader.fail(
           key, fmt::format("'{}' lacks an entry for {}; add {} = \"/dev/...\"", key, name, name));
 }
 
-/// Where the primary keeps its metadata area; empty: at the end of its disk.
-std::string read_meta(const Config& config, const VolumeConfig& volume, TableReader& reader) {
+/// Where a primary keeps its metadata area; empty: at the end of its disk.
+std::map<std::string, std::string> read_meta(const Config& config, const VolumeConfig& volume,
+                                             TableReader& reader) {
   if (!reader.is_table("meta")) {
     if (reader.text("meta") != "internal")
       reader.fail("meta",
@@ -124,9 +121,9 @@ std::string read_meta(const Config& config, const VolumeConfig& volume, TableRea
                               volume.primary));
     return {};
   }
-  const auto places = reader.texts("meta");
+  auto places = reader.texts("meta");
   check_places(config, reader, "meta", places, {volume.primary});
-  return places.at(volume.primary);
+  return places;
 }
 
 VolumeConfig read_volume(const Config& config, const GroupConfig& group, const std::string& name,
@@ -225,7 +222,7 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   if (!group.remote.empty()) needed.push_back(group.remote);
   check_places(config, reader, "journal", group.journal, needed);
   group.undo = reader.texts("undo");
-  check_some_places(config, reader, "undo", group.undo, needed);
+  check_some_places(config, reader, "undo", group.undo);
   group.on_journal_full =
       static_cast<OnJournalFull>(reader.word("on-journal-full", {"suspend", "block", "throttle"}));
   group.journal_warning_percent = reader.percent("journal-warning", group.journal_warning_percent);
@@ -308,7 +305,8 @@ void check_unique(const Config& config, TableReader& root) {
       once("UUID " + to_text(volume.uuid), name);
       once("volume name " + volume.name, name);
       for (const auto& [node, path] : volume.disk) once(device_on(path, node), name);
-      if (!volume.meta.empty()) once(device_on(volume.meta, volume.primary), "metadata of " + name);
+      for (const auto& [node, path] : volume.meta)
+        once(device_on(path, node), "metadata of " + name);
     }
   }
 }
@@ -339,6 +337,10 @@ Error wrong(std::string text) {
 }
 
 }  // namespace
+
+bool GroupConfig::keeps_journal(std::string_view node) const {
+  return node == hub || (!remote.empty() && node == remote);
+}
 
 const VolumeConfig* GroupConfig::volume(std::string_view wanted) const {
   for (const VolumeConfig& volume : volumes)

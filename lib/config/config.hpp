@@ -43,6 +43,8 @@
 //   disk      = { p1 = "/dev/vg0/orders", h = "/dev/vg0/orders", r = "/dev/vg0/orders" }
 //   meta      = "internal"                 # metadata area: the end of the primary's disk, or a
 //                                          # device of its own: { p1 = "/dev/vg0/orders-meta" }
+//                                          # (journal, undo, disk and meta may have entries for
+//                                          # nodes that take over such a role some day)
 //   ring-size = "8MiB"                     # optional
 //
 //   [daemon]                               # optional, all optional
@@ -96,7 +98,8 @@ struct VolumeConfig {
   std::string primary;                      // node name
   std::map<std::string, std::string> disk;  // node name -> backing device (or file) of the copy
   std::uint64_t ring_bytes = 8 * 1024 * 1024;
-  std::string meta = {};  // device of the primary's metadata area; empty: the end of its disk
+  // Node name -> device of the metadata area of whoever is primary; empty: the end of its disk.
+  std::map<std::string, std::string> meta = {};
 
   bool operator==(const VolumeConfig&) const = default;
 };
@@ -113,7 +116,7 @@ struct GroupConfig {
   FenceLevel fence_level = FenceLevel::data;
   OnFence on_fence = OnFence::suspend_io;
   std::chrono::milliseconds lease{};
-  std::map<std::string, std::string> journal;    // node name -> device or file
+  std::map<std::string, std::string> journal;    // node name -> device or file, if it keeps one
   std::map<std::string, std::string> undo = {};  // node name -> device or file
   std::uint64_t journal_cache_bytes = 64 * 1024 * 1024;
   ShipRate ship_rate = {};
@@ -124,6 +127,8 @@ struct GroupConfig {
   std::chrono::milliseconds lag_warning = std::chrono::minutes(5);
   std::vector<VolumeConfig> volumes;  // in file order
 
+  /// Whether the node is hub or remote.
+  bool keeps_journal(std::string_view node) const;
   /// Null if there is none.
   const VolumeConfig* volume(std::string_view name) const;
   /// Its name, or its UUID if it is not configured (any more).

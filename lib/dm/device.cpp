@@ -61,14 +61,24 @@ std::optional<Uuid> uuid_of(const char* name) {
 
 }  // namespace
 
-Result<meta::Place> place_of(const VolumeConfig& volume) {
-  const std::string& disk = volume.disk.at(volume.primary);
+Result<meta::Place> place_of(const VolumeConfig& volume, const std::string& node) {
+  const std::string& disk = volume.disk.at(node);
+  const auto own_device = volume.meta.find(node);
+  if (!volume.meta.empty() && own_device == volume.meta.end())
+    return Error{Errc::not_found,
+                 fmt::format("the file has no place for its metadata area on {0}; add {0} = "
+                             "\"/dev/...\" to 'meta'",
+                             node)};
   const auto backing = device_sectors(disk);
   if (!backing) return backing.error();
   if (volume.meta.empty()) return meta::internal_place(disk, *backing * 512);
-  const auto own = device_sectors(volume.meta);
+  const auto own = device_sectors(own_device->second);
   if (!own) return own.error();
-  return meta::own_place(volume.meta, *own * 512, *backing * 512);
+  return meta::own_place(own_device->second, *own * 512, *backing * 512);
+}
+
+Result<meta::Place> place_of(const VolumeConfig& volume) {
+  return place_of(volume, volume.primary);
 }
 
 std::string table_params(const GroupConfig& group, const VolumeConfig& volume,

@@ -20,6 +20,9 @@ inline constexpr const char* target_type = "cascade";
 /// Where the metadata area of a volume is on its primary, and how large the volume is, by the sizes
 /// of the devices. Run it there.
 Result<meta::Place> place_of(const VolumeConfig& volume);
+/// The same if `node`, which has a disk of it, were its primary; Errc::not_found if the file has no
+/// place for the area there.
+Result<meta::Place> place_of(const VolumeConfig& volume, const std::string& node);
 
 /// The parameters of a volume's table line:
 /// "<uuid> <device> <offset> <metadata device> <offset> <#args> <args>".

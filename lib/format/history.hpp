@@ -20,6 +20,11 @@ using History = std::uint64_t;
 /// Before the first write of a group.
 History history_begin(const Uuid& group);
 
+/// Before it as well, but of copies that hold a volume as of write `volume_seq` of `generation`
+/// already; once for each, in the order of their UUIDs.
+History history_begin_with(History before, const Uuid& volume, std::uint64_t volume_seq,
+                           const Uuid& generation);
+
 /// After one more write, whose group_seq is set.
 History history_after(History before, const Record& record);
 

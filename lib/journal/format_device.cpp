@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <vector>
 
 namespace cascade {
@@ -37,14 +38,31 @@ Result<void> write_all(BlockFile& file, const Superblock& sb) {
   return file.flush();
 }
 
+/// One write of the next superblock, of a journal that no daemon has.
+Result<void> change_journal(const std::string& path, const Uuid& group,
+                            const std::function<Result<void>(Superblock&)>& change) {
+  auto file = BlockFile::open(path);
+  if (!file) return file.error();
+  auto sb = choose_superblock(read_copy(*file, 0), read_copy(*file, 1), group, file->bytes(), path);
+  if (!sb) return sb.error();
+  if (auto ok = change(*sb); !ok) return ok;
+  sb->generation += 1;
+  std::vector<std::byte> block(superblock_bytes);
+  encode_superblock(*sb, std::span(block).first<superblock_bytes>());
+  if (auto ok = file->write(superblock_offset(sb->generation), block); !ok) return ok;
+  return file->flush();
+}
+
 }  // namespace
 
 Result<Superblock> format_journal(const std::string& path, const Uuid& group,
-                                  std::optional<std::uint64_t> file_bytes, bool force) {
+                                  std::optional<std::uint64_t> file_bytes, bool force,
+                                  const Beginning& beginning) {
   auto file = BlockFile::open(path, file_bytes);
   if (!file) return file.error();
   auto sb = format_superblock(group, file->bytes());
   if (!sb) return Error{sb.error().code, fmt::format("{}: {}", path, sb.error().text)};
+  begin_with(*sb, beginning);
   if (!force) {
     if (auto ok = refuse_journal(*file, path); !ok) return ok.error();
     if (auto ok = file->refuse_signature("--force overwrites it"); !ok) return ok.error();
@@ -59,18 +77,46 @@ Result<Superblock> read_journal(const std::string& path, const Uuid& group) {
   return choose_superblock(read_copy(*file, 0), read_copy(*file, 1), group, file->bytes(), path);
 }
 
+Result<Beginning> held_by_copies(const Superblock& sb) {
+  const auto refuse = [](std::string why) { return Error{Errc::refused, std::move(why)}; };
+  if (sb.takeover.decided())
+    return refuse(
+        fmt::format("the group was promoted here as generation {}: its copies may have "
+                    "been written since",
+                    to_text(sb.takeover.generation)));
+  if (!sb.clean) return refuse("its journal is open, or was not closed in order");
+  if (sb.limit_seq != no_limit || sb.past_limit)
+    return refuse("its bracket is open: the copies are not as new as the journal");
+  if (sb.gap_seq != 0) return refuse("its copies have not caught up yet");
+  if (sb.applied_seq < sb.stored_seq)
+    return refuse(fmt::format("{} writes of its journal are not in its copies yet",
+                              sb.stored_seq - sb.applied_seq));
+  Beginning held;
+  for (const auto& [volume, place] : sb.volumes) {
+    if (place.dropped || place.standing != Standing{})
+      return refuse(fmt::format("its copy of volume {} was left behind", to_text(volume)));
+    held[volume] = {.volume_seq = place.volume_seq,
+                    .source = {.generation = place.source.generation},
+                    .bytes = place.bytes};
+  }
+  return held;
+}
+
+Result<void> retire_journal(const std::string& path, const Uuid& group, const Uuid& generation,
+                            std::uint64_t time_ns) {
+  return change_journal(path, group, [&](Superblock& sb) -> Result<void> {
+    if (const auto held = held_by_copies(sb); !held) return held.error();
+    sb.takeover = {generation, time_ns, false, sb.applied_seq};
+    return {};
+  });
+}
+
 Result<void> accept_copy(const std::string& path, const Uuid& group, const Uuid& volume) {
-  auto file = BlockFile::open(path);
-  if (!file) return file.error();
-  auto sb = choose_superblock(read_copy(*file, 0), read_copy(*file, 1), group, file->bytes(), path);
-  if (!sb) return sb.error();
-  if (const auto entry = sb->volumes.find(volume); entry != sb->volumes.end())
-    entry->second.copy = {};
-  sb->generation += 1;
-  std::vector<std::byte> block(superblock_bytes);
-  encode_superblock(*sb, std::span(block).first<superblock_bytes>());
-  if (auto ok = file->write(superblock_offset(sb->generation), block); !ok) return ok;
-  return file->flush();
+  return change_journal(path, group, [&](Superblock& sb) -> Result<void> {
+    if (const auto entry = sb.volumes.find(volume); entry != sb.volumes.end())
+      entry->second.copy = {};
+    return {};
+  });
 }
 
 }  // namespace cascade

@@ -84,6 +84,13 @@ Result<Superblock> format_superblock(const Uuid& group, std::uint64_t device_byt
   return sb;
 }
 
+void begin_with(Superblock& sb, const Beginning& beginning) {
+  sb.volumes = beginning;
+  for (const auto& [volume, place] : beginning)
+    sb.tail_history =
+        history_begin_with(sb.tail_history, volume, place.volume_seq, place.source.generation);
+}
+
 namespace {
 
 VolumeEntry volume_entry(const Uuid& uuid, const VolumePlace& place) {

@@ -207,6 +207,10 @@ struct Takeover {
   bool operator==(const Takeover&) const = default;
 };
 
+/// What the copies of a node hold when its journal is made: of each volume the last write
+/// (volume_seq), the generation and the size. Nothing of a volume that is not in it.
+using Beginning = std::map<Uuid, VolumePlace>;
+
 /// What a superblock says, in host order.
 struct Superblock {
   Uuid group;
@@ -241,6 +245,10 @@ struct Superblock {
 
 /// A fresh journal for a device of `device_bytes`; Errc::invalid if that is too small.
 Result<Superblock> format_superblock(const Uuid& group, std::uint64_t device_bytes);
+
+/// Of a fresh journal. Two nodes that begin with the same may follow one another: their histories
+/// are the same.
+void begin_with(Superblock& sb, const Beginning& beginning);
 
 /// Fills all of `out`. Needs volumes.size() <= superblock_volumes_max.
 void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_bytes> out);

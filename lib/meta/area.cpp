@@ -24,6 +24,7 @@ static_assert(sizeof(Super) == CASCADE_META_SUPER_BYTES && offsetof(Super, volum
               offsetof(Super, device) == 152 && offsetof(Super, generations) == 408 &&
               offsetof(Super, boot) == 1184 && offsetof(Super, alone_ns) == 1216);
 static_assert(sizeof(cascade_meta_generation) == 24);
+static_assert(sizeof(cascade_meta_block) == CASCADE_META_BITMAP_BLOCK);
 
 constexpr std::uint64_t block = 4096;
 constexpr std::uint64_t area_step = 64 * 1024;
@@ -87,6 +88,13 @@ Result<void> check_fields(const Super& super) {
   return {};
 }
 
+bool is_whole(const cascade_meta_block& block, std::uint64_t index) {
+  cascade_meta_block zeroed = block;
+  zeroed.crc = 0;
+  return block.magic == CASCADE_META_BLOCK_MAGIC && block.index == index &&
+         block.crc == crc32c(std::as_bytes(std::span(&zeroed, 1)));
+}
+
 }  // namespace
 
 // Of a device that is all for it an area takes more than it needs, so that the volume may grow: up
@@ -129,6 +137,16 @@ Area new_area(const Uuid& volume, const Place& place, std::uint64_t now_ns) {
   area.area_bytes = place.area_bytes;
   area.written_ns = now_ns;
   area.generations.push_back({make_uuid(), 0});
+  return area;
+}
+
+Area area_behind(const Uuid& volume, const Place& place, const Area::Generation& begins,
+                 const Uuid& parent, std::uint64_t volume_bytes, std::uint64_t now_ns) {
+  Area area = new_area(volume, place, now_ns);
+  area.volume_bytes = std::min(volume_bytes, place.volume_bytes);
+  area.numbered = true;
+  area.end_seq = begins.began;
+  area.generations = {begins, {parent, 0}};
   return area;
 }
 
@@ -253,6 +271,51 @@ Result<void> rewrite_super(const Place& place, Area area) {
   if (!file) return file.error();
   ++area.counter;
   if (auto ok = write_super(*file, place, area); !ok) return ok;
+  return file->flush();
+}
+
+Result<std::uint64_t> count_marks(const Place& place, const Area& area) {
+  const auto file = BlockFile::look(place.device);
+  if (!file) return file.error();
+  const std::uint64_t regions = divide_up(area.volume_bytes, region_bytes);
+  std::uint64_t marks = 0;
+  for (std::uint64_t first = 0; first < regions; first += CASCADE_META_BITS_PER_BLOCK) {
+    const std::uint64_t index = first / CASCADE_META_BITS_PER_BLOCK;
+    cascade_meta_block bits;
+    auto ok = file->read(place.offset + CASCADE_META_BITMAP_OFFSET + index * sizeof bits,
+                         std::as_writable_bytes(std::span(&bits, 1)));
+    if (!ok) return ok.error();
+    if (!is_whole(bits, index))
+      marks += std::min<std::uint64_t>(CASCADE_META_BITS_PER_BLOCK, regions - first);
+    else
+      for (const std::uint64_t word : bits.bits) marks += std::popcount(word);
+  }
+  return marks;
+}
+
+Result<void> ended_in_order(const Place& place, const Area& area) {
+  const auto refuse = [](std::string why) { return Error{Errc::refused, std::move(why)}; };
+  if (!area.numbered || (area.required & CASCADE_META_REQUIRED_BITMAP) == 0)
+    return refuse("it has not been with a hub yet");
+  if (area.alone) return refuse("it went on without its hub, and has not been back");
+  if (!area.clean) return refuse("it was not closed in order");
+  if (area.differs != 0) return refuse(differs_text(area.differs));
+  const auto marks = count_marks(place, area);
+  if (!marks) return marks.error();
+  if (*marks != 0)
+    return refuse(
+        fmt::format("{} of its regions of {} KiB are out of sync", *marks, region_bytes / 1024));
+  return {};
+}
+
+Result<void> wipe_area(const Place& place, const Uuid& volume) {
+  const auto there = read_area(place, volume);
+  if (!there && there.error().code == Errc::not_found) return {};
+  if (!there) return there.error();
+  auto file = BlockFile::open(place.device);
+  if (!file) return file.error();
+  const std::vector<std::byte> zero(CASCADE_META_BITMAP_OFFSET);
+  if (auto ok = file->write(place.offset, zero); !ok) return ok;
   return file->flush();
 }
 

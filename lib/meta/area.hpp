@@ -72,6 +72,11 @@ Result<Place> own_place(const std::string& device, std::uint64_t device_bytes,
 Area new_area(const Uuid& volume, const Place& place, std::uint64_t now_ns);
 
 using SuperBytes = std::span<std::byte, CASCADE_META_SUPER_BYTES>;
+/// For a disk that holds the volume as of write `begins.began` of `parent`, which its history parts
+/// from there. `volume_bytes`: of what it holds; anything behind that is out of sync.
+Area area_behind(const Uuid& volume, const Place& place, const Area::Generation& begins,
+                 const Uuid& parent, std::uint64_t volume_bytes, std::uint64_t now_ns);
+
 void encode_super(const Area& area, SuperBytes out);
 /// Errc::not_found (no magic: not a metadata area), corrupt, version.
 Result<Area> decode_super(std::span<const std::byte, CASCADE_META_SUPER_BYTES> in);
@@ -85,6 +90,16 @@ Result<void> format_area(const Place& place, const Area& area, bool force);
 
 /// Writes the next superblock of an area that nobody has: what was read, and changed.
 Result<void> rewrite_super(const Place& place, Area area);
+
+/// How many regions of the volume its bitmap marks. A block that is not whole counts as all marked.
+Result<std::uint64_t> count_marks(const Place& place, const Area& area);
+
+/// Whether the hub's copy holds all that the volume does: it was with a hub, was closed in order,
+/// and nothing is out of sync. Errc::refused says why not.
+Result<void> ended_in_order(const Place& place, const Area& area);
+
+/// There is no area of this volume there any more. Harmless if there was none.
+Result<void> wipe_area(const Place& place, const Uuid& volume);
 
 /// Why the volume and the hub's copy may differ, in words; empty if nothing says so.
 std::string differs_text(std::uint32_t differs);

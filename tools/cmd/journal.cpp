@@ -20,8 +20,7 @@ struct Wanted {
 };
 
 Result<std::string> path_of(const GroupConfig& group, const std::string& node) {
-  const auto path = group.journal.find(node);
-  if (path != group.journal.end()) return path->second;
+  if (group.keeps_journal(node)) return group.journal.at(node);
   return Error{Errc::refused,
                fmt::format("{}: node {} keeps no journal of it; hub is {}{}", group.name, node,
                            group.hub, group.remote.empty() ? "" : ", remote is " + group.remote)};
@@ -110,7 +109,7 @@ int for_each(const Options& options, const Wanted& wanted,
                                                                 wanted.group)});
   bool any = false;
   for (const GroupConfig& group : loaded->config.groups) {
-    const bool mine = group.journal.contains(loaded->node);
+    const bool mine = group.keeps_journal(loaded->node);
     if (wanted.group.empty() ? !mine : group.name != wanted.group) continue;
     any = true;
     if (auto done = act(group, loaded->node, wanted); !done) code = complain(options, done.error());

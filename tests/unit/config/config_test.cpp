@@ -82,7 +82,6 @@ TEST(Config, SaysWhatBecomesOfAFullJournal) {
   EXPECT_EQ(group.undo.at("r"), "/dev/u");
   EXPECT_THAT(refusal(with_keys("on-journal-full = \"stop\"")), HasSubstr("throttle"));
   EXPECT_THAT(refusal(with_keys("journal-warning = 101")), HasSubstr("from 1 to 100"));
-  EXPECT_THAT(refusal(with_keys("undo = { p1 = \"/dev/u\" }")), HasSubstr("keeps none"));
   EXPECT_THAT(refusal(with_keys("undo = { r = \"/dev/j\" }")),
               HasSubstr("same device /dev/j on r"));
 }
@@ -131,11 +130,22 @@ TEST(Config, IsReadWhole) {
   EXPECT_EQ(group.fence_level, FenceLevel::data);
   EXPECT_EQ(group.lease, std::chrono::milliseconds(5000));
   EXPECT_EQ(group.volumes.front().ring_bytes, 16u << 20);
-  EXPECT_EQ(group.volumes.front().meta, "");
+  EXPECT_TRUE(group.volumes.front().meta.empty());
   const auto own = parse_config(with("\"internal\"", "{ p1 = \"/dev/m\" }"), "c.toml");
   ASSERT_TRUE(own) << own.error().text;
-  EXPECT_EQ(own->groups.front().volumes.front().meta, "/dev/m");
+  EXPECT_EQ(own->groups.front().volumes.front().meta.at("p1"), "/dev/m");
   EXPECT_EQ(config->daemon.heartbeat, std::chrono::milliseconds(200));
+}
+
+TEST(Config, PlacesOfNodesThatTakeOverARoleSomeDayAreRight) {
+  const auto config =
+      parse_config(with("h = \"/dev/j\"", "p1 = \"/dev/k\", h = \"/dev/j\""), "c.toml");
+  ASSERT_TRUE(config) << config.error().text;
+  const GroupConfig& group = config->groups.front();
+  EXPECT_EQ(group.journal.at("p1"), "/dev/k");
+  EXPECT_FALSE(group.keeps_journal("p1"));
+  EXPECT_TRUE(group.keeps_journal("h") && group.keeps_journal("r"));
+  EXPECT_TRUE(parse_config(with("\"internal\"", "{ p1 = \"/dev/m\", h = \"/dev/m\" }"), "c.toml"));
 }
 
 TEST(Config, TheShippedExampleIsRight) {
@@ -169,13 +179,14 @@ TEST(Config, WhatIsWrongIsNamedWithItsPlace) {
       {"p1 = \"/dev/o\", ", "", "c.toml:18:", "lacks an entry for p1"},
       {"p1 = \"/dev/o\"", "p1 = \"dev\"", "c.toml:18:", "begins with /"},
       {"h = \"/dev/j\"", "h = \"/dev/o\"", "c.toml:", "same device /dev/o on h"},
-      {"h = \"/dev/j\"", "p1 = \"/dev/k\", h = \"/dev/j\"", "c.toml:14:", "keeps none; remove it"},
+      {"h = \"/dev/j\"", "x = \"/dev/k\", h = \"/dev/j\"", "c.toml:14:", "'x', which is not there"},
       {"16MiB", "15MiB", "c.toml:19:", "power of two"},
       {"16MiB", "512KiB", "c.toml:19:", "from 1 MiB to 64 MiB"},
       {"16MiB", "many", "c.toml:19:", "a size like"},
       {"meta = \"internal\"", "", "c.toml:15:", "lacks 'meta'"},
       {"\"internal\"", "\"external\"", "c.toml:20:", "must be \"internal\" or a table like"},
-      {"\"internal\"", "{ h = \"/dev/m\" }", "c.toml:20:", "keeps none; remove it"},
+      {"\"internal\"", "{ h = \"/dev/m\" }", "c.toml:20:", "lacks an entry for p1"},
+      {"\"internal\"", "{ p1 = \"/dev/m\", h = \"/dev/o\" }", "c.toml:", "same device /dev/o on h"},
       {"\"internal\"", "{ p1 = \"/dev/o\" }", "c.toml:", "same device /dev/o on p1"},
       {"200ms", "fast", "c.toml:22:", "a duration like"},
       {"200ms", "9s", "c.toml:", "at least twice 'heartbeat'"},

@@ -86,5 +86,79 @@ TEST_F(FormatDevice, SaysOfItselfWhatWasMade) {
   EXPECT_THAT(read_journal("/nowhere", group).error().text, HasSubstr("/nowhere: open"));
 }
 
+Beginning two_volumes() {
+  return {{volume_a, {.volume_seq = 7, .source = {.generation = group}, .bytes = 1 << 20}},
+          {volume_b, {.volume_seq = 9, .source = {.generation = volume_a}, .bytes = 2 << 20}}};
+}
+
+TEST_F(FormatDevice, BeginsWithWhatTheCopiesHold) {
+  const auto made = format_journal(path, group, 32 << 20, false, two_volumes());
+  ASSERT_TRUE(made) << made.error().text;
+  const auto found = read_journal(path, group);
+  ASSERT_TRUE(found) << found.error().text;
+  EXPECT_EQ(found->stored_seq, 0u);
+  const auto held = held_by_copies(*found);
+  ASSERT_TRUE(held) << held.error().text;
+  EXPECT_EQ(*held, two_volumes());
+}
+
+// Who holds something else must not be taken for one that follows.
+TEST_F(FormatDevice, TwoThatBeginWithOtherCopiesHaveOtherHistories) {
+  const auto history = [&](const Beginning& beginning) {
+    return format_journal(path, group, 32 << 20, true, beginning)->tail_history;
+  };
+  const History same = history(two_volumes());
+  EXPECT_EQ(history(two_volumes()), same);
+  EXPECT_NE(history({}), same);
+  Beginning other = two_volumes();
+  other[volume_a].volume_seq = 8;
+  EXPECT_NE(history(other), same);
+  other = two_volumes();
+  other[volume_b].source.generation = volume_b;
+  EXPECT_NE(history(other), same);
+  other = two_volumes();
+  other.erase(volume_b);
+  EXPECT_NE(history(other), same);
+}
+
+struct NotHeld {
+  const char* says;
+  void (*change)(Superblock&);
+};
+
+TEST_F(FormatDevice, WhatTheCopiesHoldIsNotKnownWhile) {
+  const auto made = format_journal(path, group, 32 << 20, false, two_volumes());
+  const NotHeld table[] = {
+      {"was promoted here", [](Superblock& sb) { sb.takeover.generation = volume_a; }},
+      {"not closed in order", [](Superblock& sb) { sb.clean = false; }},
+      {"bracket is open", [](Superblock& sb) { sb.limit_seq = 3; }},
+      {"bracket is open", [](Superblock& sb) { sb.past_limit = 3; }},
+      {"have not caught up", [](Superblock& sb) { sb.gap_seq = 3; }},
+      {"2 writes of its journal are not in its copies",
+       [](Superblock& sb) { sb.stored_seq = sb.applied_seq + 2; }},
+      {"left behind", [](Superblock& sb) { sb.volumes[volume_a].dropped = true; }},
+      {"left behind",
+       [](Superblock& sb) { sb.volumes[volume_a].standing.mark = CASCADE_MARK_LEFT; }},
+  };
+  for (const NotHeld& row : table) {
+    Superblock sb = *made;
+    row.change(sb);
+    const auto held = held_by_copies(sb);
+    ASSERT_FALSE(held) << row.says;
+    EXPECT_THAT(held.error().text, HasSubstr(row.says));
+  }
+}
+
+TEST_F(FormatDevice, OneThatIsRetiredSaysWhereItsCopiesWentOn) {
+  ASSERT_TRUE(format_journal(path, group, 32 << 20, false, two_volumes()));
+  const auto retired = retire_journal(path, group, volume_b, 5);
+  ASSERT_TRUE(retired) << retired.error().text;
+  const auto found = read_journal(path, group);
+  EXPECT_EQ(found->takeover, (Takeover{volume_b, 5, false, 0}));
+  EXPECT_THAT(retire_journal(path, group, volume_a, 6).error().text,
+              HasSubstr("promoted here as generation " + to_text(volume_b)));
+  EXPECT_EQ(read_journal(path, group)->takeover.generation, volume_b);
+}
+
 }  // namespace
 }  // namespace cascade::test

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The metadata area: where it is, what is refused, which copy counts.
 #include "lib/meta/area.hpp"
+#include "lib/base/checksum.hpp"
 #include "tests/unit/format/make_record.hpp"
 
 #include <gmock/gmock.h>
@@ -145,6 +146,71 @@ TEST_F(MetaFile, OneWholeCopyIsEnoughAndTheNewerCounts) {
   const auto neither = meta::read_area(place, volume_a);
   EXPECT_THAT(neither.error().text, HasSubstr("its checksum is wrong"));
   EXPECT_THAT(format(), HasSubstr("has a metadata area already; --force"));
+}
+
+TEST_F(MetaFile, BehindAnotherHistorySaysFromWhere) {
+  const auto area = meta::area_behind(volume_a, place, {volume_b, 42}, group, MiB, 1);
+  ASSERT_TRUE(meta::format_area(place, area, false));
+  const auto read = meta::read_area(place, volume_a);
+  ASSERT_TRUE(read) << read.error().text;
+  EXPECT_EQ(read->end_seq, 42u);
+  EXPECT_TRUE(read->clean && read->numbered && !read->alone);
+  EXPECT_EQ(read->volume_bytes, MiB);
+  ASSERT_EQ(read->generations.size(), 2u);
+  EXPECT_EQ(read->generations[0].id, volume_b);
+  EXPECT_EQ(read->generations[0].began, 42u);
+  EXPECT_EQ(read->generations[1].id, group);
+  EXPECT_EQ(meta::area_behind(volume_a, place, {volume_b, 42}, group, TiB, 1).volume_bytes,
+            place.volume_bytes);
+}
+
+TEST_F(MetaFile, IsWipedOnlyForItsVolume) {
+  ASSERT_EQ(format(), "made");
+  EXPECT_FALSE(meta::wipe_area(place, volume_b));
+  ASSERT_TRUE(meta::read_area(place, volume_a));
+  ASSERT_TRUE(meta::wipe_area(place, volume_a));
+  EXPECT_EQ(meta::read_area(place, volume_a).error().code, Errc::not_found);
+  EXPECT_TRUE(meta::wipe_area(place, volume_a)) << "once more";
+}
+
+struct MetaEnd : MetaFile {
+  meta::Area area =
+      meta::area_behind(volume_a, place, {volume_b, 42}, group, place.volume_bytes, 1);
+  MetaEnd() { area.required = CASCADE_META_REQUIRED_BITMAP; }
+
+  /// As the module writes it.
+  void mark(std::uint64_t bits) {
+    cascade_meta_block block{};
+    block.magic = CASCADE_META_BLOCK_MAGIC;
+    block.bits[0] = bits;
+    block.crc = crc32c(std::as_bytes(std::span(&block, 1)));
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(place.offset + CASCADE_META_BITMAP_OFFSET));
+    file.write(reinterpret_cast<const char*>(&block), sizeof block);
+  }
+  std::string why_not() {
+    const auto ended = meta::ended_in_order(place, area);
+    return ended ? "ended" : ended.error().text;
+  }
+};
+
+TEST_F(MetaEnd, IsInOrderIfNothingMayDiffer) {
+  ASSERT_TRUE(meta::format_area(place, area, false));
+  mark(0);
+  EXPECT_EQ(why_not(), "ended");
+  mark(5);
+  EXPECT_THAT(why_not(), HasSubstr("2 of its regions of 256 KiB are out of sync"));
+  spoil(place.offset + CASCADE_META_BITMAP_OFFSET + 100);
+  EXPECT_THAT(why_not(), HasSubstr("40 of its"));
+  mark(0);
+  area.differs = CASCADE_DIFFERS_LOCAL;
+  EXPECT_THAT(why_not(), HasSubstr("a local write failed"));
+  area.clean = false;
+  EXPECT_THAT(why_not(), HasSubstr("not closed in order"));
+  area.alone = true;
+  EXPECT_THAT(why_not(), HasSubstr("without its hub"));
+  area.numbered = false;
+  EXPECT_THAT(why_not(), HasSubstr("not been with a hub"));
 }
 
 }  // namespace
