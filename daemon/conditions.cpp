@@ -232,7 +232,7 @@ void of_volume(const api::Volume& volume, Conditions& out) {
   if (volume.state == "behind")
     raise(out, "VOLUME_BEHIND", "warning", volume.name, volume.reason,
           fmt::format("bring {} back", volume.primary));
-  if (volume.state == "not-created")
+  if (volume.state == "not-created" || volume.state == "leaving")
     raise(out, "VOLUME_NOT_CREATED", "info", volume.name, volume.reason,
           fmt::format("dmcascade create {}", volume.name));
   if (volume.local_write_failed)

@@ -62,7 +62,7 @@ Task<> GroupNode::run() {
   while (!stopping_) co_await stop_.wait();
   co_await sessions_.join();
   co_await crew_.join();
-  if (gives_up_) co_await give_up();
+  if (next_journal_ != NextJournal::same) co_await make_next_journal();
 }
 
 Task<Result<void>> GroupNode::start() {
@@ -259,7 +259,7 @@ Task<Result<void>> GroupNode::start_hub() {
   crew_.add(catch_up_->run());
   journal_feed_->describe_with([this] { return mirror_->describe(); });
   journal_feed_->note_in(verification_);
-  mirror_->on_sizes_changed([this] { journal_feed_->renew(); });
+  mirror_->on_change([this] { journal_feed_->renew(); });
   ship_link_ =
       std::make_unique<Link>(seams_.executor, seams_.clock, seams_.net, times_, node_, group_.uuid,
                              group_.name, *config_.node(group_.remote), *journal_feed_);

@@ -92,6 +92,11 @@ class GroupNode {
   /// follows already, its copies are in use, or `force` does not accept that.
   Result<api::Done> rejoin(bool dry_run, const std::vector<std::string>& force);
 
+  /// `dmcascade swap`: this node keeps a journal of the group for others from now on. Its journal
+  /// is made anew, and begins with what its copies hold; done with the end of this object, in one
+  /// write. Errc::refused: it follows somebody, or they do not hold all that the journal has.
+  Result<void> swap();
+
   /// `dmcascade verify`: a volume of this primary is compared with its copies, as `order` says, but
   /// for its nodes; see Volume::verify in status.
   /// Errc::refused, Errc::invalid, Errc::not_found.
@@ -138,7 +143,7 @@ class GroupNode {
 
   Result<void> may_rejoin();
   api::Done given_up() const;
-  Task<> give_up();
+  Task<> make_next_journal();
 
   using Doubts = std::vector<api::Takeover::Doubt>;
   bool taken_over() const;
@@ -193,7 +198,8 @@ class GroupNode {
   std::map<std::string, LinkStatus> upstream_;
   bool ready_ = false;
   bool begins_anew_ = false;
-  bool gives_up_ = false;  // with another journal
+  // What its journal is made once nobody has it any more.
+  enum class NextJournal { same, empty, from_copies } next_journal_ = NextJournal::same;
   bool stopping_ = false;
 };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A node that has a history of its own, because it was promoted or its journal has parted from the
-// others', gives that up and follows again. Its journal becomes another one, in one write; its
-// copies stay as they are, to be compared with what is upstream.
+// A node's journal becomes another one, in one write, and its copies stay as they are. A node that
+// has a history of its own, because it was promoted or its journal has parted from the others',
+// gives that up and follows again: its copies are compared with what is upstream. And one that has
+// followed to the end follows somebody else, who has the same: nothing has to be compared.
 #include "daemon/group.hpp"
 
 #include "daemon/report/log.hpp"
@@ -86,14 +87,40 @@ Result<api::Done> GroupNode::rejoin(bool dry_run, const std::vector<std::string>
                                             give_up_writes)};
   report::log(Level::warning, group_.name,
               fmt::format("{} rejoins, as told: {}", node_, fmt::join(lines, "; ")));
-  gives_up_ = true;
+  next_journal_ = NextJournal::empty;
   begin_anew();
   return lines;
 }
 
+Result<void> GroupNode::swap() {
+  if (storage_ == nullptr || taken_over())
+    return Error{Errc::refused, fmt::format("{} does not follow the group", node_)};
+  if (auto free = no_drill(); !free) return free;
+  for (const auto& [peer, status] : upstream_)
+    if (status.connected) return Error{Errc::refused, fmt::format("{} is connected", peer)};
+  const Journal& journal = *storage_->journal;
+  if (journal.limit_seq() != no_limit) return Error{Errc::refused, "a bracket is open here"};
+  if (storage_->applier->applied_seq() < journal.received_seq())
+    return Error{Errc::refused,
+                 fmt::format("{} writes of the journal are not in the copies yet",
+                             journal.received_seq() - storage_->applier->applied_seq())};
+  report::log(Level::notice, group_.name,
+              fmt::format("the journal on {} is made anew, as told: it begins with what the copies "
+                          "hold, as of write {}",
+                          node_, journal.received_seq()));
+  next_journal_ = NextJournal::from_copies;
+  begin_anew();
+  return {};
+}
+
 /// Nobody uses the journal any more, and the group begins anew with what it is then.
-Task<> GroupNode::give_up() {
-  const auto done = co_await storage_->journal->give_up();
+Task<> GroupNode::make_next_journal() {
+  Journal& journal = *storage_->journal;
+  Result<void> done;
+  if (next_journal_ == NextJournal::empty)
+    done = co_await journal.give_up();
+  else
+    done = co_await journal.begin_from_copies();
   if (done) co_return;
   failure_ = done.error();
   begins_anew_ = false;

@@ -147,8 +147,9 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
                                      : "replicating";
     out.reason = connected ? volume.reason : link_->status().reason;
   } else {
-    out.state = "not-created";
-    out.reason = volume.reason;
+    out.state = volume.leaving ? "leaving" : "not-created";
+    out.reason =
+        volume.leaving ? "removed in order, and the hub has not been told yet" : volume.reason;
   }
   return out;
 }

@@ -61,6 +61,7 @@ std::function<Result<void>(GroupNode&)> order(const api::Request& asked) {
       return node.begin_verify(asked.volume,
                                {asked.from_bytes, asked.rate_bytes, asked.repair, sure, {}});
     };
+  if (asked.command == api::command_swap) return [](GroupNode& node) { return node.swap(); };
   if (asked.command == api::command_verify_end)
     return [volume = asked.volume](GroupNode& node) { return node.end_verify(volume); };
   return nullptr;
@@ -68,10 +69,11 @@ std::function<Result<void>(GroupNode&)> order(const api::Request& asked) {
 
 Error unknown(const std::string& command) {
   const std::array known{
-      api::command_status,        api::command_reload,       api::command_bracket_end,
-      api::command_bracket_apply, api::command_promote,      api::command_remote_replace,
-      api::command_rejoin,        api::command_drill_begin,  api::command_drill_end,
-      api::command_drill_go_on,   api::command_verify_begin, api::command_verify_end};
+      api::command_status,        api::command_reload,      api::command_bracket_end,
+      api::command_bracket_apply, api::command_promote,     api::command_remote_replace,
+      api::command_rejoin,        api::command_swap,        api::command_drill_begin,
+      api::command_drill_end,     api::command_drill_go_on, api::command_verify_begin,
+      api::command_verify_end};
   return Error{Errc::invalid,
                fmt::format("unknown command '{}'; known: {}", command, fmt::join(known, ", "))};
 }

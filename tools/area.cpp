@@ -16,13 +16,6 @@ std::string kept(std::string identity) {
   return identity;
 }
 
-void name_devices(const VolumeConfig& volume, const meta::Place& place, meta::Area& area) {
-  area.device = kept(device_identity(volume.disk.at(volume.primary)));
-  area.meta_device =
-      volume.meta.empty() ? "" : kept(device_identity(volume.meta.at(volume.primary)));
-  area.device_bytes = place.volume_bytes + (volume.meta.empty() ? place.area_bytes : 0);
-}
-
 Result<void> same_device(const VolumeConfig& volume, const std::string& path,
                          const std::string& then) {
   const std::string now = kept(device_identity(path));
@@ -37,6 +30,13 @@ Result<void> same_device(const VolumeConfig& volume, const std::string& path,
 
 }  // namespace
 
+void name_devices(const VolumeConfig& volume, const std::string& node, const meta::Place& place,
+                  meta::Area& area) {
+  area.device = kept(device_identity(volume.disk.at(node)));
+  area.meta_device = volume.meta.empty() ? "" : kept(device_identity(volume.meta.at(node)));
+  area.device_bytes = place.volume_bytes + (volume.meta.empty() ? place.area_bytes : 0);
+}
+
 Error about(const VolumeConfig& volume, const Error& error) {
   return Error{error.code, fmt::format("{}: {}", volume.name, error.text)};
 }
@@ -46,22 +46,21 @@ Result<meta::Area> make_area(const VolumeConfig& volume, const meta::Place& plac
   meta::Area area = meta::new_area(volume.uuid, place, now_ns());
   // The module marks what is new since the area was written last: everything.
   if (differs) area.volume_bytes = 0;
-  name_devices(volume, place, area);
+  name_devices(volume, volume.primary, place, area);
   if (auto made = meta::format_area(place, area, force); !made) return made.error();
   return area;
 }
 
-Result<void> same_devices(const VolumeConfig& volume, const meta::Area& area) {
-  if (auto same = same_device(volume, volume.disk.at(volume.primary), area.device); !same)
-    return same;
-  return volume.meta.empty()
-             ? Result<void>{}
-             : same_device(volume, volume.meta.at(volume.primary), area.meta_device);
+Result<void> same_devices(const VolumeConfig& volume, const std::string& node,
+                          const meta::Area& area) {
+  if (auto same = same_device(volume, volume.disk.at(node), area.device); !same) return same;
+  return volume.meta.empty() ? Result<void>{}
+                             : same_device(volume, volume.meta.at(node), area.meta_device);
 }
 
 Result<meta::Area> accept_devices(const VolumeConfig& volume, const meta::Place& place,
                                   meta::Area area) {
-  name_devices(volume, place, area);
+  name_devices(volume, volume.primary, place, area);
   area.written_ns = now_ns();
   if (auto written = meta::rewrite_super(place, area); !written) return written.error();
   return area;

@@ -8,6 +8,10 @@
 
 namespace cascade {
 
+/// What names the devices of a volume on a node today, into its area.
+void name_devices(const VolumeConfig& volume, const std::string& node, const meta::Place& place,
+                  meta::Area& area);
+
 /// The same error, of that volume.
 Error about(const VolumeConfig& volume, const Error& error);
 
@@ -19,7 +23,8 @@ Result<meta::Area> make_area(const VolumeConfig& volume, const meta::Place& plac
 
 /// Whether the area is with the devices that it was made or accepted with. Errc::refused names
 /// both.
-Result<void> same_devices(const VolumeConfig& volume, const meta::Area& area);
+Result<void> same_devices(const VolumeConfig& volume, const std::string& node,
+                          const meta::Area& area);
 
 /// The volume's disk is what counts from now on: whatever hub and remote have is copied over.
 /// Forgets which hub it was with, and marks everything.

@@ -85,6 +85,7 @@ void add_bracket(CLI::App& app, const Options& options, Action& action);
 void add_rejoin(CLI::App& app, const Options& options, Action& action);
 void add_remote(CLI::App& app, const Options& options, Action& action);
 void add_drill(CLI::App& app, const Options& options, Action& action);
+void add_swap(CLI::App& app, const Options& options, Action& action);
 void add_promote(CLI::App& app, const Options& options, Action& action);
 void add_config(CLI::App& app, const Options& options, Action& action);
 

@@ -128,6 +128,7 @@ int main(int argc, char** argv) {
   add_verify(app, options, action);
   add_bracket(app, options, action);
   add_promote(app, options, action);
+  add_swap(app, options, action);
   add_drill(app, options, action);
   add_rejoin(app, options, action);
   add_remote(app, options, action);

@@ -676,15 +676,28 @@ Task<Result<void>> Journal::close() {
   co_return co_await write_superblock();
 }
 
-/// What stands in the circle is another journal's from then on.
 Task<Result<void>> Journal::give_up() {
   auto fresh = format_superblock(superblock_.group, disk_.bytes());
   if (!fresh) co_return fresh.error();
-  fresh->generation = superblock_.generation + 1;
   fresh->rejoins = true;
+  co_return co_await become(*fresh);
+}
+
+Task<Result<void>> Journal::begin_from_copies() {
+  const auto held = held_by_copies(superblock_);
+  if (!held) co_return held.error();
+  auto fresh = format_superblock(superblock_.group, disk_.bytes());
+  if (!fresh) co_return fresh.error();
+  begin_with(*fresh, *held);
+  co_return co_await become(*fresh);
+}
+
+/// What stands in the circle is another journal's from then on.
+Task<Result<void>> Journal::become(Superblock& fresh) {
+  fresh.generation = superblock_.generation + 1;
   AlignedBuffer buffer(superblock_bytes);
-  encode_superblock(*fresh, buffer.span().first<superblock_bytes>());
-  co_return co_await disk_.write_durable(superblock_offset(fresh->generation), buffer.span());
+  encode_superblock(fresh, buffer.span().first<superblock_bytes>());
+  co_return co_await disk_.write_durable(superblock_offset(fresh.generation), buffer.span());
 }
 
 }  // namespace cascade

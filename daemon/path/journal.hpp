@@ -131,6 +131,8 @@ class Journal {
   bool rejoins() const { return superblock_.rejoins && received_seq_ == 0; }
   /// After close(), instead of any other use: it is a new one, which holds nothing; one write.
   Task<Result<void>> give_up();
+  /// Likewise, but it begins with what the copies of this node hold. Errors as of held_by_copies().
+  Task<Result<void>> begin_from_copies();
   /// The history hash before first_seq().
   History tail_history() const { return superblock_.tail_history; }
   /// Last volume_seq of each volume that is on stable storage.
@@ -202,6 +204,7 @@ class Journal {
   Task<Result<Superblock>> read_superblock(std::uint64_t offset);
   Task<Result<void>> write_superblock();
   Task<Result<void>> write_next_superblock();
+  Task<Result<void>> become(Superblock& fresh);
   void forget_volumes();
   Task<Result<std::optional<BatchInfo>>> load_index();
   Task<Result<std::vector<IndexBlock>>> read_indexes(std::optional<BatchInfo>& last);

@@ -53,7 +53,13 @@ MirrorVolumes::Volume* MirrorVolumes::find(const Uuid& uuid) {
 void MirrorVolumes::learn_size(const Uuid& volume, std::uint64_t bytes) {
   if (journal_.volume_bytes(volume) == bytes) return;
   journal_.set_volume_bytes(volume, bytes);
-  if (sizes_changed_) sizes_changed_();
+  if (changed_) changed_();
+}
+
+void MirrorVolumes::learn_source(const Uuid& volume, const VolumeSource& source) {
+  const bool parted = journal_.source(volume).generation != source.generation;
+  journal_.set_source(volume, source);
+  if (parted && changed_) changed_();
 }
 
 std::vector<Hello::Stream> MirrorVolumes::describe() const {
@@ -296,7 +302,7 @@ Result<MirrorVolumes::Volume*> MirrorIntake::take_over(const Hello& hello,
   volume->owner = this;
   volume->owner_host = host_;
   volume->superseded = superseded;
-  volumes_.journal().set_source(stream.uuid, {stream.incarnation, stream.generation});
+  volumes_.learn_source(stream.uuid, {stream.incarnation, stream.generation});
   volume->differs = stream.differs;
   volume->unsure = unsure_of(*volume, stream);
   volumes_.learn_size(stream.uuid, stream.bytes);

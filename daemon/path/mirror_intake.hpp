@@ -41,9 +41,11 @@ class MirrorVolumes {
   /// After the journal is open: what it holds. `copy_of` tells of the hub's copies.
   void load(const std::function<CopyShape(const Uuid&)>& copy_of);
   void on_too_small(TooSmall told) { too_small_ = std::move(told); }
-  /// `told` is called when a volume turns out to have another size than was known.
-  void on_sizes_changed(std::function<void()> told) { sizes_changed_ = std::move(told); }
+  /// `told` is called when a volume turns out to be of another size or generation than was known:
+  /// describe() says something else then.
+  void on_change(std::function<void()> told) { changed_ = std::move(told); }
   void learn_size(const Uuid& volume, std::uint64_t bytes);
+  void learn_source(const Uuid& volume, const VolumeSource& source);
   Result<void> fits(const Volume& volume, const Hello::Stream& stream) const;
   /// What the remote is told of the volumes: an entry each, which offers nothing.
   std::vector<Hello::Stream> describe() const;
@@ -81,7 +83,7 @@ class MirrorVolumes {
   Journal& journal_;
   std::map<Uuid, Volume> volumes_;
   Clock& clock_;
-  std::function<void()> sizes_changed_;
+  std::function<void()> changed_;
   TooSmall too_small_;
   Bracket bracket_;
   Leases leases_;

@@ -179,6 +179,7 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() {
     const bool there = volume->ring && (!volume->lost || volume->ring->view().alone_ns() != 0);
     VolumeStatus s{&volume->config, there, volume->reason};
     s.refused = volume->refused;
+    s.leaving = !there && volume->left;
     if (volume->ring) {
       const RingView& view = volume->ring->view();
       s.shape = volume->ring->shape();

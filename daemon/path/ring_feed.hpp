@@ -24,6 +24,7 @@ class RingFeed final : public Feed {
     bool attached;
     std::string reason;    // why not attached, or why it cannot replicate
     bool refused = false;  // by the hub
+    bool leaving = false;  // not attached: removed in order, and the hub does not know it
     RingShape shape = {};
     std::uint64_t heard_sectors = 0;  // the size that the hub last answered for; 0: none yet
     std::uint32_t differs = 0;

@@ -44,6 +44,7 @@ Result<Welcome> ShipIntake::open(const Hello& hello, EndSession superseded) {
     if (auto ok = fits(volume); !ok) return ok.error();
     if (volume.leaving) leaving.insert(volume.uuid);
   }
+  learn_generations(hello);
   state_.leaving = std::move(leaving);
   state_.gap.reset();
   if (behind && stream.gap) state_.gap = {stream.first - 1, stream.history};
@@ -62,6 +63,13 @@ Result<Welcome> ShipIntake::open(const Hello& hello, EndSession superseded) {
   for (const auto& volume : std::span(hello.streams).subspan(1))
     welcome.streams.push_back({{volume.uuid, 0, 0}, 0, {}});
   return welcome;
+}
+
+/// So that this node can say what its copies are of, once the hub is gone.
+void ShipIntake::learn_generations(const Hello& hello) {
+  for (const auto& volume : std::span(hello.streams).subspan(1))
+    if (!volume.leaving && volume.generation != Uuid{})
+      state_.journal.set_source(volume.uuid, {.generation = volume.generation});
 }
 
 void ShipIntake::close() {

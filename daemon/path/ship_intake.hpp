@@ -58,6 +58,7 @@ class ShipIntake final : public Intake {
 
  private:
   Result<void> fits(const Hello::Stream& volume) const;
+  void learn_generations(const Hello& hello);
   Result<std::uint64_t> first_of_run(const Incoming& incoming) const;
   Result<void> check(const Record& record) const;
   void release_held();

@@ -47,6 +47,7 @@ inline constexpr std::string_view command_bracket_end = "bracket-end";
 inline constexpr std::string_view command_bracket_apply = "bracket-apply";
 inline constexpr std::string_view command_promote = "promote";
 inline constexpr std::string_view command_rejoin = "rejoin";
+inline constexpr std::string_view command_swap = "swap";
 inline constexpr std::string_view command_drill_begin = "drill-begin";
 inline constexpr std::string_view command_drill_end = "drill-end";
 inline constexpr std::string_view command_drill_go_on = "drill-go-on";
@@ -118,9 +119,9 @@ struct Volume {
   std::string primary;  // node name
   std::string role;     // of this node: "primary" | "hub" | "remote"
   std::string state;    // "replicating" | "waiting" (no session) | "refused" (by the hub) |
-                      // "not-created" (no target) | "alone" (without the hub) | "behind" (left out
-                      // of the group) | "failed" | "promoting" | "promoted" (the copy is a device
-                      // that anybody may write)
+                        // "not-created" (no target) | "leaving" (nor does the hub know) | "alone"
+                      // (without the hub) | "behind" (left out of the group) | "failed" |
+                      // "promoting" | "promoted" (the copy is a device that anybody may write)
   std::string reason;  // why not replicating, and what to do; empty otherwise
   std::uint64_t size_bytes = 0;
   std::optional<Ring> ring;

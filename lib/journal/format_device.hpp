@@ -19,10 +19,6 @@ Result<Superblock> format_journal(const std::string& path, const Uuid& group,
                                   std::optional<std::uint64_t> file_bytes, bool force,
                                   const Beginning& beginning = {});
 
-/// What the copies of a node hold of the group, by its journal: Errc::refused unless that was
-/// closed in order, all of it is in the copies, and they are an image of one moment.
-Result<Beginning> held_by_copies(const Superblock& sb);
-
 /// Nobody follows with this journal any more, for its copies go on as `generation`, as if the group
 /// had been promoted here at `time_ns`. Refused where held_by_copies() is, or while a daemon has
 /// it.

@@ -91,6 +91,34 @@ void begin_with(Superblock& sb, const Beginning& beginning) {
         history_begin_with(sb.tail_history, volume, place.volume_seq, place.source.generation);
 }
 
+Result<Beginning> held_by_copies(const Superblock& sb) {
+  const auto refuse = [](std::string why) { return Error{Errc::refused, std::move(why)}; };
+  if (sb.takeover.decided())
+    return refuse(
+        fmt::format("the group was promoted here as generation {}: its copies may have "
+                    "been written since",
+                    to_text(sb.takeover.generation)));
+  if (!sb.clean)
+    return refuse(
+        "its journal is open, or was not closed in order: let the daemon run with the "
+        "file before once more");
+  if (sb.limit_seq != no_limit || sb.past_limit)
+    return refuse("its bracket is open: the copies are not as new as the journal");
+  if (sb.gap_seq != 0) return refuse("its copies have not caught up yet");
+  if (sb.applied_seq < sb.stored_seq)
+    return refuse(fmt::format("{} writes of its journal are not in its copies yet",
+                              sb.stored_seq - sb.applied_seq));
+  Beginning held;
+  for (const auto& [volume, place] : sb.volumes) {
+    if (place.dropped || place.standing != Standing{})
+      return refuse(fmt::format("its copy of volume {} was left behind", to_text(volume)));
+    held[volume] = {.volume_seq = place.volume_seq,
+                    .source = {.generation = place.source.generation},
+                    .bytes = place.bytes};
+  }
+  return held;
+}
+
 namespace {
 
 VolumeEntry volume_entry(const Uuid& uuid, const VolumePlace& place) {

@@ -250,6 +250,10 @@ Result<Superblock> format_superblock(const Uuid& group, std::uint64_t device_byt
 /// are the same.
 void begin_with(Superblock& sb, const Beginning& beginning);
 
+/// What the copies of a node hold of the group, by its journal: Errc::refused unless that was
+/// closed in order, all of it is in the copies, and they are an image of one moment.
+Result<Beginning> held_by_copies(const Superblock& sb);
+
 /// Fills all of `out`. Needs volumes.size() <= superblock_volumes_max.
 void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_bytes> out);
 

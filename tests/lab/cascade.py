@@ -50,11 +50,13 @@ def meta_text(name, primary):
 class Cascade:
     """Boots the four guests, loads the module on the primaries, formats the journals."""
 
-    def __init__(self, lab, volume_bytes=320 * MiB, journal_bytes=128 * MiB, smp=1, ready=print, links=()):
+    def __init__(self, lab, volume_bytes=320 * MiB, journal_bytes=128 * MiB, smp=1, ready=print, links=(), more=None):
+        """@more: disks that a node has besides, by its name."""
         self.lab, self.daemons, self.choices = lab, {}, dict(CHOICES)
         volumes = [(name, volume_bytes) for name in VOLUMES]
         for name, (primary, _) in VOLUMES.items():
             disks = [(name, volume_bytes)] + ([(f"{name}-meta", MiB)] if name != "orders" else [])
+            disks += (more or {}).get(primary, [])
             lab.guest(primary, disks=disks, smp=smp)
         for name in ("H", "R"):
             lab.guest(name, disks=volumes + [("journal", journal_bytes), ("small-journal", 24 * MiB),

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Nodes that take over each other's roles for good: the steps of the runbook, in its order."""
-from tests.lab.cascade import CONFIG, GROUP, VOLUMES, Cascade, compare_images, load_module, meta_text
+"""Nodes that take over each other's roles: the steps of the runbook, in its order."""
+import time
+
+from tests.lab.cascade import CONFIG, GROUP, VOLUMES, Cascade, MiB, compare_images, load_module, meta_text
 from tests.lab.lab import wait_until
 from tests.system.test_cascade_faults import QUICK, conditions
 from tests.system.test_cascade_identity import volume
@@ -108,3 +110,82 @@ def test_a_remote_becomes_the_hub_and_then_the_primary(lab):
         write_files(primary, name, "P*")
     compare(cascade, "R", "H")
     assert not conditions(cascade, "R") and not conditions(cascade, "H")
+
+
+def swapped(cascade, primary, hub, remote):
+    """The file of one volume that all three nodes can keep in any role."""
+    nodes = cascade.text[:cascade.text.index("[group.shop]")]
+    disks = ", ".join(f'{node} = "/dev/lab/orders"' for node in ("p1", "h", "r"))
+    journals = ", ".join(f'{node} = "/dev/lab/journal"' for node in ("p1", "h", "r"))
+    return (f'{nodes}[group.shop]\nuuid = "{GROUP}"\nhub = "{hub}"\nremote = "{remote}"\n'
+            f'journal = {{ {journals} }}\n'
+            f'[group.shop.volume.orders]\nuuid = "{VOLUMES["orders"][1]}"\nprimary = "{primary}"\n'
+            f'disk = {{ {disks} }}\nmeta = "internal"\n[daemon]\n{QUICK}')
+
+
+SWAPPED = ("P1", "H", "R")
+
+
+def swap(cascade, roles, order):
+    """@roles: primary, hub and remote, by the new file; @order: of the nodes that are told."""
+    for node in SWAPPED:
+        cascade.g[node].write_file(CONFIG, swapped(cascade, *roles))
+    early = cascade.tool(order[1], "swap shop --wait 1", check=False)
+    assert early.rc == 5 and "is connected: 'dmcascade swap shop' on it first" in early.err, early
+    begun = time.monotonic()
+    told = {node: cascade.tool(node, "swap shop").out for node in order}
+    print(f"{roles}: swapped in {time.monotonic() - begun:.1f} s")
+    primary, hub, remote = (node.upper() for node in roles)
+    wait_until(lambda: in_sync(cascade, primary, "orders"), 60, "it is in sync")
+    wait_until(lambda: not any(conditions(cascade, node) for node in SWAPPED), 60, "all is well")
+    shown, lag = volume(cascade, primary, "orders"), cascade.status(hub)["remote"]
+    assert shown["resynced_bytes"] == shown["same_bytes"] == lag["same_bytes"] == 0, "nothing is copied, or compared"
+    for node in SWAPPED:
+        assert cascade.tool(node, "swap shop").rc == 0, "once more does no harm"
+    return told
+
+
+def go_on(cascade, roles, wanted, files):
+    """What was there is there, and what is written now arrives everywhere."""
+    primary, hub, remote = (node.upper() for node in roles)
+    assert tree(cascade.g[primary], "orders") == wanted
+    write_files(cascade.g[primary], "orders", files)
+    compare(cascade, primary, hub)
+    wait_until(lambda: cascade.status(hub)["remote"]["backlog_writes"] == 0, 60, "the remote has all")
+    compare(cascade, primary, remote)
+    return tree(cascade.g[primary], "orders")
+
+
+def test_nodes_swap_their_roles_and_nothing_is_copied(lab):
+    """I1, I5: primary and hub, then hub and remote, then all of it back: what each of them has is proved
+    by what the others say."""
+    cascade = Cascade(lab, links=(("P1", "R"),), more={"P1": [("journal", 128 * MiB)]})
+    cascade.configure(daemon=QUICK)
+    roles = ("p1", "h", "r")
+    for node in SWAPPED:
+        cascade.g[node].write_file(CONFIG, swapped(cascade, *roles))
+        cascade.g[node].run("blkdiscard -z /dev/lab/orders")
+    for node in ("H", "R"):
+        cascade.tool(node, "journal format shop --force")
+    load_module(cascade.g["H"])
+    for node in SWAPPED:
+        cascade.start_daemon(node)
+    cascade.tool("P1", "create --new --force orders")
+    write_files(cascade.g["P1"], "orders", "A*", "mkfs.ext4 -q /dev/mapper/orders &&")
+    wanted = tree(cascade.g["P1"], "orders")
+
+    roles = ("h", "p1", "r")
+    told = swap(cascade, roles, ("P1", "H", "R"))
+    assert "orders: removed" in told["P1"] and "its disk is a copy now, as of write" in told["P1"], told
+    assert "orders: goes on here behind write" in told["H"] and "created /dev/mapper/orders" in told["H"], told
+    assert "begins anew, with what the copies hold" in told["R"], told
+    wanted = go_on(cascade, roles, wanted, "E*")
+
+    roles = ("h", "r", "p1")
+    told = swap(cascade, roles, ("H", "P1", "R"))
+    assert "orders: goes on behind write" in told["H"] and "with r" in told["H"], told
+    wanted = go_on(cascade, roles, wanted, "P*")
+
+    roles = ("p1", "h", "r")
+    swap(cascade, roles, ("H", "R", "P1"))
+    go_on(cascade, roles, wanted, "M*")

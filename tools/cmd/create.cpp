@@ -2,6 +2,7 @@
 //
 // create, apply, remove, table: mapped devices of this node's volumes. apply also tells the daemon.
 #include "lib/dm/device.hpp"
+#include "tools/apply.hpp"
 #include "tools/area.hpp"
 #include "tools/client.hpp"
 #include "tools/command.hpp"
@@ -104,7 +105,7 @@ Result<meta::Area> usable_area(const Volume& v, const meta::Place& place, const 
                              "bring the device back to its size, or begin anew (dmcascade(8))",
                              area->volume_bytes, place.volume_bytes)};
   if (chosen.accept_device) return accept_devices(volume, place, *area);
-  if (auto same = same_devices(volume, *area); !same) return same.error();
+  if (auto same = same_devices(volume, volume.primary, *area); !same) return same.error();
   return area;
 }
 
@@ -186,7 +187,8 @@ bool is_wanted(const std::vector<Volume>& volumes, const dm::Made& made) {
   });
 }
 
-/// A daemon that does not run will read the file when it starts.
+}  // namespace
+
 Result<void> apply_to_daemon(const std::string& socket, bool dry_run) {
   const auto done = tell(socket, {std::string(api::command_reload), {}, {}, dry_run});
   if (!done && done.error().code == Errc::closed) {
@@ -199,6 +201,8 @@ Result<void> apply_to_daemon(const std::string& socket, bool dry_run) {
     fmt::print("dmcascaded: {}{}\n", dry_run ? "would do: " : "", line);
   return {};
 }
+
+namespace {
 
 Result<void> remove_one(const Volume& v, const Chosen& chosen) {
   const std::string& name = v.second->name;
@@ -231,27 +235,35 @@ int for_each(const Options& options, const Chosen& chosen,
   return code;
 }
 
-/// This node as the file says: its daemon, and the devices of the volumes of which it is the
-/// primary. One that can't be done says so, and stops none of the others.
-int apply_node(const Options& options, const Chosen& chosen) {
+}  // namespace
+
+int apply_node(const Options& options, const Loaded& loaded, bool dry_run) {
   int code = exit_ok;
-  if (auto root = need_root(); !root) return complain(options, root.error(), exit_permission);
-  const auto loaded = load(options, code);
-  if (!loaded) return code;
   const auto note = [&](const Result<void>& done) {
     if (!done) code = complain(options, done.error());
   };
   Chosen all;
   all.all = true;
-  const auto volumes = choose(*loaded, all);
+  all.dry_run = dry_run;
+  const auto volumes = choose(loaded, all);
   const auto made = dm::list_made();
   if (!made) return complain(options, made.error());
   // What goes first: its name, its disk and its place at the hub may be another's now.
   for (const dm::Made& device : *made)
-    if (!is_wanted(*volumes, device)) note(apply_to_stray(device, chosen.dry_run));
-  note(apply_to_daemon(options.socket.value_or(loaded->config.daemon.socket), chosen.dry_run));
-  for (const Volume& volume : *volumes) note(apply_one(volume, chosen));
+    if (!is_wanted(*volumes, device)) note(apply_to_stray(device, dry_run));
+  note(apply_to_daemon(options.socket.value_or(loaded.config.daemon.socket), dry_run));
+  for (const Volume& volume : *volumes) note(apply_one(volume, all));
   return code;
+}
+
+namespace {
+
+int apply(const Options& options, const Chosen& chosen) {
+  if (!chosen.names.empty()) return for_each(options, chosen, apply_one);
+  int code = exit_ok;
+  if (auto root = need_root(); !root) return complain(options, root.error(), exit_permission);
+  const auto loaded = load(options, code);
+  return loaded ? apply_node(options, *loaded, chosen.dry_run) : code;
 }
 
 int print_table(const Options& options, const std::string& name) {
@@ -301,12 +313,8 @@ void add_apply(CLI::App& app, const Options& options, Action& action) {
       "apply", "Make this node as the configuration says: the daemon, and devices of volumes");
   command->add_option("VOLUME", chosen->names, "Only the devices of these");
   command->add_flag("--dry-run", chosen->dry_run, "Say what would be done, and do nothing");
-  command->final_callback([&, chosen] {
-    action = [&options, chosen] {
-      return chosen->names.empty() ? apply_node(options, *chosen)
-                                   : for_each(options, *chosen, apply_one);
-    };
-  });
+  command->final_callback(
+      [&, chosen] { action = [&options, chosen] { return apply(options, *chosen); }; });
 }
 
 void add_remove(CLI::App& app, const Options& options, Action& action) {

@@ -60,7 +60,7 @@ Result<void> from_primary(const VolumeConfig& volume) {
   if (!place) return place.error();
   const auto area = meta::read_area(*place, volume.uuid);
   if (!area) return area.error();
-  if (auto same = same_devices(volume, *area); !same) return same;
+  if (auto same = same_devices(volume, volume.primary, *area); !same) return same;
   return begin_from_here(*place, *area);
 }
 
