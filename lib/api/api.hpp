@@ -120,9 +120,9 @@ struct Volume {
   std::string role;     // of this node: "primary" | "hub" | "remote"
   std::string state;    // "replicating" | "waiting" (no session) | "refused" (by the hub) |
                         // "not-created" (no target) | "leaving" (nor does the hub know) | "alone"
-                      // (without the hub) | "behind" (left out of the group) | "failed" |
-                      // "promoting" | "promoted" (the copy is a device that anybody may write)
-  std::string reason;  // why not replicating, and what to do; empty otherwise
+                        // (without the hub) | "behind" (left out of the group) | "failed" |
+                        // "promoting" | "promoted" (the copy is a device that anybody may write)
+  std::string reason;   // why not replicating, and what to do; empty otherwise
   std::uint64_t size_bytes = 0;
   std::optional<Ring> ring;
   // Hub: volume_seq taken into the journal, and stable in it. Null on other nodes.

@@ -76,13 +76,13 @@ class Cascade:
         for guest in self.g.values():
             guest.write_file(CONFIG, self.text)
 
-    def lose_power(self, node, daemon=True):
-        """It is there again with the same configuration, and its daemon if that is wanted."""
+    def lose_power(self, node, daemon=True, text=None):
+        """It is there again with the same configuration, or @text, and its daemon if that is wanted."""
         self.g[node].kill_power()
         self.daemons.pop(node, None)
         self.g[node].start()
         self.g[node].ready()
-        self.g[node].write_file(CONFIG, self.text)
+        self.g[node].write_file(CONFIG, text or self.text)
         if daemon:
             self.start_daemon(node)
 

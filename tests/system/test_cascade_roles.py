@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Nodes that take over each other's roles: the steps of the runbook, in its order."""
+import random
 import time
 
-from tests.lab.cascade import CONFIG, GROUP, VOLUMES, Cascade, MiB, compare_images, load_module, meta_text
+from tests.lab.cascade import CONFIG, DIR, GROUP, VOLUMES, Cascade, MiB, compare_images, load_module, meta_text
 from tests.lab.lab import wait_until
 from tests.system.test_cascade_faults import QUICK, conditions
 from tests.system.test_cascade_identity import volume
 
 
-def file_with(cascade, hub, meta, **primaries):
-    """The file of a group without a remote. @meta: by volume."""
+def file_with(cascade, hub, meta, before=(), **primaries):
+    """The file of a group without a remote. @meta: by volume; @before: nodes that kept a journal until now."""
     nodes = cascade.text[:cascade.text.index("[group.shop]")]
     volumes = ""
     for name, (_, uuid) in VOLUMES.items():
@@ -17,7 +18,8 @@ def file_with(cascade, hub, meta, **primaries):
         volumes += (f'\n[group.shop.volume.{name}]\nuuid = "{uuid}"\nprimary = "{primaries[name]}"\n'
                     f'disk = {{ {disks} }}\nmeta = {meta[name]}\n')
     return (f'{nodes}[group.shop]\nuuid = "{GROUP}"\nhub = "{hub}"\n'
-            f'journal = {{ {hub} = "/dev/lab/journal" }}\n{volumes}\n[daemon]\n{QUICK}')
+            'journal = { ' + ", ".join(f'{node} = "/dev/lab/journal"' for node in (hub, *before)) + ' }\n'
+            f'{volumes}\n[daemon]\n{QUICK}')
 
 
 def in_sync(cascade, node, name):
@@ -68,14 +70,12 @@ def test_a_remote_becomes_the_hub_and_then_the_primary(lab):
     text = file_with(cascade, "r", {n: meta_text(n, p) for n, (p, _) in VOLUMES.items()}, orders="p1", ledger="p2")
     for node in ("R", "P1", "P2"):
         cascade.g[node].write_file(CONFIG, text)
-    cascade.stop_daemon("R")
-    cascade.tool("R", "journal format shop --force")
-    cascade.start_daemon("R")
     for name, (primary, _) in VOLUMES.items():
-        assert "begins anew" in cascade.tool(primary, "apply").out
-        cascade.tool(primary, f"remove {name}")
-        cascade.tool(primary, f"resync {name} --from primary")
-        cascade.tool(primary, f"create {name}")
+        told = cascade.tool(primary, "swap shop --wait 1", check=False)
+        assert told.rc == 5 and f"{name}: is waiting" in told.err and "--force=compare-all" in told.err, told
+        told = cascade.tool(primary, "swap shop --force=compare-all").out
+        assert f"{name}: goes on with r, and is compared" in told and "created" in told, told
+    assert "with what the copies hold" in cascade.tool("R", "swap shop").out
     for name, (primary, _) in VOLUMES.items():
         wait_until(lambda: in_sync(cascade, primary, name), 120, f"{name} is in sync")
         shown = volume(cascade, primary, name)
@@ -94,16 +94,19 @@ def test_a_remote_becomes_the_hub_and_then_the_primary(lab):
     hub.ready()
     hub.run(" && ".join(f"blkdiscard -z /dev/lab/{name}" for name in VOLUMES))
     load_module(primary)
-    text = file_with(cascade, "h", {"orders": '{ r = "/dev/lab/small-journal" }', "ledger": '{ r = "/dev/lab/undo" }'},
-                     orders="r", ledger="r")
+    metas = {"orders": '{ r = "/dev/lab/small-journal" }', "ledger": '{ r = "/dev/lab/undo" }'}
+    text = file_with(cascade, "h", metas, orders="r", ledger="r")
     hub.write_file(CONFIG, text)
-    cascade.tool("H", "journal format shop --force")
     cascade.start_daemon("H")
+    wait_until(lambda: cascade.opened("H"), 30, "its daemon is back")
+    cascade.tool("H", "swap shop --force=give-up-writes")
     primary.write_file(CONFIG, text)
-    told = cascade.tool("R", "apply", check=False)
-    assert told.rc == 4 and "begins anew" in told.out and "with --sync" in told.err, told
-    for name in VOLUMES:
-        cascade.tool("R", f"create --new --sync {name}")
+    told = cascade.tool("R", "swap shop", check=False)
+    assert told.rc == 5 and "leave its entry in the file's 'journal'" in told.err, told
+    text = file_with(cascade, "h", metas, before=("r",), orders="r", ledger="r")
+    primary.write_file(CONFIG, text)
+    told = cascade.tool("R", "swap shop").out
+    assert all(f"{name}: goes on here as it is, and is compared" in told for name in VOLUMES), told
     for name in VOLUMES:
         wait_until(lambda: in_sync(cascade, "R", name), 120, f"{name} is in sync")
         assert tree(primary, name) == wanted[name]
@@ -156,12 +159,10 @@ def go_on(cascade, roles, wanted, files):
     return tree(cascade.g[primary], "orders")
 
 
-def test_nodes_swap_their_roles_and_nothing_is_copied(lab):
-    """I1, I5: primary and hub, then hub and remote, then all of it back: what each of them has is proved
-    by what the others say."""
+def begin(lab, roles):
+    """The three of them, and what the first primary's file system holds."""
     cascade = Cascade(lab, links=(("P1", "R"),), more={"P1": [("journal", 128 * MiB)]})
     cascade.configure(daemon=QUICK)
-    roles = ("p1", "h", "r")
     for node in SWAPPED:
         cascade.g[node].write_file(CONFIG, swapped(cascade, *roles))
         cascade.g[node].run("blkdiscard -z /dev/lab/orders")
@@ -172,7 +173,13 @@ def test_nodes_swap_their_roles_and_nothing_is_copied(lab):
         cascade.start_daemon(node)
     cascade.tool("P1", "create --new --force orders")
     write_files(cascade.g["P1"], "orders", "A*", "mkfs.ext4 -q /dev/mapper/orders &&")
-    wanted = tree(cascade.g["P1"], "orders")
+    return cascade, tree(cascade.g["P1"], "orders")
+
+
+def test_nodes_swap_their_roles_and_nothing_is_copied(lab):
+    """I1, I5: primary and hub, then hub and remote, then all of it back: what each of them has is proved
+    by what the others say."""
+    cascade, wanted = begin(lab, ("p1", "h", "r"))
 
     roles = ("h", "p1", "r")
     told = swap(cascade, roles, ("P1", "H", "R"))
@@ -189,3 +196,82 @@ def test_nodes_swap_their_roles_and_nothing_is_copied(lab):
     roles = ("p1", "h", "r")
     swap(cascade, roles, ("H", "R", "P1"))
     go_on(cascade, roles, wanted, "M*")
+
+
+def swap_without_power(cascade, before, roles, order, victim, delay):
+    """The node loses power while it swaps, and goes on, or has to go back once more."""
+    old, new = swapped(cascade, *before), swapped(cascade, *roles)
+    for node in SWAPPED:
+        cascade.g[node].write_file(CONFIG, new)
+    for node in order:
+        if node != victim:
+            cascade.tool(node, "swap shop")
+            continue
+        cascade.g[node].spawn(f"{DIR}/dmcascade swap shop")
+        time.sleep(delay)
+        cascade.lose_power(node, daemon=False, text=new)
+        load_module(cascade.g[node])
+        cascade.start_daemon(node)
+        wait_until(lambda: cascade.status(node), 30, "its daemon is back")
+        told = cascade.tool(node, "swap shop --wait 10", check=False)
+        print(f"{roles}: {node} without power after {delay:.2f} s: {told.err.strip() or 'goes on'}")
+        if told.rc == 0:
+            continue
+        assert told.rc == 5 and "not closed in order" in told.err, told
+        cascade.g[node].write_file(CONFIG, old)
+        cascade.tool(node, "apply")
+        if node == before[0].upper():
+            wait_until(lambda: in_sync(cascade, node, "orders"), 120, "it is in sync")
+        cascade.g[node].write_file(CONFIG, new)
+        cascade.tool(node, "swap shop")
+    wait_until(lambda: in_sync(cascade, roles[0].upper(), "orders"), 60, "it is in sync")
+    wait_until(lambda: not any(conditions(cascade, node) for node in SWAPPED), 60, "all is well")
+
+
+def test_a_swap_that_loses_power_ends_in_one_of_both_states(lab, seed, rounds):
+    """I1, I5: whichever step it was at."""
+    lots = random.Random(seed)
+    roles = ("p1", "h", "r")
+    cascade, wanted = begin(lab, roles)
+    for round_ in range(rounds or 2):
+        before, roles = roles, (roles[1], roles[0], "r")
+        old, new = (node.upper() for node in before[:2])
+        swap_without_power(cascade, before, roles, (old, new, "R"), (old, new)[round_ % 2], lots.uniform(0, 1.2))
+        wanted = go_on(cascade, roles, wanted, "EPMI"[round_ % 4] + "*")
+
+
+def test_what_was_lost_comes_back_as_the_hub_of_what_was_promoted(lab):
+    """The primary loses power, its hub is promoted and written to as it is; then it mirrors to the old
+    primary, whose last writes are given up, and everybody is compared."""
+    cascade, wanted = begin(lab, ("p1", "h", "r"))
+    old, new = cascade.g["P1"], cascade.g["H"]
+    old.run("mount /dev/mapper/orders /mnt/orders")
+    old.spawn("dd if=/dev/urandom of=/mnt/orders/lost bs=64k count=4000 conv=fsync")
+    time.sleep(2)
+    old.kill_power()
+    wait_until(lambda: all(link["state"] != "connected" for link in cascade.status("H")["links"]
+                           if link["direction"] == "upstream"), 30, "the hub is alone")
+    cascade.tool("H", "promote shop --yes")
+    new.run("modprobe ext4; mkdir -p /mnt/orders && mount /dev/lab/orders /mnt/orders && rm -f /mnt/orders/lost && "
+            "cp -r /usr/share/zoneinfo/E* /mnt/orders && umount /mnt/orders", timeout=120)
+    roles = ("h", "p1", "r")
+    cascade.daemons.pop("P1")
+    old.start()
+    old.ready()
+    for node in SWAPPED:
+        cascade.g[node].write_file(CONFIG, swapped(cascade, *roles))
+    cascade.start_daemon("P1")
+    wait_until(lambda: cascade.status("P1"), 30, "its daemon is back")
+    told = cascade.tool("P1", "swap shop", check=False)
+    assert told.rc == 5 and "not closed in order; --force=give-up-writes" in told.err, told
+    told = cascade.tool("P1", "swap shop --force=give-up-writes").out
+    assert "orders: its disk is a copy now, and is compared" in told, told
+    told = cascade.tool("H", "swap shop").out
+    assert "orders: goes on here as it is, and is compared" in told, told
+    cascade.tool("R", "swap shop --force=give-up-writes")
+    wait_until(lambda: in_sync(cascade, "H", "orders"), 120, "it is in sync")
+    shown = volume(cascade, "H", "orders")
+    assert shown["same_bytes"] > 200 * MiB, f"only what differs is copied: {shown}"
+    wait_until(lambda: not any(conditions(cascade, node) for node in SWAPPED), 120, "all is well")
+    assert wanted != tree(new, "orders")
+    go_on(cascade, roles, tree(new, "orders"), "P*")

@@ -34,6 +34,8 @@ constexpr std::chrono::seconds telling_wait{2};
 constexpr std::chrono::seconds close_wait{1};
 
 constexpr const char* remote_behind = "remote-behind";
+constexpr const char* give_up_writes = "give-up-writes";
+constexpr const char* compare_all = "compare-all";
 
 struct Wanted {
   std::string group;
@@ -48,6 +50,7 @@ struct Node {
   const Wanted& wanted;
 
   const std::string& name() const { return loaded.node; }
+  bool accepts(const char* word) const { return api::accepts(wanted.force, word); }
   std::string socket() const { return options.socket.value_or(loaded.config.daemon.socket); }
 };
 
@@ -164,7 +167,7 @@ Result<std::string> why_not_drained(const Node& node, const api::Group& group) {
   if (group.journal->applied_seq < group.journal->stored_seq)
     return fmt::format("{} writes of its journal are not in its copies",
                        group.journal->stored_seq - group.journal->applied_seq);
-  if (!group.remote || api::accepts(node.wanted.force, remote_behind)) return std::string{};
+  if (!group.remote || node.accepts(remote_behind)) return std::string{};
   const api::RemoteLag& remote = *group.remote;
   if (remote.stored_seq >= group.journal->stored_seq && remote.behind_since.empty())
     return std::string{};
@@ -215,8 +218,14 @@ Result<void> wait_for_daemon(const Node& node, std::string (*why_not)(const api:
   });
 }
 
-Result<void> close_volumes(const Node& node) {
-  if (auto ok = wait_for_daemon(node, why_not_in_sync); !ok) return ok;
+/// In order, unless the word for what it means otherwise was said.
+Result<void> close_volumes(const Node& node, const char* otherwise) {
+  const bool in_order = !node.accepts(otherwise);
+  if (in_order)
+    if (auto ok = wait_for_daemon(node, why_not_in_sync); !ok)
+      return Error{ok.error().code,
+                   fmt::format("{}; --force={} does not wait for that, and all of it is compared",
+                               ok.error().text, otherwise)};
   for (const VolumeConfig& volume : node.group.volumes) {
     const auto table = dm::read_table(volume.name);
     if (!table) return table.error();
@@ -224,26 +233,42 @@ Result<void> close_volumes(const Node& node) {
     if (auto removed = dm::remove(volume.name, close_wait); !removed) return removed;
     fmt::print("{}: removed\n", volume.name);
   }
-  return wait_for_daemon(node, why_not_left);
+  return in_order ? wait_for_daemon(node, why_not_left) : Result<void>{};
 }
 
-/// What this node's disks hold, by the areas of all volumes of the group.
+/// What this node's disk holds of a volume, by its area; null: it has none.
+Result<VolumePlace> held_by_disk(const Node& node, const KeptArea* kept) {
+  if (kept == nullptr)
+    return refused(
+        fmt::format("what its disk on {} holds is not known: {} was not its primary, and "
+                    "keeps no journal",
+                    node.name(), node.name()));
+  if (auto ended = meta::ended_in_order(kept->place, kept->area); !ended) return ended.error();
+  return VolumePlace{.volume_seq = kept->area.end_seq,
+                     .source = {.generation = kept->area.generations.front().id},
+                     .bytes = kept->area.volume_bytes};
+}
+
+/// Of all volumes of the group; without those of which it is not known, if that is accepted: they
+/// are compared.
 Result<Beginning> held_by_disks(const Node& node, const std::vector<KeptArea>& areas) {
   Beginning held;
   for (const VolumeConfig& volume : node.group.volumes) {
     const auto kept = std::find_if(areas.begin(), areas.end(),
                                    [&](const KeptArea& a) { return a.volume == &volume; });
-    if (kept == areas.end())
-      return about(
-          volume, refused(fmt::format("what its disk on {} holds is not known: it was neither its "
-                                      "primary nor keeps a journal; see NODES THAT CHANGE ROLES in "
-                                      "dmcascade(8)",
-                                      node.name())));
-    if (auto ended = meta::ended_in_order(kept->place, kept->area); !ended)
-      return about(volume, ended.error());
-    held[volume.uuid] = {.volume_seq = kept->area.end_seq,
-                         .source = {.generation = kept->area.generations.front().id},
-                         .bytes = kept->area.volume_bytes};
+    const auto place = held_by_disk(node, kept == areas.end() ? nullptr : &*kept);
+    if (place) {
+      held[volume.uuid] = *place;
+      fmt::print("{}: its disk is a copy now, as of write {}\n", volume.name, place->volume_seq);
+      continue;
+    }
+    if (place.error().code != Errc::refused || !node.accepts(give_up_writes))
+      return about(volume, {place.error().code,
+                            fmt::format("{}; --force={} makes it a copy all the same, which gets "
+                                        "what its new primary has",
+                                        place.error().text, give_up_writes)});
+    fmt::print("{}: its disk is a copy now, and is compared: {}\n", volume.name,
+               place.error().text);
   }
   return held;
 }
@@ -256,7 +281,7 @@ Result<void> wipe(const std::vector<KeptArea>& areas) {
 }
 
 Result<void> from_areas_to_journal(const Node& node, const KeptJournal& journal) {
-  if (auto closed = close_volumes(node); !closed) return closed;
+  if (auto closed = close_volumes(node, give_up_writes); !closed) return closed;
   const auto areas = find_areas(node);
   if (!areas) return areas.error();
   const auto held = held_by_disks(node, *areas);
@@ -264,9 +289,6 @@ Result<void> from_areas_to_journal(const Node& node, const KeptJournal& journal)
   const auto made =
       format_journal(journal.path, node.group.uuid, {}, journal.sb.has_value(), *held);
   if (!made) return made.error();
-  for (const KeptArea& kept : *areas)
-    fmt::print("{}: its disk is a copy now, as of write {}\n", kept.volume->name,
-               kept.area.end_seq);
   return wipe(*areas);
 }
 
@@ -283,15 +305,19 @@ bool kept_for_others(const Node& node, const api::Group& group) {
 Result<void> keep_for_others(const Node& node) {
   const auto group = ask_daemon(node);
   if (!group) return group.error();
-  if (!*group || !(*group)->journal || !kept_for_others(node, **group)) {
+  const bool gives_up = node.accepts(give_up_writes);
+  if (!*group || !(*group)->journal || !(gives_up || kept_for_others(node, **group))) {
     fmt::print("{}: {} keeps its journal as the file says\n", node.group.name, node.name());
     return {};
   }
-  if (auto drained = wait_until_drained(node); !drained) return drained;
-  const auto told = tell(node.socket(), {std::string(api::command_swap), node.group.name});
-  if (!told) return told.error();
-  fmt::print("{}: the journal on {} begins anew, with what the copies hold\n", node.group.name,
-             node.name());
+  api::Request request{std::string(gives_up ? api::command_rejoin : api::command_swap),
+                       node.group.name};
+  request.force = node.wanted.force;
+  if (!gives_up)
+    if (auto drained = wait_until_drained(node); !drained) return drained;
+  if (const auto told = tell(node.socket(), request); !told) return told.error();
+  fmt::print("{}: the journal on {} begins anew, {}\n", node.group.name, node.name(),
+             gives_up ? "and the copies are compared" : "with what the copies hold");
   return wait_until_nothing(node, [&]() -> Result<std::string> {
     const auto now = ask_daemon(node);
     if (!now) return now.error();
@@ -396,8 +422,25 @@ Result<void> from_journal_to_areas(const Node& node, const KeptJournal& journal)
   return retire_journal(journal.path, node.group.uuid, generation, now_ns());
 }
 
-/// A primary of the group goes on with another hub, which has to prove that it has the same.
-Result<void> leave_hub(const Node& node) {
+/// Another hub has to prove that it has the same; or is compared, if that is accepted.
+Result<void> leave_hub(const Node& node, const KeptArea& kept) {
+  if (node.accepts(compare_all)) {
+    fmt::print("{}: goes on with {}, and is compared\n", kept.volume->name, node.group.hub);
+    return begin_from_here(kept.place, kept.area);
+  }
+  if (auto ended = meta::ended_in_order(kept.place, kept.area); !ended)
+    return Error{ended.error().code, fmt::format("{}; --force={} compares all of it with {}",
+                                                 ended.error().text, compare_all, node.group.hub)};
+  meta::Area area = kept.area;
+  area.journal = {};
+  area.written_ns = now_ns();
+  fmt::print("{}: goes on behind write {} with {}\n", kept.volume->name, area.end_seq,
+             node.group.hub);
+  return meta::rewrite_super(kept.place, area);
+}
+
+/// A primary of the group goes on with another hub.
+Result<void> leave_hubs(const Node& node) {
   const auto group = ask_daemon(node);
   if (!group) return group.error();
   const bool leaves =
@@ -406,20 +449,48 @@ Result<void> leave_hub(const Node& node) {
         return link.direction == "downstream" && link.peer != node.group.hub;
       });
   if (!leaves) return {};
-  if (auto closed = close_volumes(node); !closed) return closed;
+  if (auto closed = close_volumes(node, compare_all); !closed) return closed;
   const auto areas = find_areas(node);
   if (!areas) return areas.error();
   for (const KeptArea& kept : *areas) {
     if (kept.volume->primary != node.name()) continue;
-    if (auto ended = meta::ended_in_order(kept.place, kept.area); !ended)
-      return about(*kept.volume, ended.error());
-    meta::Area area = kept.area;
-    area.journal = {};
-    area.written_ns = now_ns();
-    if (auto written = meta::rewrite_super(kept.place, area); !written)
-      return about(*kept.volume, written.error());
-    fmt::print("{}: goes on behind write {} with {}\n", kept.volume->name, area.end_seq,
-               node.group.hub);
+    if (auto left = leave_hub(node, kept); !left) return about(*kept.volume, left.error());
+  }
+  return {};
+}
+
+/// What a disk holds of a volume of which it becomes the primary, and has no area.
+Result<void> take_as_it_is(const Node& node, const VolumeConfig& volume,
+                           const KeptJournal& journal) {
+  if (!journal.retired())
+    return refused(fmt::format(
+        "what its disk on {0} holds is not known: no metadata area says it, nor a journal{1}; "
+        "'dmcascade create --new {2}' begins its history",
+        node.name(),
+        journal.path.empty() ? fmt::format(" (if {} kept one until now, leave its entry in the "
+                                           "file's 'journal')",
+                                           node.name())
+                             : " on " + journal.path,
+        volume.name));
+  // The group was promoted here, and its copies were used as they are: what they hold counts, and
+  // nobody knows where others differ.
+  if (!journal.sb->takeover.done())
+    return refused("its group is being promoted here: swap it when that is through");
+  const auto place = dm::place_of(volume);
+  if (!place) return place.error();
+  if (auto made = make_area(volume, *place, volume.meta.empty(), true); !made) return made.error();
+  fmt::print("{}: goes on here as it is, and is compared with its copies\n", volume.name);
+  return {};
+}
+
+Result<void> make_missing_areas(const Node& node, const KeptJournal& journal) {
+  for (const VolumeConfig& volume : node.group.volumes) {
+    if (volume.primary != node.name()) continue;
+    const auto there = find_area(node, volume);
+    if (!there) return there.error();
+    if (*there) continue;
+    if (auto taken = take_as_it_is(node, volume, journal); !taken)
+      return about(volume, taken.error());
   }
   return {};
 }
@@ -427,7 +498,9 @@ Result<void> leave_hub(const Node& node) {
 Result<void> become_primary(const Node& node) {
   const auto journal = find_journal(node);
   if (!journal) return journal.error();
-  return journal->counts() ? from_journal_to_areas(node, *journal) : leave_hub(node);
+  if (journal->counts()) return from_journal_to_areas(node, *journal);
+  if (auto made = make_missing_areas(node, *journal); !made) return made;
+  return leave_hubs(node);
 }
 
 int swap(const Options& options, const Wanted& wanted) {
@@ -457,9 +530,11 @@ void add_swap(CLI::App& app, const Options& options, Action& action) {
   command->add_option("GROUP", wanted->group, "A group of the configuration")->required();
   command->add_option("--wait", wanted->wait, "Seconds for writes to arrive where they have to be")
       ->capture_default_str();
-  command->add_option("--force", wanted->force, "What is accepted: remote-behind")
+  command
+      ->add_option("--force", wanted->force,
+                   "What is accepted: remote-behind, give-up-writes, compare-all")
       ->delimiter(',')
-      ->check(CLI::IsMember({remote_behind}));
+      ->check(CLI::IsMember({remote_behind, give_up_writes, compare_all}));
   command->final_callback(
       [&, wanted] { action = [&options, wanted] { return swap(options, *wanted); }; });
 }
