@@ -427,7 +427,7 @@ TEST_F(HubIntake, TakesNoVolumeThatWasWithAnotherJournal) {
 
 TEST_F(HubIntake, TellsTheRemoteOfItsVolumesAndOfThoseThatLeave) {
   int told = 0;
-  volumes->on_sizes_changed([&] { ++told; });
+  volumes->on_change([&] { ++told; });
   Hello h = hello(true);
   h.streams[0].bytes = 4096;
   EXPECT_EQ(refusal_of(h), "");
@@ -440,6 +440,10 @@ TEST_F(HubIntake, TellsTheRemoteOfItsVolumesAndOfThoseThatLeave) {
   EXPECT_FALSE(said[1].leaving);
   EXPECT_EQ(said[2].uuid, gone);
   EXPECT_TRUE(said[2].leaving);
+  h.streams[0].parent = h.streams[0].generation;
+  h.streams[0].generation = make_uuid();
+  EXPECT_EQ(refusal_of(h), "");
+  EXPECT_EQ(told, 2) << "it has parted";
 }
 
 // P6: numbered from "received", the new ring would have gone on behind writes that a crash loses.
