@@ -22,6 +22,7 @@ struct Kind {
 constexpr Kind kinds[] = {
     {"ACCEPT_FAILED", "sessions that there are go on; no new one begins"},
     {"ALONE", "writes go on, and are on this machine only"},
+    {"APPLY_DELAY_SHORT", "none, but that the copies can't be had as of so long ago"},
     {"BRACKET_OPEN", "writes go on; hub and remote show none of them until it closes"},
     {"BRACKET_PASSED", "until the bracket closes the copies are not an image of one moment"},
     {"CATCHING_UP", "the copies are as old as the bracket's beginning"},
@@ -137,6 +138,13 @@ void of_journal(const api::Group& group, const WarningLimits& limits, Conditions
           "mend what it names, which is noticed; if that can't be, make the remote anew: see "
           "BEGINNING ANEW in dmcascade(8)");
   const bool behind = group.remote && !group.remote->behind_since.empty();
+  if (journal.apply_delay_short)
+    raise(out, "APPLY_DELAY_SHORT", "warning", "copies",
+          fmt::format("the journal of {} bytes has no room for what comes in {:.0f} s: the copies "
+                      "are as of {}",
+                      journal.size_bytes, journal.apply_delay_seconds.value_or(0),
+                      journal.applied_time),
+          "give it a larger journal, or a shorter apply-delay");
   if (!journal.reason.empty())
     raise(out, "JOURNAL_FULL", "error", "journal", journal.reason, journal_action(group));
   else if (journal.size_bytes > 0 && !behind &&

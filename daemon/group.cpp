@@ -197,7 +197,9 @@ Task<Result<void>> GroupNode::start_storage() {
     return know_copy(journal, volume, disk);
   });
   storage->applier->note_in(verification_);
-  if (journal.takeover().decided()) storage->applier->end_at(journal.takeover().newest);
+  if (is_remote()) storage->applier->delay(group_.apply_delay);
+  if (journal.takeover().decided())
+    storage->applier->end_at(journal.takeover().newest, journal.takeover().at_ns);
   if (auto undo = co_await start_undo(*storage); !undo) co_return undo;
   storage_ = std::move(storage);
   report::log(Level::notice, group_.name,

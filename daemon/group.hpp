@@ -77,14 +77,16 @@ class GroupNode {
   /// `dmcascade remote replace`: the remote is another one, and all is compared with it.
   Result<void> replace_remote();
 
-  /// What a promotion of this node would mean now, or what has become of it. Errc::refused if it
-  /// has no copies, or can't be promoted.
-  Result<api::Takeover> takeover(bool newest) const;
+  /// What a promotion of this node would mean now, or what has become of it. With `at_ns`: as of
+  /// what it took in through then (CLOCK_REALTIME). Errc::refused if it has no copies, or can't be
+  /// promoted, or its copies hold more already.
+  Result<api::Takeover> takeover(bool newest, std::uint64_t at_ns = 0) const;
   /// `dmcascade promote`: nothing more is taken, the copies go to their last whole point and are
   /// handed over. Decided once it is on the journal's disk: whatever happens after that, it comes
   /// to its end. Asked again, it says how far it is. Errc::refused names what `force` has to
   /// accept.
-  Result<api::Takeover> promote(bool newest, const std::vector<std::string>& force);
+  Result<api::Takeover> promote(bool newest, const std::vector<std::string>& force,
+                                std::uint64_t at_ns = 0);
 
   /// `dmcascade rejoin`: what this node's journal holds, and what was written to its copies after a
   /// promotion, is given up, and it follows again. The lines say what that is; with `dry_run`
@@ -104,8 +106,9 @@ class GroupNode {
   Result<void> end_verify(const std::string& volume);
 
   /// `dmcascade drill`: the copies are held, as of a whole point or (to end one) of any, until they
-  /// are to go on, or for 30 s: see drill in status. Errc::refused; go_on: if they were not held.
-  Result<void> begin_drill();
+  /// are to go on, or for 30 s: see drill in status. With `at_ns` as for takeover().
+  /// Errc::refused; go_on: if they were not held.
+  Result<void> begin_drill(std::uint64_t at_ns = 0);
   Result<void> end_drill();
   Result<void> go_on_after_drill();
 
@@ -150,6 +153,7 @@ class GroupNode {
   Task<> finish_takeover();
   Task<> bring_to_end();
   Task<> persist_takeover();
+  Result<void> is_reachable(std::uint64_t at_ns) const;
   void doubt_hub(Doubts& out) const;
   void doubt_remote(Doubts& out) const;
   void doubt_copies(Doubts& out) const;

@@ -52,11 +52,12 @@ Result<void> GroupNode::fit_for_drill() const {
   return Error{Errc::refused, fmt::format("{}: {}", doubts[0].subject, doubts[0].text)};
 }
 
-Result<void> GroupNode::begin_drill() {
+Result<void> GroupNode::begin_drill(std::uint64_t at_ns) {
   if (auto copies = has_copies(); !copies) return copies;
   if (auto free = no_drill(); !free) return free;
   if (auto fit = fit_for_drill(); !fit) return fit;
-  storage_->applier->hold(false, hold_time);
+  if (auto reachable = is_reachable(at_ns); !reachable) return reachable;
+  storage_->applier->hold(false, hold_time, at_ns);
   return {};
 }
 

@@ -220,6 +220,12 @@ std::optional<api::Journal> GroupNode::journal_status() const {
   const auto& handed_over = journal.takeover().seq;
   out.applied_seq = handed_over ? *handed_over : storage_->applier->applied_seq();
   out.checkpoint_seq = journal.checkpoint_seq();
+  if (const auto taken_in = storage_->applier->applied_time_ns(); taken_in != 0)
+    out.applied_time = report::rfc3339(taken_in);
+  if (is_remote() && group_.apply_delay != group_.apply_delay.zero()) {
+    out.apply_delay_seconds = std::chrono::duration<double>(group_.apply_delay).count();
+    out.apply_delay_short = !taken_over() && storage_->applier->delay_is_short();
+  }
   out.consistent = handed_over ? !journal.takeover().newest : storage_->applier->whole();
   if (const auto& stands = storage_->applier->failure()) {
     out.copies_reason = stands->text;

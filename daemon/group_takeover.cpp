@@ -35,7 +35,27 @@ bool GroupNode::taken_over() const {
 
 // ---- what it means
 
-Result<api::Takeover> GroupNode::takeover(bool newest) const {
+/// Whether the copies can be brought to what this node had taken in by then; 0: by now.
+Result<void> GroupNode::is_reachable(std::uint64_t at_ns) const {
+  if (at_ns == 0) return {};
+  const Applier& applier = *storage_->applier;
+  const std::string at = report::rfc3339(at_ns);
+  if (at_ns > seams_.clock.realtime_ns())
+    return Error{Errc::refused, fmt::format("{} is still to come", at)};
+  if (applier.applied_seq() == 0 || applier.applied_time_ns() <= at_ns) {
+    if (applier.applied_seq() == 0 || applier.applied_time_ns() != 0) return {};
+    return Error{Errc::refused, fmt::format("it is not known yet when {} took in what its copies "
+                                            "hold, write {}",
+                                            node_, applier.applied_seq())};
+  }
+  return Error{Errc::refused,
+               fmt::format("the copies on {} hold what it took in until {} already, and can't go "
+                           "back to {}: apply-delay in dmcascade.toml(5) says by how much they are "
+                           "behind",
+                           node_, report::rfc3339(applier.applied_time_ns()), at)};
+}
+
+Result<api::Takeover> GroupNode::takeover(bool newest, std::uint64_t at_ns) const {
   if (storage_ == nullptr)
     return Error{
         Errc::refused,
@@ -48,6 +68,8 @@ Result<api::Takeover> GroupNode::takeover(bool newest) const {
   out.group = group_.name;
   out.node = node_;
   out.newest = decided.decided() ? decided.newest : newest;
+  if (decided.decided()) at_ns = decided.at_ns;
+  if (at_ns != 0) out.at = report::rfc3339(at_ns);
   out.state = decided.done() ? "promoted" : decided.decided() ? "promoting" : "follows";
   out.through_seq = decided.seq.value_or(applier.end_seq(out.newest));
   out.beyond_writes = journal.stored_seq() - std::min(out.through_seq, journal.stored_seq());
@@ -62,6 +84,12 @@ Result<api::Takeover> GroupNode::takeover(bool newest) const {
     return out;
   }
   if (auto free = no_drill(); !free) return free.error();
+  if (newest && at_ns != 0)
+    return Error{Errc::refused, "either every volume's newest write, or all as of a moment"};
+  if (auto reachable = is_reachable(at_ns); !reachable) return reachable.error();
+  if (at_ns != 0)
+    out.doubts.push_back(
+        {may_lack, "", fmt::format("what came to {} after {} stays out, as told", node_, out.at)});
   if (mirror_) doubt_hub(out.doubts);
   if (ship_) doubt_remote(out.doubts);
   doubt_copies(out.doubts);
@@ -169,8 +197,9 @@ void GroupNode::doubt_bracket(bool newest, Doubts& out) const {
 
 // ---- doing it
 
-Result<api::Takeover> GroupNode::promote(bool newest, const std::vector<std::string>& force) {
-  auto plan = takeover(newest);
+Result<api::Takeover> GroupNode::promote(bool newest, const std::vector<std::string>& force,
+                                         std::uint64_t at_ns) {
+  auto plan = takeover(newest, at_ns);
   if (!plan || plan->state == "promoted") return plan;
   if (plan->state == "promoting" && (plan->newest || !newest)) return plan;
   std::set<std::string> needed;
@@ -188,7 +217,7 @@ Result<api::Takeover> GroupNode::promote(bool newest, const std::vector<std::str
     return Error{Errc::refused,
                  "the copies went past the open bracket for good: say --newest as well"};
   Takeover decision = storage_->journal->takeover();
-  if (!decision.decided()) decision = {make_uuid(), seams_.clock.realtime_ns(), false, {}};
+  if (!decision.decided()) decision = {make_uuid(), seams_.clock.realtime_ns(), false, {}, at_ns};
   decision.newest = newest;
   storage_->journal->set_takeover(decision);
   crew_.add(persist_takeover());

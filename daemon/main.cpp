@@ -50,7 +50,7 @@ std::function<Result<void>(GroupNode&)> order(const api::Request& asked) {
   if (asked.command == api::command_remote_replace)
     return [](GroupNode& node) { return node.replace_remote(); };
   if (asked.command == api::command_drill_begin)
-    return [](GroupNode& node) { return node.begin_drill(); };
+    return [at_ns = asked.at_ns](GroupNode& node) { return node.begin_drill(at_ns); };
   if (asked.command == api::command_drill_end)
     return [](GroupNode& node) { return node.end_drill(); };
   if (asked.command == api::command_drill_go_on)
@@ -174,8 +174,8 @@ class Daemon {
   Task<std::string> promote(const api::Request& asked) {
     auto answer = std::make_shared<std::string>();
     const std::function<Result<void>(GroupNode&)> what = [answer, asked](GroupNode& node) {
-      const auto how =
-          asked.dry_run ? node.takeover(asked.newest) : node.promote(asked.newest, asked.force);
+      const auto how = asked.dry_run ? node.takeover(asked.newest, asked.at_ns)
+                                     : node.promote(asked.newest, asked.force, asked.at_ns);
       if (how) *answer = api::to_json(*how);
       return how ? Result<void>{} : how.error();
     };

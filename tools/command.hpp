@@ -43,6 +43,10 @@ int complain(const Options& options, const Error& error, std::optional<int> code
 /// CLOCK_REALTIME.
 std::uint64_t now_ns();
 
+/// For options like --at: a moment that is over (parse_moment()), in CLOCK_REALTIME nanoseconds.
+CLI::Option* add_moment(CLI::App& command, const std::string& name, std::uint64_t& at_ns,
+                        const std::string& description);
+
 /// Of this machine.
 std::string host_name();
 

@@ -4,6 +4,7 @@
 #include "tools/command.hpp"
 
 #include "lib/api/api.hpp"
+#include "lib/config/units.hpp"
 
 #include <fmt/format.h>
 
@@ -34,6 +35,20 @@ int code_for(Errc code) {
 std::uint64_t now_ns() {
   return static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch() /
                                     std::chrono::nanoseconds(1));
+}
+
+CLI::Option* add_moment(CLI::App& command, const std::string& name, std::uint64_t& at_ns,
+                        const std::string& description) {
+  const auto read = [&at_ns](const std::string& text) {
+    const auto moment = parse_moment(text, now_ns());
+    if (!moment)
+      throw CLI::ValidationError(
+          text,
+          "write a moment like \"15min ago\", \"2026-11-29 14:02:11\" by the local time, or "
+          "\"2026-11-29T14:02:11Z\"");
+    at_ns = *moment;
+  };
+  return command.add_option_function<std::string>(name, read, description)->type_name("TIME");
 }
 
 std::string host_name() {

@@ -97,6 +97,7 @@ Applier::Applier(const Executor& executor, Clock& clock, Journal& journal, Copie
 
 Task<> Applier::run() {
   applied_seq_ = journal_.checkpoint_seq();
+  applied_time_ns_ = journal_.checkpoint_time_ns();
   crew_.add(apply_loop());
   crew_.add(checkpoint_loop());
   crew_.add(hurry_when_starved());
@@ -169,6 +170,7 @@ Task<> Applier::recover() {
       continue;
     }
     applied_seq_ = journal_.checkpoint_seq();
+    applied_time_ns_ = journal_.checkpoint_time_ns();
     rewinds_ += 1;
     recovering_ = false;
     journal_.progress().notify();
@@ -186,9 +188,10 @@ Result<void> Applier::reopen() {
 
 // ---- aside
 
-void Applier::hold(bool at_once, Duration time) {
+void Applier::hold(bool at_once, Duration time, std::uint64_t at_ns) {
   if (held()) return;
   hold_ = Hold::wanted;
+  at_ns_ = at_ns;
   hold_at_once_ = at_once;
   hold_time_ = time;
   retry_timer_->cancel();
@@ -197,12 +200,14 @@ void Applier::hold(bool at_once, Duration time) {
 
 void Applier::go_on() {
   hold_ = Hold::no;
+  at_ns_ = 0;
   hold_timer_->cancel();
   journal_.progress().notify();
 }
 
 bool Applier::may_step_aside() const {
-  return hold_ == Hold::wanted && (hold_at_once_ || (!recovering_ && whole()));
+  const bool there = at_ns_ == 0 || stands() || applied_seq_ >= through();
+  return hold_ == Hold::wanted && (hold_at_once_ || (!recovering_ && whole() && there));
 }
 
 Result<void> Applier::step_aside() {
@@ -219,6 +224,7 @@ Task<> Applier::stay_aside() {
   if (held()) co_await hold_timer_->sleep(hold_time_);
   if (held()) {
     hold_ = Hold::no;
+    at_ns_ = 0;
     if (!stopping_)
       report::log(report::Level::warning, subject_, "whoever held the copies has not come back");
   }
@@ -237,6 +243,17 @@ std::uint64_t Applier::through() const {
   if (ending_) return limit;
   return pressed() && !undo_full_ ? stored : limit;
 }
+
+/// Whether what this node took in then may be applied now.
+bool Applier::is_due(std::uint64_t taken_in_ns) const {
+  if (at_ns_ != 0) return taken_in_ns <= at_ns_;
+  if (ending_ || delay_ == Duration{} || journal_.has_gap() || pressed()) return true;
+  const auto delay = std::chrono::nanoseconds(delay_).count();
+  return taken_in_ns + static_cast<std::uint64_t>(delay) <= clock_.realtime_ns();
+}
+
+/// The next write is there, and not due.
+bool Applier::stands() const { return next_.seq == applied_seq_ + 1 && !is_due(next_.taken_in_ns); }
 
 Task<> Applier::apply_loop() {
   while (!stopping_ && !broken_) {
@@ -263,7 +280,7 @@ Task<Result<bool>> Applier::step() {
     if (auto past = co_await go_past(); !past) co_return past.error();
     co_return Done(true);
   }
-  if (applied_seq_ >= through()) co_return Done(false);
+  if (applied_seq_ >= through() || stands()) co_return Done(false);
   if (auto applied = co_await apply_some(); !applied) co_return applied.error();
   if (applied_seq_ > failed_at_) well();
   co_return Done(true);
@@ -322,11 +339,11 @@ std::uint64_t Applier::end_seq(bool newest) const {
 }
 
 bool Applier::at_end() const {
-  return ending_ && !recovering_ && applied_seq_ >= end_seq(told_past_);
+  return ending_ && !recovering_ && (applied_seq_ >= end_seq(told_past_) || stands());
 }
 
 Task<Result<void>> Applier::hand_over() {
-  const std::uint64_t seq = end_seq(told_past_);
+  const std::uint64_t seq = std::min(end_seq(told_past_), stands() ? applied_seq_ : no_limit);
   if (!told_past_ && past() == Past::gone)
     co_return Error{Errc::refused,
                     fmt::format("the copies went past write {} for good: they can be handed over "
@@ -358,11 +375,16 @@ Task<Result<bool>> Applier::keep(const std::vector<Undo::Range>& ranges) {
 Task<Result<void>> Applier::apply_some() {
   Burst burst;
   const Record* alone = nullptr;
-  std::uint64_t seq = applied_seq_;
+  std::uint64_t seq = applied_seq_, time_ns = applied_time_ns_;
   const std::uint64_t last = through();
   while (alone == nullptr && seq < last && !burst.full()) {
     auto batch = co_await reader_.read(seq + 1);
     if (!batch) co_return batch.error();
+    if (!is_due((*batch)->info.append_time_ns)) {
+      next_ = {seq + 1, (*batch)->info.append_time_ns};
+      break;
+    }
+    time_ns = (*batch)->info.append_time_ns;
     burst.keep.push_back(*batch);
     std::size_t payload_at = 0;
     bool stop = false;
@@ -399,6 +421,7 @@ Task<Result<void>> Applier::apply_some() {
     co_return kept ? Result<void>{} : kept.error();
   if (auto written = co_await write_out(burst); !written) co_return written;
   applied_seq_ = std::max(applied_seq_, seq);
+  applied_time_ns_ = time_ns;
   if (alone != nullptr) {
     if (auto settled = co_await settle_alone(*alone); !settled) co_return settled;
   }
@@ -484,6 +507,7 @@ Task<> Applier::checkpoint_loop() {
       undo_full_ = false;
       journal_.progress().notify();
     }
+    if (next_.seq == applied_seq_ + 1 && !stands()) journal_.progress().notify();
     const bool worth = applied_seq_ > journal_.checkpoint_seq() || keep_from() > kept_from_;
     if (stopping_ || recovering_ || !worth) continue;
     if (auto done = co_await checkpoint(); !done) fail(done.error());
@@ -508,7 +532,7 @@ Task<Result<void>> Applier::flush_copies() {
 }
 
 Task<Result<void>> Applier::checkpoint() {
-  const std::uint64_t applied = applied_seq_;
+  const std::uint64_t applied = applied_seq_, applied_time_ns = applied_time_ns_;
   const std::uint64_t keep = keep_from();
   const unsigned rewinds = rewinds_;
   if (applied > journal_.checkpoint_seq()) {
@@ -517,7 +541,7 @@ Task<Result<void>> Applier::checkpoint() {
   // What was flushed is not all that had been applied, if a copy failed meanwhile.
   if (recovering_ || rewinds != rewinds_) co_return Result<void>{};
   kept_from_ = keep;
-  auto done = co_await journal_.checkpoint(applied, keep);
+  auto done = co_await journal_.checkpoint(applied, keep, applied_time_ns);
   if (done && applied >= failed_at_) well();
   co_return done;
 }

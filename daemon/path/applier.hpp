@@ -52,11 +52,19 @@ class Applier {
   /// Errc::refused if none is open.
   Result<void> give_up_limit();
 
+  /// Before run(): a write is applied once this node has had it for so long; sooner where the
+  /// journal has no room for that, or copies of what was missing have to be worked off.
+  void delay(Duration time) { delay_ = time; }
+  /// It has no room, and they are applied sooner.
+  bool delay_is_short() const { return delay_ != Duration{} && pressed(); }
+
   /// Before run(): nothing more comes, and the copies are to be handed over, as of the limit of the
-  /// open bracket or of the newest write. They go no further.
-  void end_at(bool newest) {
+  /// open bracket or of the newest write. They go no further; nor past what this node took in
+  /// through `at_ns` (CLOCK_REALTIME), if that is not 0.
+  void end_at(bool newest, std::uint64_t at_ns = 0) {
     ending_ = true;
     told_past_ = newest;
+    at_ns_ = at_ns;
   }
   /// Whether they are there.
   bool at_end() const;
@@ -67,8 +75,9 @@ class Applier {
   Task<Result<void>> hand_over();
 
   /// The copies are left alone, as of a whole point or (at_once) of any, from held() until go_on(),
-  /// and no longer than `time`: mappings may be put over them, or taken away.
-  void hold(bool at_once, Duration time);
+  /// and no longer than `time`: mappings may be put over them, or taken away. With `at_ns` as of
+  /// what this node took in through then (CLOCK_REALTIME), whatever the delay.
+  void hold(bool at_once, Duration time, std::uint64_t at_ns = 0);
   bool held() const { return hold_ == Hold::held; }
   /// Whether they are to be.
   bool holding() const { return hold_ != Hold::no; }
@@ -89,6 +98,8 @@ class Applier {
   Task<Result<void>> settle();
 
   std::uint64_t applied_seq() const { return applied_seq_; }
+  /// When this node took that in, CLOCK_REALTIME; 0: not known.
+  std::uint64_t applied_time_ns() const { return applied_time_ns_; }
   /// Whether the copies are a consistent image of the group now, not on the way to the next one.
   bool whole() const {
     return applied_seq_ >= std::max(journal_.whole_from(), whole_from_) && past() == Past::no;
@@ -125,6 +136,8 @@ class Applier {
   Result<void> reopen();
   Task<Result<void>> apply_some();
   std::uint64_t through() const;
+  bool is_due(std::uint64_t taken_in_ns) const;
+  bool stands() const;
   UndoLog undo_log() const { return {journal_.id(), journal_.limit_seq()}; }
   bool pressed() const;
   bool wants_past() const;
@@ -158,12 +171,20 @@ class Applier {
   Verification* verification_ = nullptr;
   report::Budget differing_lines_;
   std::uint64_t applied_seq_ = 0;
+  std::uint64_t applied_time_ns_ = 0;
   std::uint64_t kept_from_ = 0;  // of the last checkpoint
   std::set<Uuid> dropped_;       // volumes whose writes have no copy any more
   std::unique_ptr<Undo> undo_;
   bool undo_full_ = false;  // while past() is undo
   bool told_past_ = false;  // by the operator, of the bracket that is open
   bool ending_ = false;     // end_at()
+  Duration delay_{};
+  std::uint64_t at_ns_ = 0;  // of end_at() or hold(): no further; 0: no such moment
+  // The next write that was not due when it was looked at.
+  struct {
+    std::uint64_t seq = 0;
+    std::uint64_t taken_in_ns = 0;
+  } next_;
   std::optional<Error> failure_;
   std::optional<Error> broken_;
   bool recovering_ = false;       // until the copies have been opened anew

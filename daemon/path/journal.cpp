@@ -632,8 +632,12 @@ Task<Result<History>> Journal::history_at(std::uint64_t seq) {
 
 // ---- trimming
 
-Task<Result<void>> Journal::checkpoint(std::uint64_t applied_seq, std::uint64_t keep_seq) {
-  superblock_.applied_seq = std::max(superblock_.applied_seq, applied_seq);
+Task<Result<void>> Journal::checkpoint(std::uint64_t applied_seq, std::uint64_t keep_seq,
+                                       std::uint64_t applied_time_ns) {
+  if (applied_seq >= superblock_.applied_seq) {
+    superblock_.applied_seq = applied_seq;
+    superblock_.applied_time_ns = applied_time_ns;
+  }
   const auto* entry = index_->find(keep_seq);
   Superblock& sb = superblock_;
   if (entry != nullptr && entry->first_seq <= keep_seq && entry->position > sb.tail_position) {

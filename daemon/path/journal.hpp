@@ -127,6 +127,8 @@ class Journal {
   /// After set_takeover(): the copies are as of `seq`, on stable storage, and not this journal's
   /// any more. On disk with persist().
   void hand_over(std::uint64_t seq);
+  /// When this node took in what checkpoint_seq() is, CLOCK_REALTIME; 0: not known.
+  std::uint64_t checkpoint_time_ns() const { return superblock_.applied_time_ns; }
   /// Whether it was made by give_up(), and nothing was written since.
   bool rejoins() const { return superblock_.rejoins && received_seq_ == 0; }
   /// After close(), instead of any other use: it is a new one, which holds nothing; one write.
@@ -180,7 +182,8 @@ class Journal {
 
   /// Records in the superblock that the copies hold everything through `applied_seq` on stable
   /// storage, and gives up what lies before `keep_seq`. Not called twice at a time.
-  Task<Result<void>> checkpoint(std::uint64_t applied_seq, std::uint64_t keep_seq);
+  Task<Result<void>> checkpoint(std::uint64_t applied_seq, std::uint64_t keep_seq,
+                                std::uint64_t applied_time_ns = 0);
   std::uint64_t checkpoint_seq() const { return superblock_.applied_seq; }
   /// A batch waits for space: checkpoint soon.
   bool starved() const { return starved_; }

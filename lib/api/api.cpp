@@ -104,6 +104,9 @@ void tag_invoke(json::value_from_tag, json::value& out, const Journal& v) {
          {"stored_seq", v.stored_seq},
          {"applied_seq", v.applied_seq},
          {"checkpoint_seq", v.checkpoint_seq},
+         {"applied_time", v.applied_time},
+         {"apply_delay_seconds", or_null(v.apply_delay_seconds)},
+         {"apply_delay_short", v.apply_delay_short},
          {"consistent", v.consistent},
          {"copies_reason", v.copies_reason},
          {"copies_failure", v.copies_failure},
@@ -184,6 +187,7 @@ void tag_invoke(json::value_from_tag, json::value& out, const Takeover& v) {
          {"generation", v.generation},
          {"since", v.since},
          {"newest", v.newest},
+         {"at", v.at},
          {"through_seq", v.through_seq},
          {"left_writes", v.left_writes},
          {"beyond_writes", v.beyond_writes},
@@ -348,6 +352,8 @@ Journal read_journal(const Fields& f) {
   f.get("size_bytes", v.size_bytes).get("used_bytes", v.used_bytes);
   f.get("received_seq", v.received_seq).get("stored_seq", v.stored_seq);
   f.get("applied_seq", v.applied_seq).get("checkpoint_seq", v.checkpoint_seq);
+  f.get("applied_time", v.applied_time).get("apply_delay_seconds", v.apply_delay_seconds);
+  f.get("apply_delay_short", v.apply_delay_short);
   f.get("consistent", v.consistent).get("copies_reason", v.copies_reason);
   f.get("copies_failure", v.copies_failure);
   f.get("ship_reason", v.ship_reason).get("ship_failure", v.ship_failure);
@@ -428,7 +434,7 @@ Takeover read_takeover(const Fields& f) {
   Takeover v;
   f.get("group", v.group).get("node", v.node).get("state", v.state).get("since", v.since);
   f.get("generation", v.generation).get("newest", v.newest).get("lossless", v.lossless);
-  f.get("through_seq", v.through_seq).get("left_writes", v.left_writes);
+  f.get("at", v.at).get("through_seq", v.through_seq).get("left_writes", v.left_writes);
   f.get("beyond_writes", v.beyond_writes);
   f.each("doubts", v.doubts, read_doubt).each("copies", v.copies, read_copy);
   return v;
@@ -690,12 +696,13 @@ Result<Request> parse_request(std::string_view text) {
     if (value == nullptr) return 0;
     boost::system::error_code bad;
     const auto bytes = value->to_number<std::uint64_t>(bad);
-    if (bad) wrong = Error{Errc::invalid, fmt::format("'{}' is a number of bytes", name)};
+    if (bad) wrong = Error{Errc::invalid, fmt::format("'{}' is a number, not below 0", name)};
     return bytes;
   };
   Request out{text_of("command"), text_of("group"), text_of("volume"), flag("dry_run"),
               flag("newest")};
   out.repair = flag("repair");
+  out.at_ns = number("at_ns");
   out.from_bytes = number("from_bytes");
   out.rate_bytes = number("rate_bytes");
   if (wrong) return *wrong;
@@ -713,6 +720,7 @@ std::string request_json(const Request& request) {
   if (request.dry_run) out["dry_run"] = true;
   if (request.newest) out["newest"] = true;
   if (request.repair) out["repair"] = true;
+  if (request.at_ns > 0) out["at_ns"] = request.at_ns;
   if (request.from_bytes > 0) out["from_bytes"] = request.from_bytes;
   if (request.rate_bytes > 0) out["rate_bytes"] = request.rate_bytes;
   if (!request.force.empty()) out["force"] = json::value_from(request.force);

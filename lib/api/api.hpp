@@ -8,13 +8,14 @@
 //   request  {"command": "bracket-end", "group": NAME, "volume": NAME}
 //   request  {"command": "bracket-apply", "group": NAME}
 //   request  {"command": "remote-replace", "group": NAME}
-//   request  {"command": "drill-begin", "group": NAME}: the copies are held (Group::drill)
+//   request  {"command": "drill-begin", "group": NAME, "at_ns": TIME}: the copies are held
+//             (Group::drill), as of that time, or now
 //   request  {"command": "drill-end", "group": NAME}: the same, as they are
 //   request  {"command": "drill-go-on", "group": NAME}: they were held until now, and go on
 //   request  {"command": "reload", "dry_run": true|false}
 //   answer   {"schema": "dmcascade.done/1", "lines": ["what was done", ...]}
-//   request  {"command": "promote", "group": NAME, "newest": true|false, "force": [REASON, ...],
-//             "dry_run": true|false}
+//   request  {"command": "promote", "group": NAME, "newest": true|false, "at_ns": TIME,
+//             "force": [REASON, ...], "dry_run": true|false}
 //   answer   {"schema": "dmcascade.takeover/1", ...}                                  (Takeover)
 //   error    {"schema": "dmcascade.error/1", "error": {"code": "...", "message": "..."}}
 // Guarantee within /1: fields are only added, none changes type, all are always present (null if
@@ -159,6 +160,10 @@ struct Journal {
   std::uint64_t stored_seq = 0;      // on stable storage
   std::uint64_t applied_seq = 0;     // in the copies (not necessarily flushed)
   std::uint64_t checkpoint_seq = 0;  // in the copies, flushed, and in the superblock
+  // When this node took in what applied_seq is, RFC 3339 UTC; empty: not known.
+  std::string applied_time{};
+  std::optional<double> apply_delay_seconds{};  // remote: as configured; null: none
+  bool apply_delay_short = false;  // the journal has no room for that: they are applied sooner
   bool consistent = false;  // the copies are an image of one moment, not on the way to the next one
   std::string
       copies_reason{};  // why the copies of this node stand still, one line; empty: they don't
@@ -264,7 +269,9 @@ struct Takeover {
   std::string generation;  // UUID, of every volume from then on; empty while it follows
   std::string since;       // RFC 3339 UTC: when it was decided; empty while it follows
   bool newest = false;     // every volume's newest write, instead of an image of one moment
-  std::uint64_t through_seq = 0;    // group_seq that the copies are handed over as of
+  std::string at;  // RFC 3339 UTC: what this node took in after that stays out; empty: nothing
+  // group_seq that the copies are handed over as of; with `at`, until they are, the last it may be.
+  std::uint64_t through_seq = 0;
   std::uint64_t left_writes = 0;    // still to be applied before that
   std::uint64_t beyond_writes = 0;  // in the journal behind that: they stay out
   bool lossless = false;  // proven: no write that anybody acknowledged is missing. Only while it
@@ -360,6 +367,7 @@ struct Request {
   bool dry_run = false;
   bool newest = false;
   std::vector<std::string> force = {};
+  std::uint64_t at_ns = 0;  // CLOCK_REALTIME; 0: now
   std::uint64_t from_bytes = 0;
   std::uint64_t rate_bytes = 0;  // a second
   bool repair = false;

@@ -26,6 +26,7 @@ constexpr std::chrono::milliseconds lease_default{5000};
 constexpr std::chrono::minutes lease_max{10};
 constexpr std::chrono::minutes time_max{60};
 constexpr std::chrono::minutes lag_max{30 * 24 * 60};
+constexpr std::chrono::minutes apply_delay_max{7 * 24 * 60};
 // Below, timers and scheduling of an ordinary machine are not exact enough for it to mean anything.
 constexpr std::chrono::milliseconds heartbeat_min{20};
 constexpr std::chrono::milliseconds reconnect_min{10};
@@ -225,6 +226,8 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   check_some_places(config, reader, "undo", group.undo);
   group.on_journal_full =
       static_cast<OnJournalFull>(reader.word("on-journal-full", {"suspend", "block", "throttle"}));
+  group.apply_delay = reader.duration("apply-delay", group.apply_delay,
+                                      std::chrono::milliseconds(0), apply_delay_max);
   group.journal_warning_percent = reader.percent("journal-warning", group.journal_warning_percent);
   group.lag_warning =
       reader.duration("lag-warning", group.lag_warning, std::chrono::seconds(1), lag_max);

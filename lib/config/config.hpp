@@ -33,6 +33,8 @@
 //   on-journal-full = "suspend"            # suspend: the remote falls behind, and catches up by
 //                                          # copies | block: writes wait | throttle: they are
 //                                          # slowed down before, and wait then
+//   apply-delay = "1h"                     # how old a write is before the remote applies it;
+//                                          # optional
 //   journal-warning = 80                   # percent that are used; optional
 //   lag-warning = "5min"                   # of the remote; optional
 //   journal-cache = "64MiB"                # of memory, for readers near the head; optional
@@ -123,6 +125,7 @@ struct GroupConfig {
   Codec ship_compress = Codec::none;
   std::string ship_congestion = {};  // as the kernel calls it; empty: its own choice
   OnJournalFull on_journal_full = OnJournalFull::suspend;
+  std::chrono::milliseconds apply_delay{};  // of the remote
   std::uint64_t journal_warning_percent = 80;
   std::chrono::milliseconds lag_warning = std::chrono::minutes(5);
   std::vector<VolumeConfig> volumes;  // in file order

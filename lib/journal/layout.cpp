@@ -175,6 +175,8 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   std::memcpy(disk.takeover, sb.takeover.generation.data, 16);
   disk.takeover_time_ns = htole64(sb.takeover.time_ns);
   disk.takeover_seq = htole64(sb.takeover.seq ? *sb.takeover.seq + 1 : 0);
+  disk.takeover_at_ns = htole64(sb.takeover.at_ns);
+  disk.applied_time_ns = htole64(sb.applied_time_ns);
   disk.takeover_flags = htole32(sb.takeover.newest ? takeover_newest : 0);
   disk.flags = htole32(sb.rejoins ? superblock_rejoins : 0);
   std::memcpy(disk.group, sb.group.data, 16);
@@ -205,7 +207,8 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
       (brackets ? journal_required_brackets : 0) | (gaps ? journal_required_gaps : 0) |
       (sb.behind.map != 0 ? journal_required_behind : 0) |
       (sb.past_limit ? journal_required_past : 0) | (sb.indexed ? journal_required_index : 0) |
-      (sb.takeover.decided() ? journal_required_takeover : 0));
+      (sb.takeover.decided() ? journal_required_takeover : 0) |
+      (sb.takeover.at_ns != 0 && !sb.takeover.done() ? journal_required_moment : 0));
   std::memcpy(out.data(), &disk, sizeof disk);
   disk.crc = htole32(superblock_crc(out));
   std::memcpy(out.data(), &disk, sizeof disk);
@@ -252,6 +255,8 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
                  le64toh(disk.takeover_time_ns),
                  (le32toh(disk.takeover_flags) & takeover_newest) != 0,
                  {}};
+  sb.takeover.at_ns = le64toh(disk.takeover_at_ns);
+  sb.applied_time_ns = le64toh(disk.applied_time_ns);
   if (const std::uint64_t seq = le64toh(disk.takeover_seq); seq != 0) sb.takeover.seq = seq - 1;
   sb.rejoins = (le32toh(disk.flags) & superblock_rejoins) != 0;
   sb.jumped = (le64toh(disk.required) & journal_required_gaps) != 0;

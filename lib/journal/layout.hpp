@@ -60,11 +60,15 @@ inline constexpr std::uint64_t journal_required_behind = 4;
 inline constexpr std::uint64_t journal_required_past = 8;
 /// Required while an index may stand in the circle.
 inline constexpr std::uint64_t journal_required_index = 16;
+/// Required while a takeover as of an earlier moment is on its way: whoever goes on with it has to
+/// know where it ends.
+inline constexpr std::uint64_t journal_required_moment = 64;
 /// Required once the group was taken over here: the copies are not the journal's any more.
 inline constexpr std::uint64_t journal_required_takeover = 32;
 inline constexpr std::uint64_t journal_required_known =
     journal_required_brackets | journal_required_gaps | journal_required_behind |
-    journal_required_past | journal_required_index | journal_required_takeover;
+    journal_required_past | journal_required_index | journal_required_takeover |
+    journal_required_moment;
 /// SuperblockDisk.takeover_flags: every volume's newest write, instead of an image of one moment.
 inline constexpr std::uint32_t takeover_newest = 1;
 
@@ -117,13 +121,18 @@ struct SuperblockDisk {
   std::uint32_t takeover_flags;     // takeover_newest; unknown ones are ignored
   std::uint32_t flags;              // superblock_rejoins; unknown ones are ignored
   std::uint64_t gap_first;          // remote: first group_seq that was jumped over then; zero: none
-  std::uint8_t reserved[216];       // zero; ignored by readers of this minor version
+  std::uint64_t applied_time_ns;    // when this node took in what applied_seq is, CLOCK_REALTIME;
+                                    // zero: not known
+  std::uint64_t takeover_at_ns;     // with `takeover`: what was taken in after this stays out,
+                                    // CLOCK_REALTIME; zero: nothing does
+  std::uint8_t reserved[200];       // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generation) == 48 &&
               offsetof(SuperblockDisk, required) == 144 &&
               offsetof(SuperblockDisk, gap_seq) == 192 &&
               offsetof(SuperblockDisk, takeover) == 248 &&
-              offsetof(SuperblockDisk, gap_first) == 288);
+              offsetof(SuperblockDisk, gap_first) == 288 &&
+              offsetof(SuperblockDisk, takeover_at_ns) == 304);
 
 /// The journal was made anew by somebody who gave up what the one before held: whoever is upstream
 /// may compare the copies with its own, and overwrite them. Says nothing once there is a write.
@@ -202,6 +211,7 @@ struct Takeover {
   bool newest = false;                 // every volume's newest write, though no image of one moment
   std::optional<std::uint64_t> seq{};  // group_seq that the copies were handed over as of; none:
                                        // they are on the way there
+  std::uint64_t at_ns = 0;  // what this node took in after that stays out, CLOCK_REALTIME; 0: none
   bool decided() const { return generation != Uuid{}; }
   bool done() const { return seq.has_value(); }
   bool operator==(const Takeover&) const = default;
@@ -238,6 +248,7 @@ struct Superblock {
   std::optional<std::uint64_t> past_limit{};  // the copies may hold what stands behind this
   bool indexed = false;                       // an index may stand in the circle; with `index`, too
   std::optional<std::uint64_t> index{};       // position of the last one
+  std::uint64_t applied_time_ns = 0;
   Takeover takeover{};
   bool rejoins = false;                 // superblock_rejoins
   std::map<Uuid, VolumePlace> volumes;  // without their group_seq

@@ -96,6 +96,56 @@ def test_a_remote_takes_over_under_load_refuses_its_hub_and_comes_back(cascade):
     cascade.down()
 
 
+def now_at(guest):
+    return guest.run("date -u +%Y-%m-%dT%H:%M:%S.%3NZ").out.strip()
+
+
+def test_a_remote_that_applies_later_shows_and_hands_over_what_was_there_before_a_mistake(cascade):
+    """I3: as of a moment before a file was removed, though the removal is in the remote's journal; over a
+    crash of the one that is promoted."""
+    cascade.up(daemon=QUICK, apply_delay="1h")
+    primary, remote = cascade.g["P1"], cascade.g["R"]
+
+    def stored():
+        wait_until(lambda: cascade.status("H")["remote"]["backlog_writes"] == 0, 60, "the remote has it")
+        wait_until(lambda: cascade.journal_at("R")["stored_seq"] == cascade.journal_at("H")["stored_seq"], 60, "stored")
+
+    primary.run("modprobe ext4; mkfs.ext4 -q /dev/mapper/orders && mkdir -p /mnt/orders && "
+                "mount /dev/mapper/orders /mnt/orders && head -c 4M /dev/urandom > /mnt/orders/precious && sync && "
+                "cd /mnt/orders && sha256sum precious > sum && sync", timeout=120)
+    stored()
+    time.sleep(0.5)
+    before = now_at(remote)
+    time.sleep(0.5)
+    primary.run("rm /mnt/orders/precious && sync && cd / && umount /mnt/orders")
+    stored()
+    journal = cascade.journal_at("R")
+    assert journal["apply_delay_seconds"] == 3600 and journal["applied_seq"] < journal["stored_seq"] - 20, journal
+    get_ready(remote)
+    assert "as of write" in cascade.tool("R", f"drill start shop --in /tmp --at {before}").out
+    look = "mount -o ro,noload {} /mnt/orders && cd /mnt/orders && sha256sum -c --quiet sum && cd / && umount /mnt/orders"
+    remote.run(look.format("/dev/mapper/orders-drill"))
+    cascade.tool("R", "drill stop shop")
+    late = cascade.tool("R", "drill start shop --in /tmp --at '1h ago'", check=False)
+    assert late.rc == 5 and "can't go back to" in late.err, late
+    held = cascade.journal_at("R")["applied_seq"]
+    assert journal["applied_seq"] < held < journal["stored_seq"], "the copies wait again"
+
+    cascade.lab.links["H-R"].cut()
+    wait_until(lambda: "LINK_DOWN" in conditions(cascade, "R"), 20, "the remote has lost its hub")
+    told = cascade.tool("R", f"promote shop --at {before} --dry-run").out
+    assert f"as of {before}, at the most write" in told and f"after {before} stays out" in told, told
+    remote.spawn(f"{DIR}/dmcascade promote shop --at {before} {FORCE}")
+    cascade.lose_power("R")
+    wait_until(lambda: cascade.opened("R"), 30, "its daemon is back")
+    cascade.tool("R", f"promote shop --at {before} {FORCE}", timeout=120)
+    get_ready(remote)
+    remote.run(look.format("/dev/lab/orders"))
+    cascade.lab.links["H-R"].heal()
+    cascade.down()
+    forget_takeover(cascade, "R")
+
+
 def test_a_database_goes_on_at_its_hub_and_nothing_that_was_committed_is_missing(cascade, seed):
     """I1: its primary loses power under load; the hub, which proves that it lacks nothing, is promoted
     and loses power while it is; the remote, promoted too, has an earlier state that is whole."""

@@ -23,7 +23,8 @@ namespace cascade {
 namespace {
 
 constexpr std::chrono::milliseconds look_interval{50};
-constexpr int looks = 600;  // 30 s
+constexpr int looks = 600;        // 30 s
+constexpr int looks_at = 12'000;  // 10 min, in which what was not due yet is applied
 constexpr std::chrono::seconds remove_wait{5};
 
 // Of a copy, that may change in it and its image before the image breaks.
@@ -33,7 +34,8 @@ constexpr std::uint64_t space_min = 16 << 20;
 struct Wanted {
   std::string group;
   std::string folder = drill_folder;
-  std::string space;
+  std::string space = {};
+  std::uint64_t at_ns = 0;
 };
 
 /// A volume that has a copy on this node.
@@ -53,8 +55,10 @@ struct Scene {
   int complain(const Error& error) const {
     return cascade::complain(options, {error.code, fmt::format("{}: {}", group->name, error.text)});
   }
-  Result<void> order(std::string_view command) const {
-    const auto told = tell(socket, {std::string(command), group->name});
+  Result<void> order(std::string_view command, std::uint64_t at_ns = 0) const {
+    api::Request request{std::string(command), group->name};
+    request.at_ns = at_ns;
+    const auto told = tell(socket, request);
     return told ? Result<void>{} : told.error();
   }
 };
@@ -86,8 +90,8 @@ std::optional<Scene> set_scene(const Options& options, const std::string& name, 
 }
 
 /// As of which write the copies stand, once they do.
-Result<std::uint64_t> wait_held(const Scene& scene) {
-  for (int i = 0; i < looks; ++i) {
+Result<std::uint64_t> wait_held(const Scene& scene, int times = looks) {
+  for (int i = 0; i < times; ++i) {
     const auto report = ask_status(scene.socket);
     if (!report) return report.error();
     const api::Group* group = find_group(*report, scene.group->name);
@@ -214,10 +218,14 @@ Result<dm::DrillPoint> begin_alone(const Scene& scene, const std::vector<LoopDev
   return made.error();
 }
 
-Result<dm::DrillPoint> begin(const Scene& scene, const std::vector<LoopDevice>& spaces) {
-  if (const auto seq = handed_over(scene)) return begin_alone(scene, spaces, *seq);
-  if (auto told = scene.order(api::command_drill_begin); !told) return told.error();
-  const auto seq = wait_held(scene);
+Result<dm::DrillPoint> begin(const Scene& scene, const std::vector<LoopDevice>& spaces,
+                             std::uint64_t at_ns) {
+  if (const auto seq = handed_over(scene)) {
+    if (at_ns == 0) return begin_alone(scene, spaces, *seq);
+    return Error{Errc::refused, "the group was promoted here: its copies are as they are"};
+  }
+  if (auto told = scene.order(api::command_drill_begin, at_ns); !told) return told.error();
+  const auto seq = wait_held(scene, at_ns == 0 ? looks : looks_at);
   if (!seq) return seq.error();
   const dm::DrillPoint point{*seq, now_ns()};
   auto made = put_images(scene, spaces, point);
@@ -248,7 +256,7 @@ int start(const Options& options, const Wanted& wanted) {
                                                          wanted.group)});
   const auto spaces = reserve(*scene, wanted, bytes);
   if (!spaces) return scene->complain(spaces.error());
-  const auto point = begin(*scene, *spaces);
+  const auto point = begin(*scene, *spaces, wanted.at_ns);
   if (!point) return scene->complain(point.error());
   if (options.json) return exit_ok;
   fmt::print("{}: images as of write {}; mount, write, and 'dmcascade drill stop {}'\n",
@@ -262,7 +270,7 @@ int start(const Options& options, const Wanted& wanted) {
 }  // namespace
 
 int start_drill(const Options& options, const std::string& group, const std::string& folder) {
-  return start(options, {group, folder, {}});
+  return start(options, {group, folder});
 }
 
 void add_drill(CLI::App& app, const Options& options, Action& action) {
@@ -270,10 +278,11 @@ void add_drill(CLI::App& app, const Options& options, Action& action) {
       "drill", "On hub or remote: images of a group to try things on, while its copies go on");
   drill->require_subcommand(1);
   auto wanted = std::make_shared<Wanted>();
-  CLI::App* begin = drill->add_subcommand("start", "Make them, as of now");
+  CLI::App* begin = drill->add_subcommand("start", "Make them, as of now or of --at");
   begin->add_option("GROUP", wanted->group, "A group of the configuration")->required();
   begin->add_option("--in", wanted->folder, "Folder for what changes in copies and images")
       ->capture_default_str();
+  add_moment(*begin, "--at", wanted->at_ns, "As of then, by when this node took writes in");
   begin->add_option("--space", wanted->space,
                     "So much of it a volume, reserved, like 2GiB; a fifth of the copy without");
   begin->final_callback(

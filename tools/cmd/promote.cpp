@@ -30,6 +30,7 @@ struct Wanted {
   bool newest = false;
   bool yes = false;
   bool dry_run = false;
+  std::uint64_t at_ns = 0;
   std::vector<std::string> force;
 };
 
@@ -38,6 +39,7 @@ api::Request request_for(const Wanted& wanted, bool dry_run) {
   out.newest = wanted.newest;
   out.dry_run = dry_run;
   out.force = wanted.force;
+  out.at_ns = wanted.at_ns;
   return out;
 }
 
@@ -54,8 +56,8 @@ std::string copy_lines(const api::Takeover& takeover) {
 /// What it would mean.
 std::string describe(const api::Takeover& plan) {
   std::string out = fmt::format(
-      "group {}: the copies on {} would be handed over as of write {}, {}\n", plan.group, plan.node,
-      plan.through_seq,
+      "group {}: the copies on {} would be handed over as of {}write {}, {}\n", plan.group,
+      plan.node, plan.at.empty() ? "" : fmt::format("{}, at the most ", plan.at), plan.through_seq,
       plan.left_writes == 0 ? "which they have" : plural(plan.left_writes, "write") + " from here");
   out += copy_lines(plan);
   for (const auto& doubt : plan.doubts)
@@ -164,6 +166,7 @@ void add_promote(CLI::App& app, const Options& options, Action& action) {
   command->add_option("GROUP", wanted->group, "A group of the configuration")->required();
   command->add_flag("--newest", wanted->newest,
                     "Every volume's newest write, though no image of one moment");
+  add_moment(*command, "--at", wanted->at_ns, "As of then, by when this node took writes in");
   command->add_flag("-n,--dry-run", wanted->dry_run, "Only say what would be missing");
   command->add_flag("-y,--yes", wanted->yes, "Do not ask");
   command

@@ -101,6 +101,10 @@ std::string journal_lines(const api::Group& group) {
         fmt::format("  journal {}: {}, {} of {} used, write {} received, {} stored, {} applied\n",
                     j->path, j->state, human_bytes(j->used_bytes), human_bytes(j->size_bytes),
                     j->received_seq, j->stored_seq, j->applied_seq);
+    if (j->apply_delay_seconds)
+      out += fmt::format("    its copies are as of {}, {:.0f} s behind on purpose\n",
+                         j->applied_time.empty() ? "before the first write" : j->applied_time,
+                         *j->apply_delay_seconds);
     if (!j->reason.empty()) out += fmt::format("    {}\n", j->reason);
   }
   if (const auto& r = group.remote) {

@@ -164,6 +164,10 @@ Result<std::string> why_not_drained(const Node& node, const api::Group& group) {
   }
   if (group.bracket) return std::string("its bracket is open");
   if (!group.journal || group.journal->state != "ok") return std::string("its journal is not open");
+  if (group.journal->apply_delay_seconds && group.journal->applied_seq < group.journal->stored_seq)
+    return refused(
+        "its copies wait by apply-delay: 'dmcascade reload' with a file without that, "
+        "and then this");
   if (group.journal->applied_seq < group.journal->stored_seq)
     return fmt::format("{} writes of its journal are not in its copies",
                        group.journal->stored_seq - group.journal->applied_seq);

@@ -56,11 +56,18 @@ StatusReport a_report() {
   primary.fence_level = "never";
   primary.alone_since = "2026-11-23T08:28:00.000Z";
   primary.lease_seconds = 2.5;
-  primary.verify = Verify{"waiting", "2026-11-23T08:20:00.000Z", 4096, 1048576, 262144, 512, 65536, {}};
-  primary.verify->copies = {{"h", "2026-11-23T08:20:01.000Z", 8192, 4096, 512, {{65536, 512}}, 1024}};
+  primary.verify =
+      Verify{"waiting", "2026-11-23T08:20:00.000Z", 4096, 1048576, 262144, 512, 65536, {}};
+  primary.verify->copies = {
+      {"h", "2026-11-23T08:20:01.000Z", 8192, 4096, 512, {{65536, 512}}, 1024}};
   group.volumes = {hub, primary};
-  group.journal =
-      Journal{"/dev/j", "ok", "", "", 1 << 24, 4096, 7, 6, 5, 4, true, "a copy failed", "io"};
+  group.journal = Journal{"/dev/j", "ok", "", "", 1 << 24, 4096, 7, 6, 5, 4};
+  group.journal->applied_time = "2026-11-23T08:26:00.000Z";
+  group.journal->apply_delay_seconds = 60;
+  group.journal->apply_delay_short = true;
+  group.journal->consistent = true;
+  group.journal->copies_reason = "a copy failed";
+  group.journal->copies_failure = "io";
   group.journal->ship_reason = "a batch is damaged";
   group.journal->ship_failure = "corrupt";
   group.bracket =
@@ -73,6 +80,7 @@ StatusReport a_report() {
                             "11111111-2222-4333-8444-555555555555",
                             "2026-11-23T08:31:00.000Z",
                             true,
+                            "2026-11-23T08:30:00.000Z",
                             7,
                             2,
                             1,

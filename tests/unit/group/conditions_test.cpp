@@ -10,6 +10,7 @@
 namespace cascade {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -191,6 +192,17 @@ TEST(Conditions, NameAJournalThatTheRemoteCannotBeFedFrom) {
   EXPECT_THAT(find_conditions(group)[0].reason, HasSubstr("nothing from there on is sent to"));
   group.journal->ship_failure = api::word(Errc::io);
   EXPECT_THAT(codes(group), ElementsAre("DEVICE_FAILED journal"));
+}
+
+TEST(Conditions, SayWhereTheDelayOfTheCopiesIsNotKept) {
+  api::Group group = healthy();
+  group.journal->apply_delay_seconds = 3600;
+  group.journal->applied_time = "2026-11-23T08:26:00.000Z";
+  EXPECT_THAT(codes(group), ElementsAre());
+  group.journal->apply_delay_short = true;
+  EXPECT_THAT(codes(group), ElementsAre("APPLY_DELAY_SHORT copies"));
+  EXPECT_THAT(find_conditions(group)[0].reason,
+              AllOf(HasSubstr("in 3600 s"), HasSubstr("as of 2026-11-23T08:26:00.000Z")));
 }
 
 TEST(Conditions, NameACongestionControlThatIsMissing) {

@@ -271,6 +271,25 @@ TEST_P(RejoinedRemote, GetsWhatDiffersUnderLoad) {
   EXPECT_EQ(cascade.difference(), "");
 }
 
+TEST_F(TakeoverTest, CopiesDoNotGoBackToAMomentBeforeWhatTheyHold) {
+  go_on();
+  ASSERT_TRUE(cascade.drain());
+  kill({"p1", "p2", "h"});
+  cascade.run_for(std::chrono::seconds(20));
+  const auto now = cascade.node("r").realtime_ns();
+  GroupNode& remote = **cascade.node("r").group().node();
+  EXPECT_THAT(remote.takeover(false, now - 60'000'000'000).error().text,
+              AllOf(HasSubstr("the copies on r hold what it took in until"),
+                    HasSubstr("can't go back to")));
+  EXPECT_THAT(remote.begin_drill(now - 60'000'000'000).error().text, HasSubstr("can't go back to"));
+  EXPECT_THAT(remote.takeover(false, now + 60'000'000'000).error().text,
+              HasSubstr("is still to come"));
+  EXPECT_THAT(remote.takeover(true, now).error().text, HasSubstr("either every volume's newest"));
+  const auto plan = remote.takeover(false, now);
+  ASSERT_TRUE(plan) << plan.error().text;
+  EXPECT_THAT(plan->doubts.front().text, HasSubstr("stays out, as told"));
+}
+
 TEST_F(TakeoverTest, WhoFollowsHasNothingToGiveUp) {
   go_on();
   ASSERT_TRUE(cascade.drain());

@@ -127,9 +127,9 @@ TEST(SuperblockFormat, NamesTheVersionAndTheCapabilitiesThatItCannotRead) {
   ASSERT_FALSE(major);
   EXPECT_EQ(major.error().code, Errc::version);
   EXPECT_THAT(major.error().text, HasSubstr("version is 3.0, this program reads 2.x"));
-  const auto required = of_version([](SuperblockDisk& d) { d.required = htole64(0x40); });
+  const auto required = of_version([](SuperblockDisk& d) { d.required = htole64(0x80); });
   ASSERT_FALSE(required);
-  EXPECT_THAT(required.error().text, HasSubstr("capabilities 0x40 are required"));
+  EXPECT_THAT(required.error().text, HasSubstr("capabilities 0x80 are required"));
 }
 
 TEST(SuperblockFormat, BeginsWithItsName) {

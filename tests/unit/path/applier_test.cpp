@@ -39,6 +39,8 @@ class ApplierTest : public testing::Test {
       ASSERT_TRUE(world.get(applier->use_undo(*undo)));
     }
     applier->note_in(verification);
+    applier->delay(delay);
+    if (end_at_ns) applier->end_at(false, *end_at_ns);
     run->crew.add(applier->run());
     world.settle();
   }
@@ -77,6 +79,8 @@ class ApplierTest : public testing::Test {
   std::vector<std::byte> restarted;  // what the copy of volume a holds at begin()
   std::map<Uuid, MemoryDisk*> copies_;
   std::optional<MemoryDisk> undo;
+  Duration delay{};
+  std::optional<std::uint64_t> end_at_ns;
   std::optional<RunningJournal> run;
   std::optional<Applier> applier;
   Verification verification{"h"};
@@ -581,6 +585,85 @@ TEST_F(ApplierTest, DoesNotCompareBehindAnOpenBracket) {
   world.settle();
   EXPECT_EQ(verification.own(volume_a)->skipped, 4096u);
   EXPECT_EQ(verification.own(volume_a)->compared, 0u);
+}
+
+// ---- a delay, and moments before now
+
+/// Ten seconds after one another three writes are taken in; nothing is applied before its time.
+class ApplierDelay : public ApplierTest {
+ protected:
+  void SetUp() override {
+    delay = seconds(25);
+    ApplierTest::SetUp();
+  }
+  void write_and_wait(unsigned number) {
+    write(8 * number, 4096, number);
+    taken_in[number] = world.clock.realtime_ns();
+    world.settle();
+    for (int i = 0; i < 10; ++i) pass_a_second();
+  }
+  void write_three() {
+    for (unsigned number = 1; number <= 3; ++number) write_and_wait(number);
+  }
+  std::array<std::uint64_t, 4> taken_in{};
+};
+
+TEST_F(ApplierDelay, IsKeptByEachWrite) {
+  write_three();
+  EXPECT_EQ(applier->applied_seq(), 1u) << "30 s after the first, 20 after the second";
+  EXPECT_EQ(applier->applied_time_ns(), taken_in[1]);
+  for (int i = 0; i < 6; ++i) pass_a_second();
+  EXPECT_EQ(applier->applied_seq(), 2u);
+  for (int i = 0; i < 10; ++i) pass_a_second();
+  EXPECT_EQ(applier->applied_seq(), 3u);
+}
+
+TEST_F(ApplierDelay, IsGivenUpWhereTheJournalHasNoRoomForIt) {
+  const std::size_t some = 1 << 16;
+  unsigned count = 0;
+  while (run->journal.used_bytes() < run->journal.size_bytes() / 8 * 5 && count < 2000) {
+    write(0, some, ++count);
+    world.settle();
+  }
+  EXPECT_EQ(applier->applied_seq(), 0u);
+  EXPECT_FALSE(applier->delay_is_short());
+  while (applier->applied_seq() == 0 && count < 4000) {
+    write(0, some, ++count);
+    world.settle();
+  }
+  EXPECT_GT(run->journal.used_bytes(), run->journal.size_bytes() / 2);
+  EXPECT_LT(applier->applied_seq(), run->journal.stored_seq()) << "no more than it has to";
+}
+
+TEST_F(ApplierDelay, CopiesAreHeldAsOfAMomentThatIsNotDueYet) {
+  write_three();
+  applier->hold(false, seconds(30), taken_in[2] + 1);
+  world.settle();
+  ASSERT_TRUE(applier->held());
+  EXPECT_EQ(applier->applied_seq(), 2u);
+  applier->go_on();
+  world.settle();
+  EXPECT_EQ(applier->applied_seq(), 2u) << "the delay is kept again";
+  for (int i = 0; i < 16; ++i) pass_a_second();
+  EXPECT_EQ(applier->applied_seq(), 3u);
+}
+
+class ApplierEnd : public ApplierDelay {
+ protected:
+  void SetUp() override {
+    end_at_ns = world.clock.realtime_ns() + 15'000'000'000;
+    ApplierDelay::SetUp();
+  }
+};
+
+TEST_F(ApplierEnd, AtAMomentGoesNoFurther) {
+  write_three();
+  ASSERT_TRUE(applier->at_end());
+  EXPECT_EQ(applier->applied_seq(), 2u) << "whatever the delay";
+  ASSERT_TRUE(world.get(applier->hand_over()));
+  EXPECT_EQ(run->journal.takeover().seq, 2u);
+  EXPECT_TRUE(holds(16, 4096, 2) && !holds(24, 4096, 3));
+  EXPECT_EQ(run->journal.checkpoint_time_ns(), taken_in[2]);
 }
 
 }  // namespace
