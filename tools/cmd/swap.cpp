@@ -344,7 +344,8 @@ Result<void> become_keeper(const Node& node) {
                                        "does: if it was the primary until now, 'dmcascade journal "
                                        "format {} --force' and then this",
                                        journal->path, node.group.name)));
-  if (auto wiped = wipe(*areas); !wiped) return wiped;
+  // Left by a crash. Where the daemon has the disk already it stays, and is known by its number.
+  if (auto wiped = wipe(*areas); !wiped && wiped.error().code != Errc::refused) return wiped;
   return keep_for_others(node);
 }
 
