@@ -42,12 +42,12 @@ Result<void> GroupNode::is_reachable(std::uint64_t at_ns) const {
   const std::string at = report::rfc3339(at_ns);
   if (at_ns > seams_.clock.realtime_ns())
     return Error{Errc::refused, fmt::format("{} is still to come", at)};
-  if (applier.applied_seq() == 0 || applier.applied_time_ns() <= at_ns) {
-    if (applier.applied_seq() == 0 || applier.applied_time_ns() != 0) return {};
+  if (applier.applied_seq() == 0) return {};
+  if (applier.applied_time_ns() == 0)
     return Error{Errc::refused, fmt::format("it is not known yet when {} took in what its copies "
                                             "hold, write {}",
                                             node_, applier.applied_seq())};
-  }
+  if (applier.applied_time_ns() <= at_ns) return {};
   return Error{Errc::refused,
                fmt::format("the copies on {} hold what it took in until {} already, and can't go "
                            "back to {}: apply-delay in dmcascade.toml(5) says by how much they are "

@@ -4,9 +4,14 @@
 
 #include "tools/command.hpp"
 
+#include <chrono>
 #include <string>
 
 namespace cascade {
+
+/// Removes the mapped device of a volume; false: it was not there. Errc::refused if one of that
+/// name is not of this volume, or still open after `wait`.
+Result<bool> remove_device(const VolumeConfig& volume, std::chrono::seconds wait);
 
 /// The daemon reads the file again; one that does not run will when it starts. Prints what it does.
 Result<void> apply_to_daemon(const std::string& socket, bool dry_run);

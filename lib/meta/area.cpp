@@ -32,8 +32,10 @@ constexpr std::uint64_t region_bytes = CASCADE_META_REGION_SECTORS * 512;
 
 constexpr std::uint64_t divide_up(std::uint64_t a, std::uint64_t b) { return (a + b - 1) / b; }
 
-std::uint32_t checksum(const Super& super) {
-  Super zeroed = super;
+/// Of a superblock or a block of the bitmap.
+template <class Page>
+std::uint32_t checksum(const Page& page) {
+  Page zeroed = page;
   zeroed.crc = 0;
   return crc32c(std::as_bytes(std::span(&zeroed, 1)));
 }
@@ -89,10 +91,8 @@ Result<void> check_fields(const Super& super) {
 }
 
 bool is_whole(const cascade_meta_block& block, std::uint64_t index) {
-  cascade_meta_block zeroed = block;
-  zeroed.crc = 0;
   return block.magic == CASCADE_META_BLOCK_MAGIC && block.index == index &&
-         block.crc == crc32c(std::as_bytes(std::span(&zeroed, 1)));
+         block.crc == checksum(block);
 }
 
 }  // namespace

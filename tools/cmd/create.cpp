@@ -189,6 +189,17 @@ bool is_wanted(const std::vector<Volume>& volumes, const dm::Made& made) {
 
 }  // namespace
 
+Result<bool> remove_device(const VolumeConfig& volume, std::chrono::seconds wait) {
+  const auto there = dm::read_table(volume.name);
+  if (!there) return there.error();
+  if (!*there) return false;
+  if (!same_table(**there, volume.uuid))
+    return Error{Errc::refused,
+                 fmt::format("{}: is not a device of this volume: {}", volume.name, **there)};
+  if (auto removed = dm::remove(volume.name, wait); !removed) return removed.error();
+  return true;
+}
+
 Result<void> apply_to_daemon(const std::string& socket, bool dry_run) {
   const auto done = tell(socket, {std::string(api::command_reload), {}, {}, dry_run});
   if (!done && done.error().code == Errc::closed) {
@@ -201,41 +212,6 @@ Result<void> apply_to_daemon(const std::string& socket, bool dry_run) {
     fmt::print("dmcascaded: {}{}\n", dry_run ? "would do: " : "", line);
   return {};
 }
-
-namespace {
-
-Result<void> remove_one(const Volume& v, const Chosen& chosen) {
-  const std::string& name = v.second->name;
-  auto there = dm::read_table(name);
-  if (!there) return there.error();
-  if (!*there) {
-    fmt::print("{}: is not there\n", name);
-    return {};
-  }
-  if (!same_table(**there, v.second->uuid))
-    return Error{Errc::refused,
-                 fmt::format("{}: is not a device of this volume: {}", name, **there)};
-  auto removed = dm::remove(name, std::chrono::seconds(chosen.wait));
-  if (removed) fmt::print("{}: removed\n", name);
-  return removed;
-}
-
-int for_each(const Options& options, const Chosen& chosen,
-             Result<void> (*act)(const Volume&, const Chosen&)) {
-  int code = exit_ok;
-  if (chosen.names.empty() && !chosen.all)
-    return complain(options, Error{Errc::invalid, "name a VOLUME or --all"}, exit_usage);
-  if (auto root = need_root(); !root) return complain(options, root.error(), exit_permission);
-  const auto loaded = load(options, code);
-  if (!loaded) return code;
-  auto volumes = choose(*loaded, chosen);
-  if (!volumes) return complain(options, volumes.error());
-  for (const Volume& volume : *volumes)
-    if (auto done = act(volume, chosen); !done) code = complain(options, done.error());
-  return code;
-}
-
-}  // namespace
 
 int apply_node(const Options& options, const Loaded& loaded, bool dry_run) {
   int code = exit_ok;
@@ -257,6 +233,28 @@ int apply_node(const Options& options, const Loaded& loaded, bool dry_run) {
 }
 
 namespace {
+
+Result<void> remove_one(const Volume& v, const Chosen& chosen) {
+  const auto removed = remove_device(*v.second, std::chrono::seconds(chosen.wait));
+  if (!removed) return removed.error();
+  fmt::print("{}: {}\n", v.second->name, *removed ? "removed" : "is not there");
+  return {};
+}
+
+int for_each(const Options& options, const Chosen& chosen,
+             Result<void> (*act)(const Volume&, const Chosen&)) {
+  int code = exit_ok;
+  if (chosen.names.empty() && !chosen.all)
+    return complain(options, Error{Errc::invalid, "name a VOLUME or --all"}, exit_usage);
+  if (auto root = need_root(); !root) return complain(options, root.error(), exit_permission);
+  const auto loaded = load(options, code);
+  if (!loaded) return code;
+  auto volumes = choose(*loaded, chosen);
+  if (!volumes) return complain(options, volumes.error());
+  for (const Volume& volume : *volumes)
+    if (auto done = act(volume, chosen); !done) code = complain(options, done.error());
+  return code;
+}
 
 int apply(const Options& options, const Chosen& chosen) {
   if (!chosen.names.empty()) return for_each(options, chosen, apply_one);

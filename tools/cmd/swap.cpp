@@ -20,7 +20,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <map>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -181,12 +181,25 @@ Result<std::string> why_not_drained(const Node& node, const api::Group& group) {
       remote_behind);
 }
 
-/// The journal's daemon, as it still is, has nothing left to do with it.
-Result<void> wait_until_drained(const Node& node) {
+/// Until the daemon, as it still is, has nothing against it.
+Result<void> wait_for_daemon(const Node& node,
+                             const std::function<Result<std::string>(const api::Group&)>& why_not) {
   return wait_until_nothing(node, [&]() -> Result<std::string> {
     const auto now = ask_daemon(node);
     if (!now) return now.error();
-    return *now ? why_not_drained(node, **now) : std::string{};
+    return *now ? why_not(**now) : std::string{};
+  });
+}
+
+Result<void> wait_until_drained(const Node& node) {
+  return wait_for_daemon(node,
+                         [&](const api::Group& group) { return why_not_drained(node, group); });
+}
+
+/// Whether one of its links goes to, or comes from, another hub than the file says.
+bool has_other_hub(const Node& node, const api::Group& group, const char* direction) {
+  return std::any_of(group.links.begin(), group.links.end(), [&](const api::Link& link) {
+    return link.direction == direction && link.peer != node.group.hub;
   });
 }
 
@@ -213,15 +226,6 @@ std::string why_not_left(const api::Group& group) {
   return {};
 }
 
-/// Until the daemon, as it still is, has nothing against it.
-Result<void> wait_for_daemon(const Node& node, std::string (*why_not)(const api::Group&)) {
-  return wait_until_nothing(node, [&]() -> Result<std::string> {
-    const auto group = ask_daemon(node);
-    if (!group) return group.error();
-    return *group ? why_not(**group) : std::string{};
-  });
-}
-
 /// In order, unless the word for what it means otherwise was said.
 Result<void> close_volumes(const Node& node, const char* otherwise) {
   const bool in_order = !node.accepts(otherwise);
@@ -231,11 +235,9 @@ Result<void> close_volumes(const Node& node, const char* otherwise) {
                    fmt::format("{}; --force={} does not wait for that, and all of it is compared",
                                ok.error().text, otherwise)};
   for (const VolumeConfig& volume : node.group.volumes) {
-    const auto table = dm::read_table(volume.name);
-    if (!table) return table.error();
-    if (!*table) continue;
-    if (auto removed = dm::remove(volume.name, close_wait); !removed) return removed;
-    fmt::print("{}: removed\n", volume.name);
+    const auto removed = remove_device(volume, close_wait);
+    if (!removed) return removed.error();
+    if (*removed) fmt::print("{}: removed\n", volume.name);
   }
   return in_order ? wait_for_daemon(node, why_not_left) : Result<void>{};
 }
@@ -299,10 +301,7 @@ Result<void> from_areas_to_journal(const Node& node, const KeptJournal& journal)
 /// Whether it keeps its journal for others than the file says, by its daemon.
 bool kept_for_others(const Node& node, const api::Group& group) {
   const bool hub = node.name() == node.group.hub;
-  return has_role(group, "hub") != hub ||
-         (!hub && std::any_of(group.links.begin(), group.links.end(), [&](const api::Link& link) {
-           return link.direction == "upstream" && link.peer != node.group.hub;
-         }));
+  return has_role(group, "hub") != hub || (!hub && has_other_hub(node, group, "upstream"));
 }
 
 /// The same node keeps a journal, of another hub or as one.
@@ -322,12 +321,9 @@ Result<void> keep_for_others(const Node& node) {
   if (const auto told = tell(node.socket(), request); !told) return told.error();
   fmt::print("{}: the journal on {} begins anew, {}\n", node.group.name, node.name(),
              gives_up ? "and the copies are compared" : "with what the copies hold");
-  return wait_until_nothing(node, [&]() -> Result<std::string> {
-    const auto now = ask_daemon(node);
-    if (!now) return now.error();
-    const bool anew = *now && (*now)->journal && (*now)->journal->state == "ok" &&
-                      (*now)->journal->received_seq == 0;
-    return anew ? std::string{} : std::string("its journal has not begun anew");
+  return wait_for_daemon(node, [](const api::Group& now) -> std::string {
+    const bool anew = now.journal && now.journal->state == "ok" && now.journal->received_seq == 0;
+    return anew ? "" : "its journal has not begun anew";
   });
 }
 
@@ -367,15 +363,14 @@ struct Berth {
   VolumePlace held;
 };
 
-/// Before anything is ended.
-Result<std::vector<Berth>> find_berths(const Node& node, const Superblock& sb) {
+Result<std::vector<Berth>> find_berths(const Node& node, const Beginning& held) {
   std::vector<Berth> out;
   for (const VolumeConfig& volume : node.group.volumes) {
     if (volume.primary != node.name()) continue;
     const auto place = dm::place_of(volume);
     if (!place) return about(volume, place.error());
-    const auto at = sb.volumes.find(volume.uuid);
-    if (at == sb.volumes.end() || at->second.source.generation == Uuid{})
+    const auto at = held.find(volume.uuid);
+    if (at == held.end() || at->second.source.generation == Uuid{})
       return about(volume, refused(fmt::format("the journal on {} has no history of it",
                                                node.group.journal.at(node.name()))));
     if (place->volume_bytes < at->second.bytes)
@@ -404,7 +399,8 @@ Result<void> make_area_behind(const Node& node, const Berth& berth, const Uuid& 
 }
 
 Result<void> from_journal_to_areas(const Node& node, const KeptJournal& journal) {
-  if (auto fits = find_berths(node, *journal.sb); !fits) return fits.error();
+  // Before anything is ended.
+  if (auto fits = find_berths(node, journal.sb->volumes); !fits) return fits.error();
   if (auto ended = end_role(node); !ended) return ended;
   std::optional<Beginning> held;
   auto closed = wait_until_nothing(node, [&]() -> Result<std::string> {
@@ -416,9 +412,7 @@ Result<void> from_journal_to_areas(const Node& node, const KeptJournal& journal)
     return std::string{};
   });
   if (!closed) return closed;
-  Superblock known = *journal.sb;
-  known.volumes = *held;
-  const auto berths = find_berths(node, known);
+  const auto berths = find_berths(node, *held);
   if (!berths) return berths.error();
   const Uuid generation = make_uuid();
   for (const Berth& berth : *berths)
@@ -448,12 +442,7 @@ Result<void> leave_hub(const Node& node, const KeptArea& kept) {
 Result<void> leave_hubs(const Node& node) {
   const auto group = ask_daemon(node);
   if (!group) return group.error();
-  const bool leaves =
-      *group &&
-      std::any_of((*group)->links.begin(), (*group)->links.end(), [&](const api::Link& link) {
-        return link.direction == "downstream" && link.peer != node.group.hub;
-      });
-  if (!leaves) return {};
+  if (!*group || !has_other_hub(node, **group, "downstream")) return {};
   if (auto closed = close_volumes(node, compare_all); !closed) return closed;
   const auto areas = find_areas(node);
   if (!areas) return areas.error();
