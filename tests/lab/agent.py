@@ -6,6 +6,7 @@
   {"id": 3, "op": "wait", "pid": 123, "block": false}    -> {"id": 3, "rc": null}
   {"id": 4, "op": "kill", "pid": 123, "signal": 9}       -> {"id": 4, "rc": 0}
   {"id": 5, "op": "line", "socket": "/path", "line": "..."} -> {"id": 5, "line": "..." or null}
+  {"id": 6, "op": "write", "path": "/path", "text": "..."}  -> {"id": 6}
 """
 import json
 import os
@@ -73,10 +74,17 @@ def line(request):
         return {"line": None}
 
 
+def write(request):
+    os.makedirs(os.path.dirname(request["path"]), exist_ok=True)
+    with open(request["path"], "w") as file:
+        file.write(request["text"])
+    return {}
+
+
 def answer(port, request):
     try:
         reply = {"run": run, "spawn": spawn, "wait": wait, "kill": kill,
-                 "line": line}[request["op"]](request)
+                 "line": line, "write": write}[request["op"]](request)
     except Exception as error:  # whatever it was, the host has to hear of it
         reply = {"error": repr(error)}
     reply["id"] = request["id"]

@@ -198,12 +198,13 @@ class Cascade:
 
     def compare(self):
         """Byte for byte, from outside: primary, hub and remote."""
+        for guest in self.g.values():
+            guest.run("sync")
         for name, (primary, _) in VOLUMES.items():
-            for guest in (self.g[primary], self.g["H"], self.g["R"]):
-                guest.run("sync")
+            size = self.volume_bytes(name)
             images = [self.g[n].disk_path(name) for n in (primary, "H", "R")]
             for other in images[1:]:
-                compare_images(images[0], other, name, self.volume_bytes(name))
+                compare_images(images[0], other, name, size)
 
     def volume_bytes(self, name):
         """Without a metadata area behind it."""

@@ -38,6 +38,10 @@ def mounted(guest):
     return guest.run("mountpoint -q /mnt/orders", check=False).rc == 0
 
 
+def wait_mounted(guest, what):
+    wait_until(lambda: mounted(guest), BOOT, what, interval=2)
+
+
 def boot(guest):
     guest.start()
     guest.ready(BOOT)
@@ -61,7 +65,7 @@ def test_a_volume_in_fstab_is_mounted_at_boot(cascade):
     install(cascade, primary)
     primary.init = "systemd"
     boot(primary)
-    wait_until(lambda: mounted(primary), BOOT, "the volume is mounted")
+    wait_mounted(primary, "the volume is mounted")
     primary.run("dd if=/dev/urandom of=/mnt/orders/file bs=1M count=4 status=none && sync && "
                 "sha256sum /mnt/orders/file > /mnt/orders/sum")
     uuid = primary.run("blkid -s UUID -o value /dev/mapper/orders").out.strip()
@@ -70,7 +74,7 @@ def test_a_volume_in_fstab_is_mounted_at_boot(cascade):
     power_off(primary)
 
     boot(primary)
-    wait_until(lambda: mounted(primary), BOOT, "the volume is mounted again")
+    wait_mounted(primary, "the volume is mounted again")
     primary.run("sha256sum -c /mnt/orders/sum")
     assert "differ" not in primary.run("journalctl -b -u dmcascade-volume@orders").out, "in order"
     assert primary.run("systemctl reload dmcascaded", check=False).rc == 0
@@ -81,7 +85,7 @@ def test_a_volume_in_fstab_is_mounted_at_boot(cascade):
     boot(primary)
     assert not mounted(primary), "nobody takes its writes"
     cascade.start_daemon("H")
-    wait_until(lambda: mounted(primary), BOOT, "the hub is there, and the volume is mounted")
+    wait_mounted(primary, "the hub is there, and the volume is mounted")
     primary.run("sha256sum -c /mnt/orders/sum && grep -q more /mnt/orders/more")
     wait_well(cascade)
     power_off(primary)

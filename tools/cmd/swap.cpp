@@ -229,17 +229,21 @@ std::string why_not_left(const api::Group& group) {
 /// In order, unless the word for what it means otherwise was said.
 Result<void> close_volumes(const Node& node, const char* otherwise) {
   const bool in_order = !node.accepts(otherwise);
-  if (in_order)
-    if (auto ok = wait_for_daemon(node, why_not_in_sync); !ok)
-      return Error{ok.error().code,
-                   fmt::format("{}; --force={} does not wait for that, and all of it is compared",
-                               ok.error().text, otherwise)};
+  const auto wait_for_hub = [&](auto why_not) -> Result<void> {
+    if (!in_order) return {};
+    auto ok = wait_for_daemon(node, why_not);
+    if (ok) return ok;
+    return Error{ok.error().code,
+                 fmt::format("{}; --force={} does not wait for that, and all of it is compared",
+                             ok.error().text, otherwise)};
+  };
+  if (auto ok = wait_for_hub(why_not_in_sync); !ok) return ok;
   for (const VolumeConfig& volume : node.group.volumes) {
     const auto removed = remove_device(volume, close_wait);
     if (!removed) return removed.error();
     if (*removed) fmt::print("{}: removed\n", volume.name);
   }
-  return in_order ? wait_for_daemon(node, why_not_left) : Result<void>{};
+  return wait_for_hub(why_not_left);
 }
 
 /// What this node's disk holds of a volume, by its area; null: it has none.
