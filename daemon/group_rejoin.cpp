@@ -18,12 +18,6 @@ namespace cascade {
 
 using report::Level;
 
-namespace {
-
-constexpr const char* give_up_writes = "give-up-writes";
-
-}  // namespace
-
 /// Whether there is something to be given up, and nobody uses it.
 Result<void> GroupNode::may_rejoin() {
   if (storage_ == nullptr)
@@ -82,9 +76,9 @@ Result<api::Done> GroupNode::rejoin(bool dry_run, const std::vector<std::string>
   if (auto may = may_rejoin(); !may) return may.error();
   api::Done lines = given_up();
   if (dry_run) return lines;
-  if (!api::accepts(force, give_up_writes))
+  if (!api::accepts(force, api::give_up_writes))
     return Error{Errc::refused, fmt::format("{}. To accept it: --force={}", fmt::join(lines, "; "),
-                                            give_up_writes)};
+                                            api::give_up_writes)};
   report::log(Level::warning, group_.name,
               fmt::format("{} rejoins, as told: {}", node_, fmt::join(lines, "; ")));
   next_journal_ = NextJournal::empty;

@@ -4,9 +4,25 @@
 
 #include "lib/api/api.hpp"
 
+#include <chrono>
 #include <string>
+#include <thread>
 
 namespace cascade {
+
+/// How often a command that waits for the daemon looks at it.
+constexpr std::chrono::milliseconds look_interval{200};
+
+/// Looks until is_over() says true, for so long at the most; whether it did.
+template <class F>
+bool look_until(std::chrono::seconds wait, F is_over) {
+  const auto end = std::chrono::steady_clock::now() + wait;
+  while (!is_over()) {
+    if (std::chrono::steady_clock::now() >= end) return false;
+    std::this_thread::sleep_for(look_interval);
+  }
+  return true;
+}
 
 /// Errc::closed if no daemon answers there.
 Result<api::StatusReport> ask_status(const std::string& socket_path);

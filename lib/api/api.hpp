@@ -372,6 +372,8 @@ struct Request {
   std::uint64_t rate_bytes = 0;  // a second
   bool repair = false;
 };
+/// That a node's own writes which nobody else has are dropped: the word for it in Request::force.
+constexpr const char* give_up_writes = "give-up-writes";
 /// Whether what an administrator accepts has this word.
 bool accepts(const std::vector<std::string>& force, std::string_view word);
 /// A request line. Errc::invalid with what is wrong with it.

@@ -11,12 +11,12 @@
 namespace cascade {
 namespace {
 
-struct Wanted {
+struct AloneWanted {
   std::string volume;
   bool force = false;
 };
 
-int go_alone(const Options& options, const Wanted& wanted) {
+int go_alone(const Options& options, const AloneWanted& wanted) {
   int code = exit_ok;
   const auto loaded = load(options, code);
   if (!loaded) return code;
@@ -41,7 +41,7 @@ int go_alone(const Options& options, const Wanted& wanted) {
 }  // namespace
 
 void add_alone(CLI::App& app, const Options& options, Action& action) {
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<AloneWanted>();
   CLI::App* command = app.add_subcommand(
       "alone", "On a primary: let a volume go on without its hub, whatever its fence level");
   command->add_option("VOLUME", wanted->volume, "A volume of the configuration")->required();

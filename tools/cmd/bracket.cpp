@@ -12,13 +12,13 @@
 namespace cascade {
 namespace {
 
-struct Wanted {
+struct BracketWanted {
   std::string group;
   std::string volume;
 };
 
 /// Sends the command, and says `done` if it was.
-int order(const Options& options, std::string_view command, const Wanted& wanted,
+int order(const Options& options, std::string_view command, const BracketWanted& wanted,
           const std::string& done) {
   int code = 0;
   const auto socket = find_socket(options, {wanted.group}, code);
@@ -34,13 +34,13 @@ int order(const Options& options, std::string_view command, const Wanted& wanted
   return exit_ok;
 }
 
-int end_bracket(const Options& options, const Wanted& wanted) {
+int end_bracket(const Options& options, const BracketWanted& wanted) {
   return order(options, api::command_bracket_end, wanted,
                fmt::format("{} goes on without {}, whose copies stay behind until it comes back",
                            wanted.group, wanted.volume));
 }
 
-int apply_bracket(const Options& options, const Wanted& wanted) {
+int apply_bracket(const Options& options, const BracketWanted& wanted) {
   return order(options, api::command_bracket_apply, wanted,
                fmt::format("the copies of {} here go past the bracket: they are no consistent "
                            "image until it closes",
@@ -52,7 +52,7 @@ int apply_bracket(const Options& options, const Wanted& wanted) {
 void add_bracket(CLI::App& app, const Options& options, Action& action) {
   CLI::App* bracket = app.add_subcommand("bracket", "What holds a group's copies; see status");
   bracket->require_subcommand(1);
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<BracketWanted>();
   CLI::App* end = bracket->add_subcommand("end", "On the hub: let a group go on without a volume");
   end->add_option("GROUP", wanted->group, "A group of the configuration")->required();
   end->add_option("--without", wanted->volume, "The volume that is not waited for any more")

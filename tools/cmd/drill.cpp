@@ -22,8 +22,8 @@
 namespace cascade {
 namespace {
 
-constexpr std::chrono::milliseconds look_interval{50};
-constexpr int looks = 600;        // 30 s
+constexpr std::chrono::milliseconds held_interval{50};  // held copies fill a journal
+constexpr int looks = 600;                              // 30 s
 constexpr int looks_at = 12'000;  // 10 min, in which what was not due yet is applied
 constexpr std::chrono::seconds remove_wait{5};
 
@@ -31,7 +31,7 @@ constexpr std::chrono::seconds remove_wait{5};
 constexpr std::uint64_t space_share = 5;  // a fifth
 constexpr std::uint64_t space_min = 16 << 20;
 
-struct Wanted {
+struct DrillWanted {
   std::string group;
   std::string folder = drill_folder;
   std::string space = {};
@@ -45,7 +45,7 @@ struct Copy {
 };
 
 /// Everything that a command here needs.
-struct Scene {
+struct DrillScene {
   const Options& options;
   Loaded loaded;
   const GroupConfig* group;
@@ -63,14 +63,14 @@ struct Scene {
   }
 };
 
-std::optional<Scene> set_scene(const Options& options, const std::string& name, int& code) {
+std::optional<DrillScene> set_scene(const Options& options, const std::string& name, int& code) {
   if (auto root = need_root(); !root) {
     code = complain(options, root.error(), exit_permission);
     return std::nullopt;
   }
   auto loaded = load(options, code);
   if (!loaded) return std::nullopt;
-  Scene out{options, std::move(*loaded), nullptr, {}, {}};
+  DrillScene out{options, std::move(*loaded), nullptr, {}, {}};
   out.socket = options.socket.value_or(out.loaded.config.daemon.socket);
   out.group = out.loaded.config.group(name);
   if (out.group == nullptr) {
@@ -90,7 +90,7 @@ std::optional<Scene> set_scene(const Options& options, const std::string& name, 
 }
 
 /// As of which write the copies stand, once they do.
-Result<std::uint64_t> wait_held(const Scene& scene, int times = looks) {
+Result<std::uint64_t> wait_held(const DrillScene& scene, int times = looks) {
   for (int i = 0; i < times; ++i) {
     const auto report = ask_status(scene.socket);
     if (!report) return report.error();
@@ -98,7 +98,7 @@ Result<std::uint64_t> wait_held(const Scene& scene, int times = looks) {
     if (group == nullptr || !group->drill)
       return Error{Errc::refused, "the copies could not be held: see status"};
     if (group->drill->state == "held") return group->drill->as_of_seq;
-    std::this_thread::sleep_for(look_interval);
+    std::this_thread::sleep_for(held_interval);
   }
   (void)scene.order(api::command_drill_go_on);
   return Error{Errc::refused,
@@ -117,7 +117,7 @@ Result<bool> remove_if_there(const std::string& name) {
 }
 
 /// Whether there were any.
-Result<bool> remove_all(const Scene& scene, std::string (*name_of)(const std::string&)) {
+Result<bool> remove_all(const DrillScene& scene, std::string (*name_of)(const std::string&)) {
   bool any = false;
   for (const Copy& copy : scene.copies) {
     const auto removed = remove_if_there(name_of(copy.volume->name));
@@ -128,7 +128,7 @@ Result<bool> remove_all(const Scene& scene, std::string (*name_of)(const std::st
 }
 
 /// From under a daemon, if one has them.
-Result<bool> remove_origins(const Scene& scene) {
+Result<bool> remove_origins(const DrillScene& scene) {
   const auto told = scene.order(api::command_drill_end);
   const auto held = told ? wait_held(scene) : told.error();
   const auto removed = remove_all(scene, dm::drill_origin_name);
@@ -138,7 +138,7 @@ Result<bool> remove_origins(const Scene& scene) {
 }
 
 /// Whether there was one.
-Result<bool> remove_drill(const Scene& scene) {
+Result<bool> remove_drill(const DrillScene& scene) {
   const auto images = remove_all(scene, dm::drill_image_name);
   if (!images) return images.error();
   const bool origins = std::any_of(scene.copies.begin(), scene.copies.end(), [](const Copy& copy) {
@@ -161,7 +161,7 @@ int stop(const Options& options, const std::string& group) {
 // ---- start
 
 /// What each image may change, reserved before anything stands still for it.
-Result<std::vector<LoopDevice>> reserve(const Scene& scene, const Wanted& wanted,
+Result<std::vector<LoopDevice>> reserve(const DrillScene& scene, const DrillWanted& wanted,
                                         std::optional<std::uint64_t> bytes) {
   std::vector<LoopDevice> out;
   for (const Copy& copy : scene.copies) {
@@ -183,7 +183,7 @@ Result<std::vector<LoopDevice>> reserve(const Scene& scene, const Wanted& wanted
 }
 
 /// While the copies are held.
-Result<void> put_images(const Scene& scene, const std::vector<LoopDevice>& spaces,
+Result<void> put_images(const DrillScene& scene, const std::vector<LoopDevice>& spaces,
                         const dm::DrillPoint& point) {
   for (std::size_t i = 0; i < scene.copies.size(); ++i) {
     const Copy& copy = scene.copies[i];
@@ -199,7 +199,7 @@ Result<void> put_images(const Scene& scene, const std::vector<LoopDevice>& space
 }
 
 /// As of which write the copies were handed over by a promotion; nothing: the daemon has them.
-std::optional<std::uint64_t> handed_over(const Scene& scene) {
+std::optional<std::uint64_t> handed_over(const DrillScene& scene) {
   const auto report = ask_status(scene.socket);
   const api::Group* group = report ? find_group(*report, scene.group->name) : nullptr;
   if (group == nullptr || !group->takeover || group->takeover->state != "promoted")
@@ -208,7 +208,7 @@ std::optional<std::uint64_t> handed_over(const Scene& scene) {
 }
 
 /// Copies that nobody has: what was written to them after a promotion is in the images, too.
-Result<dm::DrillPoint> begin_alone(const Scene& scene, const std::vector<LoopDevice>& spaces,
+Result<dm::DrillPoint> begin_alone(const DrillScene& scene, const std::vector<LoopDevice>& spaces,
                                    std::uint64_t seq) {
   const dm::DrillPoint point{seq, now_ns()};
   const auto made = put_images(scene, spaces, point);
@@ -218,7 +218,7 @@ Result<dm::DrillPoint> begin_alone(const Scene& scene, const std::vector<LoopDev
   return made.error();
 }
 
-Result<dm::DrillPoint> begin(const Scene& scene, const std::vector<LoopDevice>& spaces,
+Result<dm::DrillPoint> begin(const DrillScene& scene, const std::vector<LoopDevice>& spaces,
                              std::uint64_t at_ns) {
   if (const auto seq = handed_over(scene)) {
     if (at_ns == 0) return begin_alone(scene, spaces, *seq);
@@ -238,7 +238,7 @@ Result<dm::DrillPoint> begin(const Scene& scene, const std::vector<LoopDevice>& 
   return why;
 }
 
-int start(const Options& options, const Wanted& wanted) {
+int start(const Options& options, const DrillWanted& wanted) {
   int code = 0;
   const auto scene = set_scene(options, wanted.group, code);
   if (!scene) return code;
@@ -277,7 +277,7 @@ void add_drill(CLI::App& app, const Options& options, Action& action) {
   CLI::App* drill = app.add_subcommand(
       "drill", "On hub or remote: images of a group to try things on, while its copies go on");
   drill->require_subcommand(1);
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<DrillWanted>();
   CLI::App* begin = drill->add_subcommand("start", "Make them, as of now or of --at");
   begin->add_option("GROUP", wanted->group, "A group of the configuration")->required();
   begin->add_option("--in", wanted->folder, "Folder for what changes in copies and images")

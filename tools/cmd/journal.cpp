@@ -13,7 +13,7 @@
 namespace cascade {
 namespace {
 
-struct Wanted {
+struct JournalWanted {
   std::string group;
   std::string size;
   bool force = false;
@@ -26,7 +26,8 @@ Result<std::string> path_of(const GroupConfig& group, const std::string& node) {
                            group.hub, group.remote.empty() ? "" : ", remote is " + group.remote)};
 }
 
-Result<void> format_group(const GroupConfig& group, const std::string& node, const Wanted& wanted) {
+Result<void> format_group(const GroupConfig& group, const std::string& node,
+                          const JournalWanted& wanted) {
   const auto path = path_of(group, node);
   if (!path) return path.error();
   std::optional<std::uint64_t> bytes;
@@ -54,7 +55,7 @@ const char* standing_text(const Standing& standing) {
 }
 
 /// What the superblock said when it was written last: about a second ago under a running daemon.
-Result<void> show_group(const GroupConfig& group, const std::string& node, const Wanted&) {
+Result<void> show_group(const GroupConfig& group, const std::string& node, const JournalWanted&) {
   const auto path = path_of(group, node);
   if (!path) return path.error();
   const auto sb = read_journal(*path, group.uuid);
@@ -98,8 +99,8 @@ int accept_copy_of(const Options& options, const std::string& name) {
   return exit_ok;
 }
 
-int for_each(const Options& options, const Wanted& wanted,
-             Result<void> (*act)(const GroupConfig&, const std::string&, const Wanted&)) {
+int for_each(const Options& options, const JournalWanted& wanted,
+             Result<void> (*act)(const GroupConfig&, const std::string&, const JournalWanted&)) {
   int code = exit_ok;
   const auto loaded = load(options, code);
   if (!loaded) return code;
@@ -124,7 +125,7 @@ int for_each(const Options& options, const Wanted& wanted,
 void add_journal(CLI::App& app, const Options& options, Action& action) {
   CLI::App* journal = app.add_subcommand("journal", "Journals of hub and remote");
   journal->require_subcommand(1);
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<JournalWanted>();
   CLI::App* command =
       journal->add_subcommand("format", "Make this node's journal of a group, or of all");
   command->add_option("GROUP", wanted->group, "A group of the configuration");
@@ -140,7 +141,7 @@ void add_journal(CLI::App& app, const Options& options, Action& action) {
   accept->final_callback([&, accepted] {
     action = [&options, accepted] { return accept_copy_of(options, *accepted); };
   });
-  auto shown = std::make_shared<Wanted>();
+  auto shown = std::make_shared<JournalWanted>();
   CLI::App* show = journal->add_subcommand("show", "Say what it holds, and of which history");
   show->add_option("GROUP", shown->group, "A group of the configuration");
   show->final_callback(

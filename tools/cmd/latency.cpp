@@ -15,7 +15,7 @@
 namespace cascade {
 namespace {
 
-struct Wanted {
+struct LatencyWanted {
   std::vector<std::string> groups;
   double interval_seconds = 0;  // 0: once, since the daemon began
   unsigned count = 0;           // of intervals; 0: without end
@@ -65,7 +65,7 @@ std::string render(const api::Group& group) {
                       rows);
 }
 
-bool is_wanted(const Wanted& wanted, const api::Group& group) {
+bool is_wanted(const LatencyWanted& wanted, const api::Group& group) {
   return wanted.groups.empty() ||
          std::find(wanted.groups.begin(), wanted.groups.end(), group.name) != wanted.groups.end();
 }
@@ -87,13 +87,13 @@ api::StatusReport since(api::StatusReport report, const api::StatusReport& befor
   return report;
 }
 
-void show(const Options& options, const Wanted& wanted, api::StatusReport report) {
+void show(const Options& options, const LatencyWanted& wanted, api::StatusReport report) {
   std::erase_if(report.groups, [&](const auto& group) { return !is_wanted(wanted, group); });
   if (options.json) return fmt::print("{}\n", api::latency_json(report));
   for (const api::Group& group : report.groups) fmt::print("{}", render(group));
 }
 
-int latency(const Options& options, const Wanted& wanted) {
+int latency(const Options& options, const LatencyWanted& wanted) {
   int code = 0;
   const auto socket = find_socket(options, wanted.groups, code);
   if (!socket) return code;
@@ -119,7 +119,7 @@ int latency(const Options& options, const Wanted& wanted) {
 }  // namespace
 
 void add_latency(CLI::App& app, const Options& options, Action& action) {
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<LatencyWanted>();
   CLI::App* command = app.add_subcommand(
       "latency", "How long writes take in each stage of their way, as seen here");
   command->add_option("GROUP", wanted->groups, "Only these groups");

@@ -15,7 +15,7 @@
 namespace cascade {
 namespace {
 
-struct Wanted {
+struct MetadataWanted {
   std::string volume;
   bool force = false;
 };
@@ -27,7 +27,8 @@ std::string when(std::uint64_t ns) {
 
 std::string or_none(const std::string& text) { return text.empty() ? "nothing names it" : text; }
 
-Result<void> format(const VolumeConfig& volume, const meta::Place& place, const Wanted& wanted) {
+Result<void> format(const VolumeConfig& volume, const meta::Place& place,
+                    const MetadataWanted& wanted) {
   const auto area = make_area(volume, place, wanted.force, false);
   if (!area) return area.error();
   fmt::print("{}: metadata area on {}, {} from byte {} on; volume of {}, generation {}\n",
@@ -37,7 +38,7 @@ Result<void> format(const VolumeConfig& volume, const meta::Place& place, const 
 }
 
 /// What the superblock said when it was written last; the module writes it at resume and suspend.
-Result<void> show(const VolumeConfig& volume, const meta::Place& place, const Wanted&) {
+Result<void> show(const VolumeConfig& volume, const meta::Place& place, const MetadataWanted&) {
   const auto area = meta::read_area(place, volume.uuid);
   if (!area) return area.error();
   const Uuid nobody{};
@@ -60,8 +61,9 @@ Result<void> show(const VolumeConfig& volume, const meta::Place& place, const Wa
   return {};
 }
 
-int with_volume(const Options& options, const Wanted& wanted,
-                Result<void> (*act)(const VolumeConfig&, const meta::Place&, const Wanted&)) {
+int with_volume(const Options& options, const MetadataWanted& wanted,
+                Result<void> (*act)(const VolumeConfig&, const meta::Place&,
+                                    const MetadataWanted&)) {
   int code = exit_ok;
   const auto loaded = load(options, code);
   if (!loaded) return code;
@@ -80,7 +82,7 @@ int with_volume(const Options& options, const Wanted& wanted,
 void add_metadata(CLI::App& app, const Options& options, Action& action) {
   CLI::App* metadata = app.add_subcommand("metadata", "Metadata areas of a primary's volumes");
   metadata->require_subcommand(1);
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<MetadataWanted>();
   CLI::App* command = metadata->add_subcommand(
       "format", "Make it anew: the volume begins a new history (as 'create --new' does)");
   command->add_option("VOLUME", wanted->volume, "A volume of the configuration")->required();
@@ -88,7 +90,7 @@ void add_metadata(CLI::App& app, const Options& options, Action& action) {
   command->final_callback([&, wanted] {
     action = [&options, wanted] { return with_volume(options, *wanted, format); };
   });
-  auto shown = std::make_shared<Wanted>();
+  auto shown = std::make_shared<MetadataWanted>();
   CLI::App* show_command =
       metadata->add_subcommand("show", "Say of which history the disk is, and how it ended");
   show_command->add_option("VOLUME", shown->volume, "A volume of the configuration")->required();

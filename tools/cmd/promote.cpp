@@ -21,11 +21,10 @@
 namespace cascade {
 namespace {
 
-constexpr std::chrono::milliseconds look_interval{300};
-constexpr int looks_between_lines = 10;  // 3 s
-constexpr int looks_in_error = 50;       // 15 s
+constexpr int looks_between_lines = 15;  // 3 s
+constexpr int looks_in_error = 75;       // 15 s
 
-struct Wanted {
+struct PromoteWanted {
   std::string group;
   bool newest = false;
   bool yes = false;
@@ -34,7 +33,7 @@ struct Wanted {
   std::vector<std::string> force;
 };
 
-api::Request request_for(const Wanted& wanted, bool dry_run) {
+api::Request request_for(const PromoteWanted& wanted, bool dry_run) {
   api::Request out{std::string(api::command_promote), wanted.group};
   out.newest = wanted.newest;
   out.dry_run = dry_run;
@@ -70,7 +69,7 @@ std::string describe(const api::Takeover& plan) {
   return out;
 }
 
-std::set<std::string> needed(const api::Takeover& plan, const Wanted& wanted) {
+std::set<std::string> needed(const api::Takeover& plan, const PromoteWanted& wanted) {
   std::set<std::string> out;
   for (const auto& doubt : plan.doubts)
     if (!api::accepts(wanted.force, doubt.force)) out.insert(doubt.force);
@@ -78,7 +77,7 @@ std::set<std::string> needed(const api::Takeover& plan, const Wanted& wanted) {
 }
 
 /// Whether whoever sits there wants it, with all that was said.
-bool asked(const Wanted& wanted) {
+bool asked(const PromoteWanted& wanted) {
   fmt::print("To promote it, with all of that, type the group's name: ");
   std::fflush(stdout);
   std::string line;
@@ -94,7 +93,7 @@ std::string worst_error(const api::Group& group) {
 
 /// Until the copies are handed over. It goes on without this, too.
 Result<api::Takeover> wait_until_promoted(const Options& options, const std::string& socket,
-                                          const Wanted& wanted) {
+                                          const PromoteWanted& wanted) {
   int in_error = 0;
   for (int look = 1;; ++look) {
     const auto report = ask_status(socket);
@@ -131,7 +130,7 @@ int show(const Options& options, const api::Takeover& takeover) {
   return exit_ok;
 }
 
-int promote(const Options& options, Wanted wanted) {
+int promote(const Options& options, PromoteWanted wanted) {
   int code = 0;
   const auto socket = find_socket(options, {wanted.group}, code);
   if (!socket) return code;
@@ -160,7 +159,7 @@ int promote(const Options& options, Wanted wanted) {
 }  // namespace
 
 void add_promote(CLI::App& app, const Options& options, Action& action) {
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<PromoteWanted>();
   CLI::App* command = app.add_subcommand(
       "promote", "Hand this node's copies of a group over, to go on with them here");
   command->add_option("GROUP", wanted->group, "A group of the configuration")->required();

@@ -19,11 +19,9 @@
 namespace cascade {
 namespace {
 
-constexpr std::chrono::milliseconds look_interval{200};
-constexpr int looks = 150;  // 30 s
-constexpr const char* give_up_writes = "give-up-writes";
+constexpr std::chrono::seconds begin_wait{30};
 
-struct Wanted {
+struct RejoinWanted {
   std::string group;
   bool yes = false;
   bool dry_run = false;
@@ -32,7 +30,7 @@ struct Wanted {
   std::vector<std::string> force;
 };
 
-api::Request request_for(const Wanted& wanted, bool dry_run) {
+api::Request request_for(const RejoinWanted& wanted, bool dry_run) {
   api::Request out{std::string(api::command_rejoin), wanted.group};
   out.dry_run = dry_run;
   out.force = wanted.force;
@@ -40,32 +38,32 @@ api::Request request_for(const Wanted& wanted, bool dry_run) {
 }
 
 /// Whether whoever sits there wants it, with all that was said.
-Result<void> ask(Wanted& wanted) {
+Result<void> ask(RejoinWanted& wanted) {
   if (::isatty(STDIN_FILENO) != 1)
-    return Error{Errc::refused,
-                 fmt::format("nobody can be asked here; say --yes --force={}", give_up_writes)};
+    return Error{Errc::refused, fmt::format("nobody can be asked here; say --yes --force={}",
+                                            api::give_up_writes)};
   fmt::print("To give that up, type the group's name: ");
   std::fflush(stdout);
   std::string line;
   std::getline(std::cin, line);
   if (line != wanted.group) return Error{Errc::refused, "nothing was done"};
-  wanted.force.push_back(give_up_writes);
+  wanted.force.push_back(api::give_up_writes);
   return {};
 }
 
 /// Until the group has begun anew.
 Result<void> wait_until_it_follows(const std::string& socket, const std::string& name) {
-  for (int i = 0; i < looks; ++i) {
+  const bool follows = look_until(begin_wait, [&] {
     const auto report = ask_status(socket);
     const api::Group* group = report ? find_group(*report, name) : nullptr;
-    if (group != nullptr && group->journal && group->journal->state == "ok" && !group->takeover)
-      return {};
-    std::this_thread::sleep_for(look_interval);
-  }
-  return Error{Errc::io, "it has not begun anew within 30 s: status says why"};
+    return group != nullptr && group->journal && group->journal->state == "ok" && !group->takeover;
+  });
+  if (follows) return {};
+  return Error{Errc::io, fmt::format("it has not begun anew within {} s: status says why",
+                                     begin_wait.count())};
 }
 
-int rejoin(const Options& options, Wanted wanted) {
+int rejoin(const Options& options, RejoinWanted wanted) {
   int code = 0;
   const auto socket = find_socket(options, {wanted.group}, code);
   if (!socket) return code;
@@ -100,7 +98,7 @@ int rejoin(const Options& options, Wanted wanted) {
 }  // namespace
 
 void add_rejoin(CLI::App& app, const Options& options, Action& action) {
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<RejoinWanted>();
   CLI::App* command = app.add_subcommand(
       "rejoin", "This node gives up what only it has of a group, and follows again");
   command->add_option("GROUP", wanted->group, "A group of the configuration")->required();
@@ -112,7 +110,7 @@ void add_rejoin(CLI::App& app, const Options& options, Action& action) {
   command->add_option("--in", wanted->folder, "Folder for that")->capture_default_str();
   command->add_option("--force", wanted->force, "What is accepted: give-up-writes")
       ->delimiter(',')
-      ->check(CLI::IsMember({give_up_writes}));
+      ->check(CLI::IsMember({api::give_up_writes}));
   command->final_callback(
       [&, wanted] { action = [&options, wanted] { return rejoin(options, *wanted); }; });
 }

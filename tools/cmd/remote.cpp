@@ -15,11 +15,10 @@
 namespace cascade {
 namespace {
 
-constexpr std::chrono::milliseconds look_interval{200};
-constexpr int looks = 150;  // 30 s
+constexpr std::chrono::seconds copies_wait{30};
 
 /// What the hub says of its remote; nothing: it does not answer, or has none.
-std::optional<api::RemoteLag> look(const std::string& socket, const std::string& name) {
+std::optional<api::RemoteLag> remote_of(const std::string& socket, const std::string& name) {
   const auto report = ask_status(socket);
   const api::Group* group = report ? find_group(*report, name) : nullptr;
   return group == nullptr ? std::nullopt : group->remote;
@@ -35,23 +34,22 @@ int replace_remote(const Options& options, const std::string& group) {
   };
   const auto told = tell(*socket, {std::string(api::command_remote_replace), group});
   if (!told) return failed(told.error());
-  for (int i = 0; i < looks; ++i) {
-    const auto remote = look(*socket, group);
-    if (!remote)
-      return failed({Errc::closed, "the hub does not answer any more; say it again when it does"});
-    if (!remote->replacing) {
-      fmt::print(
-          "{}: everything is compared with the remote that comes next; status shows how much is "
-          "left\n",
-          group);
-      return exit_ok;
-    }
-    std::this_thread::sleep_for(look_interval);
-  }
-  return failed(
-      {Errc::refused,
-       "the hub's own copies stand still, by a bracket or a failure: see status; it is done "
-       "once they go on, if the daemon is not restarted before"});
+  std::optional<api::RemoteLag> remote;
+  const bool known = look_until(copies_wait, [&] {
+    remote = remote_of(*socket, group);
+    return !remote || !remote->replacing;
+  });
+  if (!known)
+    return failed(
+        {Errc::refused,
+         "the hub's own copies stand still, by a bracket or a failure: see status; it is done "
+         "once they go on, if the daemon is not restarted before"});
+  if (!remote)
+    return failed({Errc::closed, "the hub does not answer any more; say it again when it does"});
+  fmt::print(
+      "{}: everything is compared with the remote that comes next; status shows how much is left\n",
+      group);
+  return exit_ok;
 }
 
 }  // namespace

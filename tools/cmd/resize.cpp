@@ -18,8 +18,7 @@
 namespace cascade {
 namespace {
 
-constexpr std::chrono::milliseconds look_interval{200};
-constexpr int looks = 75;  // 15 s
+constexpr std::chrono::seconds hub_wait{15};
 
 /// Sectors of a table line, "0 <sectors> cascade ...".
 std::uint64_t sectors_of(const std::string& table) {
@@ -63,13 +62,12 @@ std::optional<api::Volume> look(const std::string& socket, const std::string& na
 /// Waits for the hub's word: a copy that is too small there makes writers wait.
 Result<void> wait_for_hub(const std::string& socket, const std::string& name, std::uint64_t bytes) {
   std::optional<api::Volume> volume;
-  for (int i = 0; i < looks; ++i) {
+  look_until(hub_wait, [&] {
     volume = look(socket, name);
-    if (!volume) break;
-    if (volume->size_bytes == bytes && volume->state == "refused") break;
-    if (volume->size_bytes == bytes && volume->state == "replicating") return {};
-    std::this_thread::sleep_for(look_interval);
-  }
+    return !volume || (volume->size_bytes == bytes &&
+                       (volume->state == "refused" || volume->state == "replicating"));
+  });
+  if (volume && volume->size_bytes == bytes && volume->state == "replicating") return {};
   if (!volume) {
     fmt::print("{}: the daemon does not answer; it takes the new size when it runs\n", name);
     return {};

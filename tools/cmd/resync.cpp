@@ -16,7 +16,7 @@
 namespace cascade {
 namespace {
 
-struct Wanted {
+struct ResyncWanted {
   std::string volume;
   bool pause = false;
   bool resume = false;
@@ -37,7 +37,7 @@ const char* word(cascade_resync_state state) {
   }
 }
 
-Result<void> tell_module(const Wanted& wanted) {
+Result<void> tell_module(const ResyncWanted& wanted) {
   std::vector<std::string> messages;
   if (wanted.rate_kib) messages.push_back(fmt::format("resync rate {}", *wanted.rate_kib));
   if (wanted.pause) messages.emplace_back("resync pause");
@@ -64,7 +64,7 @@ Result<void> from_primary(const VolumeConfig& volume) {
   return begin_from_here(*place, *area);
 }
 
-int resync(const Options& options, const Wanted& wanted) {
+int resync(const Options& options, const ResyncWanted& wanted) {
   int code = exit_ok;
   const auto loaded = load(options, code);
   if (!loaded) return code;
@@ -92,7 +92,7 @@ int resync(const Options& options, const Wanted& wanted) {
 }  // namespace
 
 void add_resync(CLI::App& app, const Options& options, Action& action) {
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<ResyncWanted>();
   CLI::App* command = app.add_subcommand(
       "resync",
       "On a primary: how far the copying of what is out of sync is; hold it, slow it down");

@@ -20,7 +20,7 @@
 namespace cascade {
 namespace {
 
-struct Wanted {
+struct StatusWanted {
   std::vector<std::string> groups;
   double watch_seconds = 0;
 };
@@ -185,7 +185,7 @@ void show_module() {
                v.waiting, v.deferred, human_bytes(v.ring_used), human_bytes(v.ring_bytes));
 }
 
-int show(const Options& options, const std::string& socket, const Wanted& wanted) {
+int show(const Options& options, const std::string& socket, const StatusWanted& wanted) {
   auto report = ask_status(socket);
   if (!report) {
     if (!options.json) show_module();
@@ -198,7 +198,7 @@ int show(const Options& options, const std::string& socket, const Wanted& wanted
   return exit_ok;
 }
 
-int status(const Options& options, const Wanted& wanted) {
+int status(const Options& options, const StatusWanted& wanted) {
   int code = 0;
   const auto socket = find_socket(options, wanted.groups, code);
   if (!socket) return code;
@@ -215,7 +215,7 @@ int status(const Options& options, const Wanted& wanted) {
 }  // namespace
 
 void add_status(CLI::App& app, const Options& options, Action& action) {
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<StatusWanted>();
   CLI::App* command = app.add_subcommand("status", "What this node does, and how it is");
   command->add_option("GROUP", wanted->groups, "Only these groups");
   command->add_option("-w,--watch", wanted->watch_seconds, "Again every so many seconds")

@@ -29,15 +29,13 @@
 namespace cascade {
 namespace {
 
-constexpr std::chrono::milliseconds look_interval{200};
 constexpr std::chrono::seconds telling_wait{2};
 constexpr std::chrono::seconds close_wait{1};
 
 constexpr const char* remote_behind = "remote-behind";
-constexpr const char* give_up_writes = "give-up-writes";
 constexpr const char* compare_all = "compare-all";
 
-struct Wanted {
+struct SwapWanted {
   std::string group;
   unsigned wait = 60;  // seconds for everything to arrive where it has to be
   std::vector<std::string> force;
@@ -47,7 +45,7 @@ struct Node {
   const Options& options;
   const Loaded& loaded;
   const GroupConfig& group;
-  const Wanted& wanted;
+  const SwapWanted& wanted;
 
   const std::string& name() const { return loaded.node; }
   bool accepts(const char* word) const { return api::accepts(wanted.force, word); }
@@ -272,11 +270,11 @@ Result<Beginning> held_by_disks(const Node& node, const std::vector<KeptArea>& a
       fmt::print("{}: its disk is a copy now, as of write {}\n", volume.name, place->volume_seq);
       continue;
     }
-    if (place.error().code != Errc::refused || !node.accepts(give_up_writes))
+    if (place.error().code != Errc::refused || !node.accepts(api::give_up_writes))
       return about(volume, {place.error().code,
                             fmt::format("{}; --force={} makes it a copy all the same, which gets "
                                         "what its new primary has",
-                                        place.error().text, give_up_writes)});
+                                        place.error().text, api::give_up_writes)});
     fmt::print("{}: its disk is a copy now, and is compared: {}\n", volume.name,
                place.error().text);
   }
@@ -291,7 +289,7 @@ Result<void> wipe(const std::vector<KeptArea>& areas) {
 }
 
 Result<void> from_areas_to_journal(const Node& node, const KeptJournal& journal) {
-  if (auto closed = close_volumes(node, give_up_writes); !closed) return closed;
+  if (auto closed = close_volumes(node, api::give_up_writes); !closed) return closed;
   const auto areas = find_areas(node);
   if (!areas) return areas.error();
   const auto held = held_by_disks(node, *areas);
@@ -312,7 +310,7 @@ bool kept_for_others(const Node& node, const api::Group& group) {
 Result<void> keep_for_others(const Node& node) {
   const auto group = ask_daemon(node);
   if (!group) return group.error();
-  const bool gives_up = node.accepts(give_up_writes);
+  const bool gives_up = node.accepts(api::give_up_writes);
   if (!*group || !(*group)->journal || !(gives_up || kept_for_others(node, **group))) {
     fmt::print("{}: {} keeps its journal as the file says\n", node.group.name, node.name());
     return {};
@@ -501,7 +499,7 @@ Result<void> become_primary(const Node& node) {
   return leave_hubs(node);
 }
 
-int swap(const Options& options, const Wanted& wanted) {
+int swap(const Options& options, const SwapWanted& wanted) {
   int code = exit_ok;
   if (auto root = need_root(); !root) return complain(options, root.error(), exit_permission);
   const auto loaded = load(options, code);
@@ -522,7 +520,7 @@ int swap(const Options& options, const Wanted& wanted) {
 }  // namespace
 
 void add_swap(CLI::App& app, const Options& options, Action& action) {
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<SwapWanted>();
   CLI::App* command = app.add_subcommand(
       "swap", "Take the role that the file says in a group, without copying anything");
   command->add_option("GROUP", wanted->group, "A group of the configuration")->required();
@@ -532,7 +530,7 @@ void add_swap(CLI::App& app, const Options& options, Action& action) {
       ->add_option("--force", wanted->force,
                    "What is accepted: remote-behind, give-up-writes, compare-all")
       ->delimiter(',')
-      ->check(CLI::IsMember({remote_behind, give_up_writes, compare_all}));
+      ->check(CLI::IsMember({remote_behind, api::give_up_writes, compare_all}));
   command->final_callback(
       [&, wanted] { action = [&options, wanted] { return swap(options, *wanted); }; });
 }

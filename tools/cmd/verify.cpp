@@ -22,11 +22,10 @@
 namespace cascade {
 namespace {
 
-constexpr std::chrono::milliseconds look_interval{500};
 // How long a copy that is behind is waited for while nothing more is compared.
 constexpr std::chrono::seconds patience{120};
 
-struct Wanted {
+struct VerifyWanted {
   std::string volume;
   std::string from;
   std::string rate;
@@ -49,7 +48,7 @@ Result<std::uint64_t> size_of(const std::string& option, const std::string& text
   return Error{Errc::invalid, fmt::format("{} takes a size like 64MiB", option)};
 }
 
-Result<Numbers> numbers_of(const Wanted& wanted) {
+Result<Numbers> numbers_of(const VerifyWanted& wanted) {
   const auto from = size_of("--from", wanted.from);
   if (!from) return from.error();
   const auto rate = size_of("--rate", wanted.rate);
@@ -58,7 +57,7 @@ Result<Numbers> numbers_of(const Wanted& wanted) {
 }
 
 /// A volume of this primary, and who knows of it.
-struct Scene {
+struct VerifyScene {
   const Options& options;
   std::string socket;
   std::string group;
@@ -69,7 +68,7 @@ struct Scene {
   }
 };
 
-std::optional<Scene> set_scene(const Options& options, const std::string& name, int& code) {
+std::optional<VerifyScene> set_scene(const Options& options, const std::string& name, int& code) {
   const auto loaded = load(options, code);
   if (!loaded) return std::nullopt;
   const auto found = find_own_volume(*loaded, name);
@@ -77,11 +76,11 @@ std::optional<Scene> set_scene(const Options& options, const std::string& name, 
     code = complain(options, found.error());
     return std::nullopt;
   }
-  return Scene{options, options.socket.value_or(loaded->config.daemon.socket), found->first->name,
-               name};
+  return VerifyScene{options, options.socket.value_or(loaded->config.daemon.socket),
+                     found->first->name, name};
 }
 
-Result<api::Volume> look(const Scene& scene) {
+Result<api::Volume> look(const VerifyScene& scene) {
   const auto report = ask_status(scene.socket);
   if (!report) return report.error();
   if (const api::Group* group = find_group(*report, scene.group))
@@ -99,7 +98,7 @@ bool is_well(const api::Verify& verify) {
 }
 
 /// Comes to an end with the last copy, or with the patience for one.
-Result<api::Volume> follow(const Scene& scene) {
+Result<api::Volume> follow(const VerifyScene& scene) {
   using Clock = std::chrono::steady_clock;
   const bool shows = !scene.options.json && ::isatty(STDERR_FILENO) == 1;
   std::string before;
@@ -119,7 +118,7 @@ Result<api::Volume> follow(const Scene& scene) {
   }
 }
 
-int verify(const Options& options, const Wanted& wanted) {
+int verify(const Options& options, const VerifyWanted& wanted) {
   int code = 0;
   const auto numbers = numbers_of(wanted);
   if (!numbers) return complain(options, numbers.error(), exit_usage);
@@ -144,7 +143,7 @@ int verify(const Options& options, const Wanted& wanted) {
 }  // namespace
 
 void add_verify(CLI::App& app, const Options& options, Action& action) {
-  auto wanted = std::make_shared<Wanted>();
+  auto wanted = std::make_shared<VerifyWanted>();
   CLI::App* command = app.add_subcommand(
       "verify",
       "On a primary: compare a volume with its copies, and repair them; 1 if one of them differs");

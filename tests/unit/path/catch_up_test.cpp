@@ -14,7 +14,7 @@ namespace {
 using std::chrono::seconds;
 using testing::HasSubstr;
 
-constexpr std::uint64_t copy_bytes = 1 << 20;
+constexpr std::uint64_t catch_up_bytes = 1 << 20;
 constexpr std::uint64_t region = dirty_region_bytes_min;
 constexpr std::size_t large = limits::record_payload_bytes_max;
 
@@ -25,7 +25,7 @@ class HubCatchUp : public testing::Test {
     config.uuid = group;
     for (const Uuid& uuid : {volume_a, volume_b}) config.volumes.push_back({"v", uuid, "p1", {}});
     format(disk);
-    for (const Uuid& uuid : {volume_a, volume_b}) images[uuid].resize(copy_bytes);
+    for (const Uuid& uuid : {volume_a, volume_b}) images[uuid].resize(catch_up_bytes);
     begin();
   }
   ~HubCatchUp() override { world.io.abandon(); }
@@ -139,7 +139,7 @@ class HubCatchUp : public testing::Test {
   }
   /// What the map on disk says.
   DirtyMap map_on_disk() {
-    DirtyMap map({{volume_a, copy_bytes}, {volume_b, copy_bytes}});
+    DirtyMap map({{volume_a, catch_up_bytes}, {volume_b, catch_up_bytes}});
     const auto number = superblock_on(disk).behind.map;
     map.load(number, std::span<const std::byte>(disk.image())
                          .subspan(dirty_map_offset(number), dirty_map_bytes));

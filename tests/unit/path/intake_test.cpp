@@ -12,7 +12,7 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr std::uint64_t copy_bytes = 1 << 20;
+constexpr std::uint64_t intake_bytes = 1 << 20;
 
 GroupConfig make_group() {
   GroupConfig g;
@@ -40,7 +40,7 @@ class RemoteIntake : public testing::Test {
   void SetUp() override {
     format(disk);
     run.emplace(world, disk);
-    state.reset(new ShipState{config, run->journal, {{volume_a, {copy_bytes, 512}}}});
+    state.reset(new ShipState{config, run->journal, {{volume_a, {intake_bytes, 512}}}});
     intake.emplace(*state);
     ASSERT_TRUE(intake->open(hello(), [](const std::string&) {}));
     intake->told(1'000'000);
@@ -121,7 +121,7 @@ TEST_F(RemoteIntake, ItsCopiesCanBeComparedOnceTheyHoldWhatStandsBeforeTheGap) {
   intake.reset();
   ASSERT_TRUE(run->stop_in_order());
   run.emplace(world, disk);
-  state.reset(new ShipState{config, run->journal, {{volume_a, {copy_bytes, 512}}}});
+  state.reset(new ShipState{config, run->journal, {{volume_a, {intake_bytes, 512}}}});
   intake.emplace(*state);
   EXPECT_EQ(intake->comparable_from(volume_a), 3u) << "after a restart, too";
 }
@@ -136,7 +136,7 @@ TEST_F(RemoteIntake, TakesTheHubsOrder) {
 TEST_F(RemoteIntake, ComparesTheVolumesBeforeTheFirstWrite) {
   Hello h = hello();
   h.streams.push_back({volume_a});
-  h.streams.back().bytes = copy_bytes;
+  h.streams.back().bytes = intake_bytes;
   EXPECT_TRUE(intake->open(h, [](const std::string&) {}));
   h.streams.back().bytes += 512;
   EXPECT_THAT(intake->open(h, [](const std::string&) {}).error().text,
@@ -184,7 +184,7 @@ TEST_F(RemoteIntake, RefusesNumbersThatDoNotFollowEachOther) {
 
 // H3
 TEST_F(RemoteIntake, RefusesWritesPastTheEndOfItsCopy) {
-  const std::uint64_t end = copy_bytes / CASCADE_SECTOR_BYTES;
+  const std::uint64_t end = intake_bytes / CASCADE_SECTOR_BYTES;
   for (const std::uint64_t sector : std::initializer_list<std::uint64_t>{
            end, end - 7, 1ULL << 55, (1ULL << 55) + 8, (1ULL << 62) - 1})
     EXPECT_THAT(refusal(one_write(1, 4096, 1, volume_a, sector)), HasSubstr("goes past"));
@@ -211,7 +211,7 @@ class HubIntake : public testing::Test {
     format(disk);
     run.emplace(world, disk);
     volumes.emplace(config, run->journal, world.clock);
-    volumes->load([](const Uuid&) { return CopyShape{copy_bytes, 512}; });
+    volumes->load([](const Uuid&) { return CopyShape{intake_bytes, 512}; });
   }
   static Hello hello(bool fresh, std::uint64_t first = 0, std::uint64_t last = 0) {
     Hello hello{group, "p1", SessionKind::mirror, {}};
@@ -288,13 +288,13 @@ TEST_F(HubIntake, AnswersForEachVolumeByItself) {
 // P12, P11
 TEST_F(HubIntake, ComparesSizesBlocksAndSettingsBeforeTheFirstWrite) {
   Hello h = hello(true);
-  h.streams[0].bytes = copy_bytes + 512;
+  h.streams[0].bytes = intake_bytes + 512;
   EXPECT_THAT(refusal_of(h), HasSubstr("the hub's copy only 1048576"));
-  h.streams[0].bytes = copy_bytes;
+  h.streams[0].bytes = intake_bytes;
   h.streams[0].hub_ack = CASCADE_ACK_MEMORY_SYNC;
   EXPECT_THAT(refusal_of(h), HasSubstr("has hub-ack memory-sync, the hub sync"));
   h.streams[0].hub_ack = CASCADE_ACK_SYNC;
-  volumes->load([](const Uuid&) { return CopyShape{copy_bytes, 4096}; });
+  volumes->load([](const Uuid&) { return CopyShape{intake_bytes, 4096}; });
   h.streams[0].block = 512;
   EXPECT_THAT(refusal_of(h), HasSubstr("its blocks are of 512 bytes"));
   h.streams[0].block = 4096;
@@ -353,7 +353,7 @@ TEST_F(HubIntake, TakesNoDiskThatEndedInOrderBeforeTheHubDid) {
   EXPECT_EQ(refusal_of(ended(0)), "");
   run->put(3);
   volumes.emplace(config, run->journal, world.clock);
-  volumes->load([](const Uuid&) { return CopyShape{copy_bytes, 512}; });
+  volumes->load([](const Uuid&) { return CopyShape{intake_bytes, 512}; });
   EXPECT_THAT(refusal_of(ended(2)), HasSubstr("ended in order with write 2, but the hub holds "
                                               "writes through 3"));
   EXPECT_EQ(refusal_of(ended(3)), "") << "the original";
@@ -371,7 +371,7 @@ TEST_F(HubIntake, GoesOnAfterAnUncleanEndAndSaysSo) {
   EXPECT_EQ(refusal_of(ended(0)), "");
   run->put(4);
   volumes.emplace(config, run->journal, world.clock);
-  volumes->load([](const Uuid&) { return CopyShape{copy_bytes, 512}; });
+  volumes->load([](const Uuid&) { return CopyShape{intake_bytes, 512}; });
   Hello h = ended(1, false);
   h.streams[0].differs = CASCADE_DIFFERS_UNCLEAN;
   EXPECT_EQ(refusal_of(h), "");

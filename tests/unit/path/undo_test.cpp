@@ -12,14 +12,15 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr std::uint64_t copy_bytes = 3 * undo_region_bytes + 4096;
+constexpr std::uint64_t undo_copy_bytes = 3 * undo_region_bytes + 4096;
 
 class UndoTest : public testing::Test {
  protected:
   UndoTest() {
     for (const Uuid& uuid : {volume_a, volume_b}) {
-      auto copy = std::make_unique<MemoryDisk>(world.executor, "copy", copy_bytes);
-      std::memcpy(copy->image().data(), pattern(copy_bytes, uuid.data[0]).data(), copy_bytes);
+      auto copy = std::make_unique<MemoryDisk>(world.executor, "copy", undo_copy_bytes);
+      std::memcpy(copy->image().data(), pattern(undo_copy_bytes, uuid.data[0]).data(),
+                  undo_copy_bytes);
       before[uuid] = copy->image();
       images[uuid] = &copy->image();
       copies[uuid] = std::move(copy);
@@ -53,7 +54,7 @@ class UndoTest : public testing::Test {
 TEST_F(UndoTest, BringsBackWhatWasThere) {
   overwrite(volume_a, 0, 512);
   overwrite(volume_b, undo_region_bytes - 512, undo_region_bytes + 512);
-  overwrite(volume_a, copy_bytes - 4096, copy_bytes);
+  overwrite(volume_a, undo_copy_bytes - 4096, undo_copy_bytes);
   overwrite(volume_a, 512, 1024);  // of a region that is kept already
   EXPECT_FALSE(as_before());
   ASSERT_TRUE(world.get(undo->restore(copies)));
