@@ -17,7 +17,7 @@ void MemoryDisk::cut_power() {
 Task<Result<void>> MemoryDisk::read(std::uint64_t offset, std::span<std::byte> out) {
   co_await asio::post(executor_, use_task);
   if (auto ok = inside("read", offset, out.size()); !ok) co_return ok;
-  if (failing_reads_) co_return Error{Errc::io, path_ + " can't be read"};
+  if (fault_ == Fault::reads) co_return Error{Errc::io, path_ + " can't be read"};
   reads_.count += 1;
   reads_.bytes += out.size();
   std::memcpy(out.data(), image_.data() + offset, out.size());
@@ -34,6 +34,7 @@ Task<Result<void>> MemoryDisk::write(std::span<const DiskWrite> writes) {
 Task<Result<void>> MemoryDisk::write_durable(std::uint64_t offset,
                                              std::span<const std::byte> data) {
   if (auto put = co_await put_one(offset, data); !put) co_return put;
+  if (auto flushed = lose_flush(); !flushed) co_return flushed;
   // Like FUA: this write is stable, not those before it.
   undo_.pop_back();
   co_return Result<void>{};
@@ -47,8 +48,19 @@ Task<Result<void>> MemoryDisk::zero(std::uint64_t offset, std::uint64_t bytes, b
 Task<Result<void>> MemoryDisk::flush() {
   co_await asio::post(executor_, use_task);
   while (holding_flushes_) co_await moved_.wait();
+  if (auto flushed = lose_flush(); !flushed) co_return flushed;
   undo_.clear();
   co_return Result<void>{};
+}
+
+Result<void> MemoryDisk::lose_flush() {
+  if (fault_ != Fault::flushes && fault_ != Fault::lost_flush) return {};
+  if (fault_ == Fault::lost_flush) {
+    fault_ = Fault::none;
+    flushes_lost_ += 1;
+    cut_power();
+  }
+  return Error{Errc::io, path_ + ": flush: " + std::strerror(EIO)};
 }
 
 Result<void> MemoryDisk::step_aside() {
@@ -74,7 +86,8 @@ Task<Result<void>> MemoryDisk::put_one(std::uint64_t offset, std::span<const std
   while (holding_) co_await moved_.wait();
   if (auto ok = inside("write", offset, data.size()); !ok) co_return ok;
   if (aside_) co_return Error{Errc::io, path_ + ": write: " + std::strerror(EBADF)};
-  if (writes_left_ == 0) co_return Error{Errc::io, path_ + ": write: " + std::strerror(EIO)};
+  if (writes_left_ == 0 || fault_ == Fault::writes)
+    co_return Error{Errc::io, path_ + ": write: " + std::strerror(EIO)};
   if (writes_left_ != never) --writes_left_;
   writes_.count += 1;
   writes_.bytes += data.size();

@@ -29,9 +29,19 @@ class MemoryDisk : public Disk {
 
   // ---- faults
 
+  enum class Fault {
+    none,
+    writes,      // each fails
+    reads,       // likewise
+    flushes,     // likewise; what was not flushed is there as long as the disk is open
+    lost_flush,  // the next one fails, and what it was for is gone; then all is well
+  };
+  void fail(Fault fault) { fault_ = fault; }
+  Fault fault() const { return fault_; }
+  unsigned flushes_lost() const { return flushes_lost_; }
   /// The next `n` writes go well, all later ones fail.
   void fail_after(std::uint64_t n) { writes_left_ = n; }
-  void fail_reads(bool fail) { failing_reads_ = fail; }
+  void fail_reads(bool fails) { fail(fails ? Fault::reads : Fault::none); }
   /// Writes wait until it is called again with false.
   void hold_writes(bool hold) {
     holding_ = hold;
@@ -92,6 +102,8 @@ class MemoryDisk : public Disk {
     std::vector<std::byte> data;
   };
 
+  /// Of a flush, or of a write that is one: what the fault says.
+  Result<void> lose_flush();
   Result<void> inside(const char* what, std::uint64_t offset, std::uint64_t bytes) const;
   Task<Result<void>> put_one(std::uint64_t offset, std::span<const std::byte> data);
 
@@ -109,7 +121,8 @@ class MemoryDisk : public Disk {
   Traffic reads_, writes_;
   bool holding_ = false;
   bool holding_flushes_ = false;
-  bool failing_reads_ = false;
+  Fault fault_ = Fault::none;
+  unsigned flushes_lost_ = 0;
   bool aside_ = false;
 };
 

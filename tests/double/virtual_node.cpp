@@ -71,28 +71,33 @@ Task<Result<std::unique_ptr<Stream>>> VirtualNet::connect(const Address& address
   co_return there->second->connect(executor_, host_);
 }
 
-void VirtualDisks::fail(const std::string& path, bool fails) {
-  if (fails)
-    failing_.insert(path);
-  else
-    failing_.erase(path);
-  if (const auto disk = open_.find(path); disk != open_.end())
-    disk->second->fail_after(writes_left(path));
+void VirtualDisks::fail(const std::string& path, MemoryDisk::Fault fault) {
+  faults_[path] = fault;
+  if (const auto disk = open_.find(path); disk != open_.end()) disk->second->fail(fault);
+}
+
+unsigned VirtualDisks::flushes_lost() const {
+  unsigned count = flushes_lost_;
+  for (const auto& [path, disk] : open_) count += disk->flushes_lost();
+  return count;
 }
 
 struct VirtualDisks::Held final : MemoryDisk {
   Held(VirtualDisks& host, std::vector<std::byte>& home, const std::string& path)
       : MemoryDisk(host.executor_, path, std::move(home)), host(host), home(home) {
-    fail_after(host.writes_left(path));
+    fail_after(host.writes_max_);
+    fail(host.faults_[path]);
     host.open_[path] = this;
     slow_down(8);  // than a connection: what is received is not stored at once
   }
   Result<void> reopen() override {
-    fail_after_reopening(host.writes_left(path()));
+    fail_after_reopening(host.writes_max_);
     return MemoryDisk::reopen();
   }
   ~Held() override {
     host.open_.erase(path());
+    host.faults_[path()] = fault();
+    host.flushes_lost_ += flushes_lost();
     if (host.power_cut_) cut_power();
     home = std::move(image());
   }
@@ -393,9 +398,11 @@ VirtualNode::~VirtualNode() {
   if (daemon_) kill(false);
 }
 
-void VirtualNode::fail_disk(const std::string& path, bool fails) {
-  daemon_->disks.fail(path, fails);
+void VirtualNode::fail_disk(const std::string& path, MemoryDisk::Fault fault) {
+  daemon_->disks.fail(path, fault);
 }
+
+unsigned VirtualNode::flushes_lost() const { return daemon_->disks.flushes_lost(); }
 
 void VirtualNode::grow_disk(const std::string& path, std::uint64_t bytes) {
   daemon_->disks.grow(path, bytes);

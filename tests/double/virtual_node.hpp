@@ -91,8 +91,9 @@ class VirtualDisks final : public DiskHost {
   VirtualDisks(const Executor& executor, Images& images, const std::uint64_t& writes_max)
       : executor_(executor), images_(images), writes_max_(writes_max) {}
 
-  /// Whether writes to the disk fail, from now on.
-  void fail(const std::string& path, bool fails);
+  /// What of the disk fails, from now on, and whenever it is opened.
+  void fail(const std::string& path, MemoryDisk::Fault fault);
+  unsigned flushes_lost() const;
 
   /// Under whoever has it open.
   void grow(const std::string& path, std::uint64_t bytes) { open_.at(path)->grow(bytes); }
@@ -103,16 +104,13 @@ class VirtualDisks final : public DiskHost {
   Result<std::unique_ptr<Disk>> open(const std::string& path, bool) override;
 
  private:
-  std::uint64_t writes_left(const std::string& path) const {
-    return failing_.contains(path) ? 0 : writes_max_;
-  }
-
   struct Held;
 
   Executor executor_;
   Images& images_;
   const std::uint64_t& writes_max_;
-  std::set<std::string> failing_;
+  std::map<std::string, MemoryDisk::Fault> faults_;
+  unsigned flushes_lost_ = 0;
   std::map<std::string, MemoryDisk*> open_;
   bool power_cut_ = false;
 };
@@ -225,7 +223,9 @@ class VirtualNode {
   /// Those that are opened from now on fail no more.
   void heal_disks() { writes_max = MemoryDisk::never; }
 
-  void fail_disk(const std::string& path, bool fails);
+  void fail_disk(const std::string& path, MemoryDisk::Fault fault);
+  /// By its daemon that runs.
+  unsigned flushes_lost() const;
 
   void grow_disk(const std::string& path, std::uint64_t bytes);
 

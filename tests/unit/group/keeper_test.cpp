@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What went away and comes back is taken up again by itself. W4, W9.
-#include "tests/unit/group/virtual_cascade.hpp"
+#include "tests/unit/group/keeper_rig.hpp"
 
 #include <gmock/gmock.h>
 
@@ -11,35 +11,6 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::Field;
 using testing::HasSubstr;
-
-class KeeperTest : public testing::Test {
- protected:
-  api::Group status(const std::string& name) { return cascade.node(name).group().status(); }
-  bool has(const std::string& name, const std::string& code) {
-    const auto conditions = status(name).conditions;
-    return std::any_of(conditions.begin(), conditions.end(),
-                       [&](const api::Condition& c) { return c.code == code; });
-  }
-  /// A condition of some node, or empty.
-  std::string wrong() {
-    for (const char* name : {"p1", "p2", "h", "r"})
-      for (const auto& c : status(name).conditions) return name + (": " + c.code) + ": " + c.reason;
-    return {};
-  }
-  /// Within a minute nothing is wrong any more, and all copies have everything.
-  void expect_well() {
-    for (int tenths = 0; tenths < 600 && !wrong().empty(); ++tenths)
-      cascade.run_for(std::chrono::milliseconds(100));
-    EXPECT_EQ(wrong(), "");
-    EXPECT_TRUE(cascade.drain()) << cascade.figures();
-    EXPECT_EQ(cascade.difference(), "");
-  }
-  void go_on(int rounds = 2000) {
-    for (int i = 0; i < rounds; ++i) cascade.go_on();
-  }
-
-  Cascade cascade{7, AckWhen::sync};
-};
 
 TEST_F(KeeperTest, SaysThatAJournalIsBeingOpened) {
   go_on();
@@ -99,33 +70,6 @@ TEST_P(FailingJournal, IsOpenedAnew) {
   expect_well();
 }
 
-/// One copy of a node; what it was told is kept, and its hub knows.
-class FailingCopy : public KeeperTest, public testing::WithParamInterface<const char*> {};
-
-TEST_P(FailingCopy, IsTakenUpAgain) {
-  const std::string name = GetParam();
-  go_on(50);
-  cascade.node(name).fail_disk("ledger", true);
-  for (int i = 0; i < 200; ++i) {
-    cascade.go_on();
-    cascade.run_for(std::chrono::milliseconds(20));
-  }
-  EXPECT_TRUE(has(name, "COPY_FAILED"));
-  EXPECT_EQ(status(name).journal->state, "ok") << "it goes on receiving";
-  if (name == "r") {
-    EXPECT_TRUE(has("h", "REMOTE_COPIES_FAILED"));
-    const auto hub = status("h");
-    EXPECT_LT(hub.remote->applied_seq.value(), hub.remote->stored_seq);
-    EXPECT_EQ(hub.remote->applied_seq, status("r").journal->applied_seq);
-  } else {
-    EXPECT_EQ(status("r").journal->received_seq, status("h").journal->received_seq)
-        << "it goes on shipping";
-  }
-  cascade.node(name).fail_disk("ledger", false);
-  expect_well();
-}
-
-INSTANTIATE_TEST_SUITE_P(All, FailingCopy, testing::Values("h", "r"));
 INSTANTIATE_TEST_SUITE_P(All, FailingJournal,
                          testing::Values(std::pair("h", 12), std::pair("r", 6)));
 

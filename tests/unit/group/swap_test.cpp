@@ -80,7 +80,7 @@ TEST_F(SwapTest, WhoFollowsSomebodyDoesNotBeginAnew) {
 }
 
 TEST_F(SwapTest, NorDoesOneWhoseCopiesLackWhatItsJournalHas) {
-  cascade.node("h").fail_disk("orders", true);
+  cascade.node("h").fail_disk("orders", MemoryDisk::Fault::writes);
   cascade.live(500);
   cascade.run_for(std::chrono::seconds(1));
   lose_primaries();

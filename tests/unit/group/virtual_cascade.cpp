@@ -224,6 +224,12 @@ bool Cascade::ready() const {
   return true;
 }
 
+bool Cascade::all_acknowledged() {
+  return std::all_of(volumes_.begin(), volumes_.end(), [&](Volume& volume) {
+    return acknowledged(volume) >= volume.kernel->ring().published();
+  });
+}
+
 bool Cascade::drained() {
   if (!ready() || !node("h").runs() || !node("r").runs()) return false;
   for (const Volume& volume : volumes_) {

@@ -93,6 +93,8 @@ class Cascade {
   /// One step of each node, and a little time; the same every time.
   void go_round();
   bool ready() const;
+  /// As the group's hub-ack says.
+  bool all_acknowledged();
   void write_to_each() {
     for (Volume& volume : volumes_) write_one(volume);
   }
