@@ -2,6 +2,7 @@
 """The cascade on a good day: every setting of design.md's claims, file systems, tools."""
 import itertools
 import json
+import signal
 
 from tests.lab.cascade import VOLUMES
 from tests.lab.lab import wait_until
@@ -16,6 +17,14 @@ def fio(cascade, name, depth=16, size="32M", io="4M", seed=1, more=""):
     primary = VOLUMES[name][0]
     return cascade.g[primary].spawn(FIO.format(name=name, depth=depth, size=size, io=io, seed=seed,
                                                more=more))
+
+
+def end_fio(job):
+    """Of one that writes until it is told to stop: it had no error, and has none now."""
+    assert job.poll() is None, job.output()
+    job.kill(signal.SIGINT)
+    rc, said = job.wait(60), job.output()
+    assert rc == 128 and "err=" not in said, f"exit {rc}: {said}"  # 128: nothing but the signal
 
 
 def fio_on_both(cascade, **options):

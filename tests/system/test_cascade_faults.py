@@ -89,7 +89,7 @@ def _kill_and_start(cascade, node):
 def _survive_kills(cascade, node, seed, **choices):
     lots = random.Random(seed)
     cascade.up(daemon=QUICK, **choices)
-    jobs = [fio(cascade, name, size="16M", io="24M", seed=seed % 1000 + 1,
+    jobs = [fio(cascade, name, size="8M", io="10M", seed=seed % 1000 + 1,
                 more="--verify=crc32c --do_verify=1 --verify_backlog=512") for name in VOLUMES]
     for _ in range(3):
         time.sleep(lots.uniform(0.2, 1.2))

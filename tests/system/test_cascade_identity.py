@@ -8,7 +8,7 @@ import time
 
 from tests.lab.cascade import CONFIG, DIR, VOLUMES, load_module
 from tests.lab.lab import wait_until
-from tests.system.test_cascade_basics import fio, fio_on_both
+from tests.system.test_cascade_basics import end_fio, fio, fio_on_both
 from tests.system.test_cascade_faults import QUICK
 
 
@@ -319,7 +319,7 @@ def test_a_new_volume_is_rolled_out_in_any_order(cascade):
         cascade.format_journals()
         cascade.start_daemons()
         cascade.tool("P1", "create --new --force orders")
-        runs = fio(cascade, "orders", io="1G", more="--rate_iops=200 --time_based --runtime=60")
+        runs = fio(cascade, "orders", io="1G", more="--rate_iops=200 --time_based --runtime=600")
         waits = None
         for node in order:
             cascade.g[node].write_file(CONFIG, full)
@@ -329,9 +329,7 @@ def test_a_new_volume_is_rolled_out_in_any_order(cascade):
                 cascade.tool("P2", "create --new --force ledger")
                 waits = fio(cascade, "ledger", io="64k")
         assert waits.wait(60) == 0, f"{order}: {waits.output()}"
-        assert runs.poll() is None, f"{order}: {runs.output()}"
-        runs.kill(15)
-        runs.wait(60)
+        end_fio(runs)
         cascade.g["P1"].write_file(CONFIG, full)
         cascade.wait_drained()
         cascade.compare()
