@@ -41,7 +41,6 @@ class MemoryDisk : public Disk {
   unsigned flushes_lost() const { return flushes_lost_; }
   /// The next `n` writes go well, all later ones fail.
   void fail_after(std::uint64_t n) { writes_left_ = n; }
-  void fail_reads(bool fails) { fail(fails ? Fault::reads : Fault::none); }
   /// Writes wait until it is called again with false.
   void hold_writes(bool hold) {
     holding_ = hold;

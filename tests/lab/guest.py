@@ -67,7 +67,6 @@ class Guest:
         self.nics = []          # (tap, mac, own address, peer's address), in order
         self.process = None
         self.made = set()       # for whoever makes something in it once a boot
-        self._log_checked = 0
         self._spawn_count = 0
         os.makedirs(self.dir, exist_ok=True)
         for disk, size in self.disks:

@@ -5,6 +5,7 @@ The daemon here is tests/kmod/ring_client: it applies every record to an image f
 hub would hold can be compared with the backing device byte for byte.
 """
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -28,6 +29,7 @@ Status = namedtuple("Status", "daemon link hub_ack send_order published received
 Meta = namedtuple("Meta", "clean numbered differs end_seq errors counter")
 META_SECTORS = 256
 building, built = threading.Lock(), set()
+marks = itertools.count(1)
 
 
 def build(kernel):
@@ -280,12 +282,15 @@ class DelayedDisk:
 
 
 def kernel_said(guest, mark, pattern, timeout=10):
-    """Waits for a kernel line after the line number @mark; see kernel_mark()."""
+    """Waits for a kernel line after @mark; see kernel_mark()."""
     def look():
-        lines = guest.run("dmesg", check=False).out.splitlines()[mark:]
+        lines = guest.run("dmesg").out.partition(mark)[2].splitlines()
         return [line for line in lines if re.search(pattern, line)]
     return wait_until(look, timeout, f"kernel line /{pattern}/")
 
 
 def kernel_mark(guest):
-    return len(guest.run("dmesg", check=False).out.splitlines())
+    """A place in the kernel's log, which drops its oldest lines when it is full."""
+    mark = f"mark {next(marks)} of the tests"
+    guest.run(f"echo '{mark}' > /dev/kmsg")
+    return mark

@@ -67,11 +67,11 @@ Result<void> wait_for_hub(const std::string& socket, const std::string& name, st
     return !volume || (volume->size_bytes == bytes &&
                        (volume->state == "refused" || volume->state == "replicating"));
   });
-  if (volume && volume->size_bytes == bytes && volume->state == "replicating") return {};
   if (!volume) {
     fmt::print("{}: the daemon does not answer; it takes the new size when it runs\n", name);
     return {};
   }
+  if (volume->size_bytes == bytes && volume->state == "replicating") return {};
   return Error{Errc::refused,
                fmt::format("{}: has its new size, but is {}: {}", name, volume->state,
                            volume->reason.empty() ? "see status" : volume->reason)};

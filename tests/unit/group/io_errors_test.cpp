@@ -113,8 +113,7 @@ INSTANTIATE_TEST_SUITE_P(All, LostFlush,
                          testing::Values(std::pair("h", "journal"), std::pair("h", "ledger"),
                                          std::pair("r", "journal"), std::pair("r", "ledger")));
 
-/// What can't be read is only noticed where somebody reads it: a daemon that begins, and a remote
-/// that was away.
+/// What can't be read is only noticed where somebody reads it: by a daemon that begins.
 class UnreadableJournal : public KeeperTest, public testing::WithParamInterface<const char*> {};
 
 TEST_P(UnreadableJournal, IsNamedAndTriedAgain) {

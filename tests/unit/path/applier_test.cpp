@@ -553,7 +553,7 @@ TEST_F(ApplierTest, SaysWhichRangesDiffer) {
 TEST_F(ApplierTest, ACopyThatCannotBeReadDiffers) {
   write(0, 4096, 1);
   world.settle();
-  copies_[volume_a]->fail_reads(true);
+  copies_[volume_a]->fail(MemoryDisk::Fault::reads);
   verify(0, pattern(4096, 1));
   write(0, 4096, 2);
   world.settle();

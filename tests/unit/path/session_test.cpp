@@ -231,7 +231,7 @@ TEST_F(AskedSession, SaysNothingOfACopyThatStandsBeforeWhatHasToBeInIt) {
 }
 
 TEST_F(AskedSession, SaysNothingOfACopyThatFails) {
-  copy->fail_reads(true);
+  copy->fail(MemoryDisk::Fault::reads);
   ask({{volume_a, 0, 8192}});
   ASSERT_EQ(sums().size(), 1u);
   EXPECT_FALSE(sums()[0].sum);
