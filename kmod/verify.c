@@ -144,6 +144,8 @@ int cascade_verify_range(struct cascade_volume *v, struct cascade_verify *verify
 	verify->seq = 0;
 	verify->error = 0;
 	verify->out_of_sync = 0;
+	/* Where nobody writes, no doorbell says that the ring has room again. */
+	cascade_look(v);
 	/* The live target stays, and a resync does not come between. */
 	mutex_lock(&v->meta_mutex);
 	r = close_range(v, verify);

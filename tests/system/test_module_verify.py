@@ -50,6 +50,17 @@ def test_verify_mends_a_copy_beside_writers(guest):
             v.stop_daemon(client)
 
 
+def test_verify_fills_the_ring_and_goes_on_while_nobody_writes(guest):
+    """Nobody waits for an acknowledgement then, so that no doorbell says that the ring has room."""
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS, options="ring_size 1024") as v:
+        copy_everything(v)
+        guest.run(f"dd if=/dev/urandom of={v.below} bs=1M count=8 conv=notrunc oflag=direct status=none")
+        client = v.daemon("--verify --content")
+        assert verified(client) == (SECTORS, 0, 0)
+        v.stop_daemon(client)
+
+
 @two_processors
 def test_verify_finds_nothing_beside_writers(guest):
     load(guest)
