@@ -27,6 +27,8 @@ const char* fence_word(std::uint8_t fence) {
   switch (fence) {
     case CASCADE_FENCE_NEVER:
       return "never";
+    case CASCADE_FENCE_WITNESS:
+      return "witness";
     case CASCADE_FENCE_STATUS:
       return "status";
     case CASCADE_FENCE_DATA:

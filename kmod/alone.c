@@ -9,8 +9,9 @@
  * mark is on disk before it has a place in the ring, as always (mark.c). The ring goes on as a place
  * for payloads, numbered for itself; nobody reads it.
  *
- * It also does so when the hub says that it has detached the volume (fence_level status), and when it is
- * told to by an administrator, who knows what the hub does.
+ * It also does so when the hub says that it has detached the volume (fence_level status), when a witness
+ * has granted it after that (fence_level witness), and when it is told to by an administrator, who knows
+ * what the hub does.
  *
  * It ends with a daemon that brings the hub back (CASCADE_IOC_START): the ring is empty for a moment,
  * is numbered as the hub says, and what is out of sync is copied (resync.c).
@@ -35,10 +36,32 @@ static bool may_leave(struct cascade_volume *v)
 	       v->started && !v->alone && v->live && !v->requeue;
 }
 
+/* Whether the hub's absence is none for long. */
+static bool goes_alone(enum cascade_fence fence)
+{
+	return fence == CASCADE_FENCE_NEVER || fence == CASCADE_FENCE_WITNESS;
+}
+
 static bool has_to_fail(struct cascade_volume *v)
 {
-	return v->fence != CASCADE_FENCE_NEVER && v->on_fence == CASCADE_ON_FENCE_IO_ERROR &&
+	return !goes_alone(v->fence) && v->on_fence == CASCADE_ON_FENCE_IO_ERROR &&
 	       !v->alone && !v->fenced;
+}
+
+/* Whether the daemon's word is enough to go on alone, and on whose behalf it comes then. */
+int cascade_may_be_told(struct cascade_volume *v, const char **why)
+{
+	lockdep_assert_held(&v->lock);
+	switch (v->fence) {
+	case CASCADE_FENCE_STATUS:
+		*why = "the hub has detached it";
+		return 0;
+	case CASCADE_FENCE_WITNESS:
+		*why = "the witness has granted it";
+		return v->lease_fence == CASCADE_FENCE_WITNESS && ran_out(v) ? 0 : -EAGAIN;
+	default:
+		return -EINVAL;
+	}
 }
 
 /* Something waits, or the lease may be over. */
@@ -145,7 +168,7 @@ void cascade_set_fence(struct cascade_volume *v, enum cascade_fence fence,
 		cascade_lease_drop(v);
 	v->fence = fence;
 	v->on_fence = on_fence;
-	if (fence == CASCADE_FENCE_NEVER || on_fence != CASCADE_ON_FENCE_IO_ERROR)
+	if (goes_alone(fence) || on_fence != CASCADE_ON_FENCE_IO_ERROR)
 		v->fenced = false;
 	cascade_ring_tell(v);
 }

@@ -7,7 +7,7 @@
  *
  *   send_order parallel|local-first    hub_ack sync|memory-sync
  *   ring_size <KiB>
- *   fence_level data|never|status      on_fence suspend-io|io-error
+ *   fence_level data|never|status|witness      on_fence suspend-io|io-error
  */
 #include "cascade.h"
 #include "compat.h"
@@ -38,6 +38,7 @@ static const char *const fence_words[] = {
 	[CASCADE_FENCE_DATA] = "data",
 	[CASCADE_FENCE_NEVER] = "never",
 	[CASCADE_FENCE_STATUS] = "status",
+	[CASCADE_FENCE_WITNESS] = "witness",
 };
 
 static const char *const on_fence_words[] = {
@@ -90,7 +91,7 @@ bool cascade_parse_fence(struct cascade_options *options, const char *name, cons
 
 	if (!strcasecmp(name, "fence_level")) {
 		word = find_word(value, fence_words, ARRAY_SIZE(fence_words));
-		*error = "fence_level must be data, never or status";
+		*error = "fence_level must be data, never, status or witness";
 		options->fence = word ?: options->fence;
 	} else {
 		word = find_word(value, on_fence_words, ARRAY_SIZE(on_fence_words));

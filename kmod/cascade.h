@@ -369,6 +369,7 @@ int cascade_lease_take(struct cascade_volume *v, unsigned int ms, enum cascade_f
 void cascade_lease_drop(struct cascade_volume *v);
 u64 cascade_lease_left(struct cascade_volume *v);	/* ms */
 void cascade_lease_look(struct cascade_volume *v);
+int cascade_may_be_told(struct cascade_volume *v, const char **why);
 void cascade_set_fence(struct cascade_volume *v, enum cascade_fence fence,
 		       enum cascade_on_fence on_fence);
 void cascade_alone_begin(struct cascade_volume *v);

@@ -448,7 +448,7 @@ static long cascade_set_lease(struct cascade_file *f, struct cascade_lease __use
 		return -EINVAL;
 	if (copy_from_user(&lease, user, sizeof(lease)))
 		return -EFAULT;
-	if (lease.fence < CASCADE_FENCE_DATA || lease.fence > CASCADE_FENCE_STATUS ||
+	if (lease.fence < CASCADE_FENCE_DATA || lease.fence > CASCADE_FENCE_WITNESS ||
 	    memchr_inv(lease.reserved, 0, sizeof(lease.reserved)))
 		return -EINVAL;
 	spin_lock_irq(&v->lock);
@@ -461,16 +461,17 @@ static long cascade_set_lease(struct cascade_file *f, struct cascade_lease __use
 static long cascade_leave(struct cascade_file *f)
 {
 	struct cascade_volume *v = attached(f);
+	const char *why;
 	int r;
 
 	if (!v)
 		return -EINVAL;
 	spin_lock_irq(&v->lock);
-	r = !owns(v, f) ? -EIO : v->fence == CASCADE_FENCE_STATUS ? 0 : -EINVAL;
+	r = owns(v, f) ? cascade_may_be_told(v, &why) : -EIO;
 	spin_unlock_irq(&v->lock);
 	if (r)
 		return r;
-	return cascade_go_alone(v, "the hub has detached it") ? -EIO : 0;
+	return cascade_go_alone(v, why) ? -EIO : 0;
 }
 
 static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg)

@@ -99,7 +99,7 @@ void MirrorVolumes::resume() {
 
 void MirrorVolumes::set_fence(Volume& volume, std::uint8_t fence) {
   const Uuid& uuid = volume.config->uuid;
-  volume.leased = fence == CASCADE_FENCE_NEVER;
+  volume.leased = fence == CASCADE_FENCE_NEVER || fence == CASCADE_FENCE_WITNESS;
   journal_.set_leased(uuid, volume.leased);
   if (!volume.leased)
     leases_.drop(uuid);

@@ -60,8 +60,8 @@ class MirrorVolumes {
   void resume();
   Bracket& bracket() { return bracket_; }
 
-  /// What a hello says of the volume's fence level (cascade_fence). With `never` its lease begins
-  /// now, if none is under way.
+  /// What a hello says of the volume's fence level (cascade_fence). With `never` and `witness` its
+  /// lease begins now, if none is under way.
   void set_fence(Volume& volume, std::uint8_t fence);
   /// The volume is refused, and its primary under `status` will go on alone for that. On disk with
   /// the journal's persist().

@@ -342,7 +342,7 @@ struct cascade_verify {
  * CASCADE_IOC_LEASE: the hub's word that it has not detached the volume holds for @duration_ms from
  * now (CLOCK_BOOTTIME); each call replaces the one before. When it has run out and a write waits,
  * the fence level of the table in use says what becomes of that. @fence is the level that the hub
- * knows: a volume goes on alone only under a lease with CASCADE_FENCE_NEVER. Errors: as
+ * knows: a volume goes on alone by itself only under a lease with CASCADE_FENCE_NEVER. Errors: as
  * CASCADE_IOC_LINK, and EINVAL (no such level; the ring is not started).
  */
 struct cascade_lease {
@@ -363,9 +363,10 @@ struct cascade_lease {
 #define CASCADE_IOC_RESYNC	_IOW(CASCADE_IOC_MAGIC, 5, struct cascade_resync_run)
 #define CASCADE_IOC_LEASE	_IOW(CASCADE_IOC_MAGIC, 6, struct cascade_lease)
 /*
- * The hub has detached the volume, and says so: under CASCADE_FENCE_STATUS it goes on alone now. The
- * daemon is detached by that. Errors: EINVAL (not attached; another level), EIO (detached by the kernel,
- * or the metadata area can't be written).
+ * The volume goes on alone now: under CASCADE_FENCE_STATUS, since the hub has detached it and says so;
+ * under CASCADE_FENCE_WITNESS, since its lease with that level has run out and the witness has granted
+ * it. The daemon is detached by that. Errors: EINVAL (not attached; another level), EAGAIN (there is no
+ * such lease, or it holds), EIO (detached by the kernel, or the metadata area can't be written).
  */
 #define CASCADE_IOC_ALONE	_IO(CASCADE_IOC_MAGIC, 7)
 #define CASCADE_IOC_PEEK	_IOWR(CASCADE_IOC_MAGIC, 8, struct cascade_peek)
@@ -468,6 +469,7 @@ enum cascade_fence {
 	CASCADE_FENCE_DATA	= 1,	/* writes wait */
 	CASCADE_FENCE_NEVER	= 2,	/* writes go on alone, once the lease has run out */
 	CASCADE_FENCE_STATUS	= 3,	/* they do once the hub has said that it takes itself for behind */
+	CASCADE_FENCE_WITNESS	= 4,	/* as NEVER, but not before a third node has granted it */
 };
 
 /* Why writes wait for the hub, or to be marked. */

@@ -140,7 +140,8 @@ struct Volume {
   // Compared, and the hub had them; since the daemon is attached.
   std::optional<std::uint64_t> same_bytes = {};
   std::optional<double> resync_seconds_left = {};  // primary: by how fast it goes; null: not known
-  std::string fence_level = {};  // primary: "data" | "never" | "status", as it is now; else empty
+  std::string fence_level = {};  // primary: "data" | "never" | "status" | "witness", as it is now;
+                                 // else empty
   std::string alone_since = {};  // primary: RFC 3339 UTC; empty: it does not go on alone
   // What is left of the lease. Primary: 0 once it has run out. Hub: as long as it holds. Null:
   // none.

@@ -90,7 +90,7 @@ struct NodeConfig {
 enum class SendOrder { parallel, local_first };
 enum class AckWhen { sync, memory_sync };
 enum class ShipWhen { stored, received };
-enum class FenceLevel { data, never, status };
+enum class FenceLevel { data, never, status, witness };
 enum class OnFence { suspend_io, io_error };
 enum class OnJournalFull { suspend, block, throttle };
 

@@ -43,6 +43,8 @@ const char* fence_word(FenceLevel level) {
       return "never";
     case FenceLevel::status:
       return "status";
+    case FenceLevel::witness:
+      return "witness";
     default:
       return "data";
   }

@@ -161,6 +161,11 @@ int ring_start(struct ring *ring, uint64_t base)
 	return 0;
 }
 
+int ring_alone(struct ring *ring)
+{
+	return ioctl(ring->fd, CASCADE_IOC_ALONE) ? -errno : 0;
+}
+
 int ring_lease(struct ring *ring, uint32_t ms, uint32_t fence)
 {
 	struct cascade_lease lease = { .duration_ms = ms, .fence = fence };

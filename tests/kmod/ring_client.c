@@ -4,12 +4,12 @@
  * applies it to an image file, and acknowledges as told, or as no honest daemon would.
  *
  *   ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ]
- *               [--wait MS] [--resync [--compare]] [--verify [--content]] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]
+ *               [--wait MS] [--resync [--compare]] [--verify [--content]] [--lease MS [--fence data|never|witness]] [--hostile back|past-published|stored-past-received|random]
  *
  * The lease is taken once, or every 100 ms while everything is acknowledged.
  *
  * Signals: USR1 acknowledge all as stored from now on, USR2 hold from now on, HUP say the next link
- * state (connecting, up, down, up), TERM end.
+ * state (connecting, up, down, up), ALRM say that the volume goes on alone now, TERM end.
  */
 #define _GNU_SOURCE
 #include "ring.h"
@@ -39,6 +39,7 @@ static struct options {
 static volatile sig_atomic_t ack = ACK_NOW;
 static volatile sig_atomic_t stop;
 static volatile sig_atomic_t links_wanted;
+static volatile sig_atomic_t alone_wanted;
 
 static void on_signal(int signal)
 {
@@ -48,6 +49,8 @@ static void on_signal(int signal)
 		ack = ACK_HOLD;
 	else if (signal == SIGHUP)
 		links_wanted++;
+	else if (signal == SIGALRM)
+		alone_wanted = 1;
 	else
 		stop = 1;
 }
@@ -60,13 +63,14 @@ static void catch_signals(void)
 	sigaction(SIGUSR1, &action, NULL);
 	sigaction(SIGUSR2, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);
+	sigaction(SIGALRM, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 }
 
 static void usage(void)
 {
-	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync [--compare]] [--verify [--content]] [--lease MS [--fence data|never]] [--hostile back|past-published|stored-past-received|random]");
+	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync [--compare]] [--verify [--content]] [--lease MS [--fence data|never|witness]] [--hostile back|past-published|stored-past-received|random]");
 }
 
 static void parse_ack(const char *word)
@@ -79,6 +83,13 @@ static void parse_ack(const char *word)
 			return;
 		}
 	usage();
+}
+
+static unsigned int parse_fence(const char *word)
+{
+	if (!strcmp(word, "witness"))
+		return CASCADE_FENCE_WITNESS;
+	return strcmp(word, "never") ? CASCADE_FENCE_DATA : CASCADE_FENCE_NEVER;
 }
 
 static void parse(int argc, char **argv)
@@ -105,7 +116,7 @@ static void parse(int argc, char **argv)
 		case 'n': options.content = true; break;
 		case 'l': options.lease_ms = strtoul(optarg, NULL, 10); break;
 		case 'f':
-			options.fence = strcmp(optarg, "never") ? CASCADE_FENCE_DATA : CASCADE_FENCE_NEVER;
+			options.fence = parse_fence(optarg);
 			break;
 		case 'h': options.hostile = optarg; break;
 		default: usage();
@@ -278,6 +289,18 @@ static void say_link(struct ring *ring)
 		die(EXIT_BROKEN, "link: %s", strerror(-r));
 }
 
+static void say_alone(struct ring *ring)
+{
+	int r;
+
+	if (!alone_wanted)
+		return;
+	alone_wanted = 0;
+	r = ring_alone(ring);
+	printf("alone: %s\n", r ? strerror(-r) : "yes");
+	fflush(stdout);
+}
+
 static void take_lease(struct ring *ring)
 {
 	int r = ring_lease(ring, options.lease_ms, options.fence);
@@ -376,6 +399,7 @@ static void run(struct ring *ring, int image)
 			be_hostile(ring);
 		acknowledge(ring);
 		say_link(ring);
+		say_alone(ring);
 		stop_if_lost(ring_sleep(ring, options.compare || options.verify ? 0 : 100));
 	}
 }

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The lease, fence levels, and a volume that goes on without its hub. I2, I6, I7."""
+import re
+import signal
+
+from tests.lab.lab import wait_until
 from tests.system.frame import two_processors
 from tests.system.module_rig import (DMSETUP, FragileMeta, Volume, kernel_mark, kernel_said, load,
                                      ram_disk)
@@ -43,6 +47,14 @@ def part_in_vain(v, meta):
     waits = writer(v, 2)
     kernel_said(v.guest, mark, "cannot write the metadata area")
     return client, waits
+
+
+def say_alone(v, client, answers):
+    """The daemon says that the volume may go on alone; what the kernel answered, so far."""
+    client.kill(signal.SIGALRM)
+    said = wait_until(lambda: (found := re.findall(r"alone: (.*)", client.output())) and
+                      len(found) == answers and found, 60, "an answer")
+    return said[-1]
 
 
 def come_back(v, client_words="--resync --lease 60000"):
@@ -275,4 +287,29 @@ def test_a_daemon_that_comes_while_a_volume_parts_finds_it_alone(guest):
         in_sync(v, client)
         write(v, 2)
         v.compare()
+        v.stop_daemon(client)
+
+
+def test_under_witness_writes_wait_until_somebody_has_granted_it(guest):
+    """Not before the lease is over, whoever says so; and not by itself when it is, nor with an error."""
+    load(guest)
+    words = "--fence witness --lease"
+    with Volume(guest, ram_disk(guest), SECTORS, options="fence_level witness on_fence io-error") as v:
+        assert v.status().fence == "witness"
+        client = lose_hub(v, f"{words} 60000")
+        waits = writer(v, 3)
+        v.wait_status(lambda s: s.waiting == 1, "a write waits")
+        assert say_alone(v, client, 1) == "Resource temporarily unavailable"
+        v.stop_daemon(client)
+        client = lose_hub(v, f"{words} 500")
+        v.wait_status(lambda s: s.lease == "-", "the lease is over")
+        assert waits.poll() is None and v.status().out_of_sync == 0
+        assert say_alone(v, client, 1) == "yes"
+        assert waits.wait(timeout=60) == 0, waits.output()
+        assert alone(v).out_of_sync == REGION
+        assert client.wait() == REVOKED
+        v.stop_daemon(come_back(v, f"--resync {words} 60000"))
+    with Volume(guest, ram_disk(guest), SECTORS, options=NEVER) as v:
+        client = v.daemon("--lease 500 --fence witness --ack hold")
+        assert say_alone(v, client, 1) == "Invalid argument", "the table does not ask for it"
         v.stop_daemon(client)
