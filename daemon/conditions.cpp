@@ -232,6 +232,18 @@ void of_verify(const api::Volume& volume, Conditions& out) {
                         volume.name, volume.primary));
 }
 
+/// What becomes of writes once the lease is over.
+std::string without_hub(const api::Volume& volume) {
+  if (volume.fence_level == "never")
+    return "the hub is silent; the next write that waits for it makes the volume go on alone";
+  if (volume.fence_level == "witness")
+    return fmt::format(
+        "the hub is silent, and the volume goes on alone once a write waits for it "
+        "and the witness lets it: {}",
+        volume.reason);
+  return "the hub is silent; what is written waits for it, or fails, as on-fence says";
+}
+
 void of_volume(const api::Volume& volume, Conditions& out) {
   if (volume.verify) of_verify(volume, out);
   if (volume.state == "refused")
@@ -255,10 +267,7 @@ void of_volume(const api::Volume& volume, Conditions& out) {
                     volume.alone_since, volume.out_of_sync_bytes.value_or(0), volume.reason),
         "bring the hub or the link to it back; the rest happens by itself");
   if (volume.lease_seconds && *volume.lease_seconds <= 0)
-    raise(out, "LEASE_LOST", "warning", volume.name,
-          volume.fence_level == "never"
-              ? "the hub is silent; the next write that waits for it makes the volume go on alone"
-              : "the hub is silent; what is written waits for it, or fails, as on-fence says",
+    raise(out, "LEASE_LOST", "warning", volume.name, without_hub(volume),
           "bring the hub or the link to it back");
   if (volume.out_of_sync_bytes.value_or(0) > 0)
     raise(out, volume.state == "replicating" ? "RESYNCING" : "OUT_OF_SYNC", "warning", volume.name,

@@ -75,6 +75,7 @@ Task<Result<void>> GroupNode::start() {
     crew_.add(watch_storage());
     co_return Result<void>{};
   }
+  if (has_witness() && !is_remote()) know_witness();
   if (is_hub()) {
     if (auto started = co_await start_hub(); !started) co_return started;
   }
@@ -107,6 +108,11 @@ void GroupNode::stop() {
   for (Receiver* receiver : receivers_) receiver->stop(why);
   if (mirror_) mirror_->stop();
   if (ship_link_) ship_link_->stop();
+  if (petitioner_) {
+    petitioner_->stop();
+    wish_timer_->cancel();
+    withdraw_timer_->cancel();
+  }
   if (catch_up_) catch_up_->stop();
   if (storage_ != nullptr && storage_->journal) storage_->journal->stop();
   if (storage_ != nullptr && storage_->applier) storage_->applier->stop();
@@ -249,6 +255,7 @@ Task<Result<void>> GroupNode::start_hub() {
   mirror_->on_too_small([this](const Uuid& u, auto needed) { return look_at_copy(u, needed); });
   mirror_->resume();
   crew_.add(mirror_->watch_leases());
+  if (petitioner_ && journal.petition() != Uuid{}) crew_.add(withdraw_petition());
   if (!journal_feed_) co_return Result<void>{};
   catch_up_ = std::make_unique<CatchUp>(
       CatchUp::Parts{group_, seams_.clock, journal, *storage_->journal_disk, *storage_->applier,
@@ -295,6 +302,7 @@ void GroupNode::start_primary() {
                                  group_.uuid, group_.name, *config_.node(group_.hub), *ring_feed_);
   crew_.add(ring_feed_->run());
   crew_.add(link_->run());
+  if (petitioner_) crew_.add(ask_to_go_alone());
 }
 
 // ---- sessions of upstream nodes
@@ -351,6 +359,10 @@ void GroupNode::accept(std::unique_ptr<Stream> stream, Hello hello) {
   if (stopping_) return;
   if (taken_over()) {
     sessions_.add(turn_away(std::move(stream), parted(hello)));
+    return;
+  }
+  if (hello.kind == SessionKind::petition && is_remote() && has_witness()) {
+    sessions_.add(witness(std::move(stream), std::move(hello)));
     return;
   }
   const Error role{

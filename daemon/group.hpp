@@ -22,6 +22,7 @@
 #include "daemon/path/receiver.hpp"
 #include "daemon/path/ring_feed.hpp"
 #include "daemon/path/ship_intake.hpp"
+#include "daemon/path/witness.hpp"
 #include "lib/api/api.hpp"
 #include "lib/config/config.hpp"
 
@@ -83,8 +84,8 @@ class GroupNode {
   Result<api::Takeover> takeover(bool newest, std::uint64_t at_ns = 0) const;
   /// `dmcascade promote`: nothing more is taken, the copies go to their last whole point and are
   /// handed over. Decided once it is on the journal's disk: whatever happens after that, it comes
-  /// to its end. Asked again, it says how far it is. Errc::refused names what `force` has to
-  /// accept.
+  /// to its end. Asked again, it says how far it is; a hub with a witness has to hear of that
+  /// first, and refuses then what it said. Errc::refused names what `force` has to accept.
   Result<api::Takeover> promote(bool newest, const std::vector<std::string>& force,
                                 std::uint64_t at_ns = 0);
 
@@ -158,6 +159,20 @@ class GroupNode {
   void doubt_remote(Doubts& out) const;
   void doubt_copies(Doubts& out) const;
   void doubt_bracket(bool newest, Doubts& out) const;
+  void decide_takeover(const Takeover& wanted, const std::vector<std::string>& force);
+
+  bool has_witness() const { return group_.fence_level == FenceLevel::witness; }
+  void know_witness();
+  Task<> ask_to_go_alone();
+  Task<> let_go_alone(const Petition& petition);
+  Task<bool> withdraw(Petition petition);
+  Result<bool> may_ask_witness(const Takeover& wanted, const std::vector<std::string>& force);
+  Task<> ask_to_be_promoted(Takeover wanted, std::vector<std::string> force);
+  Task<> withdraw_petition();
+  Petition petition_for(const Uuid& promotion) const;
+  void say_as_witness(const Hello& hello, const Welcome& welcome) const;
+  Task<> witness(std::unique_ptr<Stream> stream, Hello hello);
+  void doubt_grants(Doubts& out) const;
   Error parted(const Hello& hello) const;
 
   Result<void> has_copies() const;
@@ -196,8 +211,13 @@ class GroupNode {
   std::unique_ptr<CatchUp> catch_up_;
   std::unique_ptr<ShipState> ship_;
   std::unique_ptr<RingFeed> ring_feed_;
-  std::unique_ptr<Link> link_;       // to the hub, on a primary
-  std::unique_ptr<Link> ship_link_;  // to the remote, on the hub
+  std::unique_ptr<Link> link_;              // to the hub, on a primary
+  std::unique_ptr<Link> ship_link_;         // to the remote, on the hub
+  std::unique_ptr<Petitioner> petitioner_;  // null: the group has no witness, or it is this node
+  std::unique_ptr<Timer> wish_timer_;       // likewise, before it is asked again
+  std::unique_ptr<Timer> withdraw_timer_;
+  bool asks_witness_ = false;                  // whether it may be promoted
+  std::optional<Error> witness_refused_ = {};  // to that, until somebody hears of it
   std::list<Receiver*> receivers_;
   std::map<std::string, LinkStatus> upstream_;
   bool ready_ = false;

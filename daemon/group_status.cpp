@@ -148,6 +148,7 @@ api::Volume GroupNode::primary_status(const RingFeed::VolumeStatus& volume) {
                 : volume.refused     ? "refused"
                                      : "replicating";
     out.reason = connected ? volume.reason : link_->status().reason;
+    if (!connected && !volume.witness.empty()) out.reason += "; " + volume.witness;
   } else {
     out.state = volume.leaving ? "leaving" : "not-created";
     out.reason =

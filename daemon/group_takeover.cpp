@@ -92,6 +92,7 @@ Result<api::Takeover> GroupNode::takeover(bool newest, std::uint64_t at_ns) cons
         {may_lack, "", fmt::format("what came to {} after {} stays out, as told", node_, out.at)});
   if (mirror_) doubt_hub(out.doubts);
   if (ship_) doubt_remote(out.doubts);
+  if (ship_ && has_witness()) doubt_grants(out.doubts);
   doubt_copies(out.doubts);
   doubt_bracket(newest, out.doubts);
   out.lossless = std::none_of(out.doubts.begin(), out.doubts.end(),
@@ -216,16 +217,27 @@ Result<api::Takeover> GroupNode::promote(bool newest, const std::vector<std::str
   if (!newest && storage_->applier->past() == Applier::Past::gone)
     return Error{Errc::refused,
                  "the copies went past the open bracket for good: say --newest as well"};
-  Takeover decision = storage_->journal->takeover();
-  if (!decision.decided()) decision = {make_uuid(), seams_.clock.realtime_ns(), false, {}, at_ns};
-  decision.newest = newest;
-  storage_->journal->set_takeover(decision);
+  Takeover wanted = storage_->journal->takeover();
+  if (!wanted.decided()) wanted = {make_uuid(), seams_.clock.realtime_ns(), false, {}, at_ns};
+  wanted.newest = newest;
+  if (petitioner_ && !taken_over()) {
+    const auto asks = may_ask_witness(wanted, force);
+    if (!asks) return asks.error();
+    plan->state = "asking";
+    return plan;
+  }
+  decide_takeover(wanted, force);
+  return takeover(newest);
+}
+
+void GroupNode::decide_takeover(const Takeover& wanted, const std::vector<std::string>& force) {
+  storage_->journal->set_takeover(wanted);
+  storage_->journal->set_petition({});
   crew_.add(persist_takeover());
   report::log(Level::warning, group_.name,
               fmt::format("is promoted on {}, as told{}{}: generation {}", node_,
                           force.empty() ? "" : ", accepting ", fmt::join(force, ", "),
-                          to_text(decision.generation)));
-  return takeover(newest);
+                          to_text(wanted.generation)));
 }
 
 /// What runs is for a node that follows: the group begins anew as one that was promoted.

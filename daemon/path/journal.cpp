@@ -257,6 +257,18 @@ void Journal::set_volume_bytes(const Uuid& volume, std::uint64_t bytes) {
   note(volume, &VolumePlace::bytes, bytes);
 }
 
+void Journal::set_grant(const Uuid& volume, const Grant& grant) {
+  if (place(volume).grant == grant) return;
+  superblock_.granted_time_ns = clock_.realtime_ns();
+  note(volume, &VolumePlace::grant, grant);
+}
+
+void Journal::set_petition(const Uuid& generation) {
+  if (superblock_.petition == generation) return;
+  superblock_.petition = generation;
+  ++changes_;
+}
+
 void Journal::set_behind(const RemoteBehind& behind) {
   if (superblock_.behind == behind) return;
   superblock_.behind = behind;
@@ -302,6 +314,7 @@ std::vector<Uuid> Journal::leaving_volumes() const {
 
 /// Volumes that are neither configured nor have a write at or behind the tail.
 void Journal::forget_volumes() {
+  for (const Uuid& volume : leaving_volumes()) places_[volume].grant = {};
   places_.forget_if([this](const Uuid& volume, const VolumePlace& place) {
     return !volumes_.contains(volume) && place.group_seq < superblock_.tail_seq;
   });
@@ -699,6 +712,10 @@ Task<Result<void>> Journal::begin_from_copies() {
 /// What stands in the circle is another journal's from then on.
 Task<Result<void>> Journal::become(Superblock& fresh) {
   fresh.generation = superblock_.generation + 1;
+  // Others have gone by what was granted.
+  for (const auto& [volume, place] : places_.volumes())
+    if (place.grant != Grant{}) fresh.volumes[volume].grant = place.grant;
+  fresh.granted_time_ns = superblock_.granted_time_ns;
   AlignedBuffer buffer(superblock_bytes);
   encode_superblock(fresh, buffer.span().first<superblock_bytes>());
   co_return co_await disk_.write_durable(superblock_offset(fresh.generation), buffer.span());

@@ -157,6 +157,14 @@ class Journal {
   /// The volume's size, as its primary last said; 0: not known. On disk with persist().
   std::uint64_t volume_bytes(const Uuid& volume) const { return place(volume).bytes; }
   void set_volume_bytes(const Uuid& volume, std::uint64_t bytes);
+  /// As the group's witness: what this node has granted. On disk with persist().
+  const Grant& grant(const Uuid& volume) const { return place(volume).grant; }
+  void set_grant(const Uuid& volume, const Grant& grant);
+  std::uint64_t granted_time_ns() const { return superblock_.granted_time_ns; }
+  /// The generation of the promotion that the witness was asked for, until it is decided or the
+  /// witness knows that it is not. Nil: none. On disk with persist().
+  const Uuid& petition() const { return superblock_.petition; }
+  void set_petition(const Uuid& generation);
   /// Writes the superblock if there is something that it lacks.
   Task<Result<void>> persist();
   /// Volumes that are not configured and have writes in the journal.

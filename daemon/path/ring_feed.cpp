@@ -49,6 +49,7 @@ struct RingFeed::Volume {
   std::optional<Duration> lease_until = {};  // on Clock::boottime()
   std::optional<Hello::Stream> left = {};    // removed in order, and the hub does not know it
   bool refused = false;             // by the hub, in the session under way; `reason` says why
+  std::string witness;              // VolumeStatus
   std::uint64_t heard_sectors = 0;  // VolumeStatus
 };
 
@@ -139,6 +140,7 @@ Task<> RingFeed::attach(Volume& volume) {
       volume.verifier.emplace(executor_, clock_, *volume.ring);
       volume.ring->report_link(state_);
       volume.reason.clear();
+      volume.witness.clear();
       volume.lease_until.reset();
       report::log(Level::notice, fmt::format("{}/{}", subject_, volume.config.name), "attached");
       changed_ = true;
@@ -179,6 +181,7 @@ std::vector<RingFeed::VolumeStatus> RingFeed::status() {
     const bool there = volume->ring && (!volume->lost || volume->ring->view().alone_ns() != 0);
     VolumeStatus s{&volume->config, there, volume->reason};
     s.refused = volume->refused;
+    s.witness = volume->witness;
     s.leaving = !there && volume->left;
     if (volume->ring) {
       const RingView& view = volume->ring->view();
@@ -264,6 +267,7 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
       continue;
     }
     volume->reason.clear();
+    volume->witness.clear();
     volume->verifier->session(welcome.verifies);
     acks.push_back(answer.ack);
   }
@@ -282,12 +286,38 @@ Task<Result<void>> RingFeed::begin(const Welcome& welcome) {
   co_return acked(acks);
 }
 
-/// The hub does not take the volume, and has detached it: under `status` its writes go on.
-void RingFeed::leave_hub(Volume& volume) {
-  if (volume.ring->view().alone_ns() != 0) return;
-  if (auto left = volume.ring->alone(); !left)
-    report::log(Level::error, fmt::format("{}/{}", subject_, volume.config.name),
-                left.error().text);
+/// The hub has detached the volume, or will have by now: its writes go on.
+bool RingFeed::leave_hub(Volume& volume) {
+  if (volume.ring->view().alone_ns() != 0) return true;
+  const auto left = volume.ring->alone();
+  if (left) return true;
+  report::log(Level::error, fmt::format("{}/{}", subject_, volume.config.name), left.error().text);
+  return false;
+}
+
+std::map<Uuid, Uuid> RingFeed::wants_alone() {
+  std::map<Uuid, Uuid> out;
+  for (auto& volume : volumes_) {
+    if (!volume->ring || volume->lost || volume->named || !volume->ring->started()) continue;
+    RingView& view = volume->ring->view();
+    if (view.fence() != CASCADE_FENCE_WITNESS || view.alone_ns() != 0) continue;
+    if (!volume->lease_until || clock_.boottime() < *volume->lease_until) continue;
+    (void)view.has_records();  // looks at the kernel's count once more
+    if (view.published() > view.stored())
+      out[volume->config.uuid] = volume->ring->shape().generation;
+  }
+  return out;
+}
+
+bool RingFeed::hear_witness(const Uuid& uuid, const std::optional<Error>& refusal) {
+  Volume* volume = with_ring(uuid);
+  if (volume == nullptr || volume->lost || volume->named) return false;
+  if (!refusal) return leave_hub(*volume);
+  const std::string said =
+      fmt::format("the witness does not let it go on alone: {}", refusal->text);
+  if (std::exchange(volume->witness, said) != said)
+    report::log(Level::warning, fmt::format("{}/{}", subject_, volume->config.name), said);
+  return false;
 }
 
 /// The hub has heard that the volume has left.

@@ -11,7 +11,9 @@
 #include "daemon/path/verifier.hpp"
 #include "lib/config/config.hpp"
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,9 +24,10 @@ class RingFeed final : public Feed {
   struct VolumeStatus {
     const VolumeConfig* config;
     bool attached;
-    std::string reason;    // why not attached, or why it cannot replicate
-    bool refused = false;  // by the hub
-    bool leaving = false;  // not attached: removed in order, and the hub does not know it
+    std::string reason;        // why not attached, or why it cannot replicate
+    bool refused = false;      // by the hub
+    std::string witness = {};  // why it does not let the volume go on alone, if that was asked
+    bool leaving = false;      // not attached: removed in order, and the hub does not know it
     RingShape shape = {};
     std::uint64_t heard_sectors = 0;  // the size that the hub last answered for; 0: none yet
     std::uint32_t differs = 0;
@@ -52,6 +55,12 @@ class RingFeed final : public Feed {
   /// Verifier.
   Result<void> begin_verify(const Uuid& volume, const Verifier::Order& order);
   Result<void> end_verify(const Uuid& volume);
+  /// Fence level `witness`: volumes with writes that wait and a lease that is over, each with the
+  /// generation that it would part from to go on alone.
+  std::map<Uuid, Uuid> wants_alone();
+  /// What the witness says to one of them: the volume goes on alone, or `refusal` says why not.
+  /// Whether it has done so.
+  bool hear_witness(const Uuid& volume, const std::optional<Error>& refusal);
   /// Of the writes of all volumes, since this daemon began.
   const Transit::Latencies& latencies() const { return latencies_; }
 
@@ -83,7 +92,7 @@ class RingFeed final : public Feed {
   Task<> ask_again();
   void note_end(Volume& volume);
   void look_for_changes(const Volume& volume);
-  void leave_hub(Volume& volume);
+  bool leave_hub(Volume& volume);
   bool forget_left(const Uuid& uuid);
   Result<void> take_lease(Volume& volume);
   Result<void> go_on(Volume& volume, const Ack& ack, const Welcome& welcome);

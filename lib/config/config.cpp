@@ -215,7 +215,12 @@ GroupConfig read_group(const Config& config, const std::string& name, TableReade
   group.ship_congestion = read_congestion(reader);
   group.ship_compress = static_cast<Codec>(reader.word("ship-compress", {"none", "lz4", "zstd"}));
   group.fence_level =
-      static_cast<FenceLevel>(reader.word("fence-level", {"data", "never", "status"}));
+      static_cast<FenceLevel>(reader.word("fence-level", {"data", "never", "status", "witness"}));
+  if (group.fence_level == FenceLevel::witness && group.remote.empty())
+    reader.fail("fence-level",
+                fmt::format("the witness of group {} is its remote, and it has none; add one, or "
+                            "choose data, never or status",
+                            name));
   group.on_fence = static_cast<OnFence>(reader.word("on-fence", {"suspend-io", "io-error"}));
   group.lease = reader.duration("lease", group.lease, heartbeat_min, lease_max);
   group.journal = reader.texts("journal");
@@ -351,10 +356,15 @@ const VolumeConfig* GroupConfig::volume(std::string_view wanted) const {
   return nullptr;
 }
 
-std::string GroupConfig::name_of(const Uuid& wanted) const {
+const VolumeConfig* GroupConfig::volume(const Uuid& wanted) const {
   for (const VolumeConfig& volume : volumes)
-    if (volume.uuid == wanted) return volume.name;
-  return to_text(wanted);
+    if (volume.uuid == wanted) return &volume;
+  return nullptr;
+}
+
+std::string GroupConfig::name_of(const Uuid& wanted) const {
+  const VolumeConfig* found = volume(wanted);
+  return found != nullptr ? found->name : to_text(wanted);
 }
 
 const NodeConfig* Config::node(std::string_view name) const {

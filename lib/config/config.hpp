@@ -23,7 +23,8 @@
 //   ship-congestion = "bbr"                # TCP's, as the kernel calls it; optional
 //   fence-level = "data"                   # data: without the hub writes wait | never: a primary
 //                                          # goes on alone once its lease has run out | status:
-//                                          # once the hub says that it is behind
+//                                          # once the hub says that it is behind | witness: as
+//                                          # never, but once the remote has granted it
 //   on-fence   = "suspend-io"              # suspend-io | io-error: they fail, not with never
 //   lease      = "5s"                      # how long the hub's word holds; optional, at least
 //                                          # three heartbeats
@@ -134,6 +135,7 @@ struct GroupConfig {
   bool keeps_journal(std::string_view node) const;
   /// Null if there is none.
   const VolumeConfig* volume(std::string_view name) const;
+  const VolumeConfig* volume(const Uuid& uuid) const;
   /// Its name, or its UUID if it is not configured (any more).
   std::string name_of(const Uuid& volume) const;
 

@@ -137,6 +137,9 @@ Result<Hello::Stream> get_stream(std::span<const std::byte>& in, std::size_t byt
   stream.fresh = (le32toh(entry.flags) & hello_fresh) != 0;
   stream.leaving = (le32toh(entry.flags) & hello_leaving) != 0;
   stream.gap = (le32toh(entry.flags) & hello_gap) != 0;
+  stream.promotion = (le32toh(entry.flags) & hello_promotion) != 0;
+  stream.forced = (le32toh(entry.flags) & hello_forced) != 0;
+  stream.withdrawn = (le32toh(entry.flags) & hello_withdrawn) != 0;
   stream.block = le32toh(entry.block);
   stream.bytes = le64toh(entry.bytes);
   stream.generation = get_uuid(entry.generation);
@@ -161,9 +164,11 @@ HelloEntry hello_entry(const Hello::Stream& stream) {
   put_uuid(entry.stream, stream.uuid);
   entry.first = htole64(stream.first);
   entry.last = htole64(stream.last);
-  entry.flags = htole32((stream.fresh ? hello_fresh : 0) | (stream.leaving ? hello_leaving : 0) |
-                        (stream.clean ? hello_clean : 0) | (stream.numbered ? hello_numbered : 0) |
-                        (stream.gap ? hello_gap : 0));
+  entry.flags =
+      htole32((stream.fresh ? hello_fresh : 0) | (stream.leaving ? hello_leaving : 0) |
+              (stream.clean ? hello_clean : 0) | (stream.numbered ? hello_numbered : 0) |
+              (stream.gap ? hello_gap : 0) | (stream.promotion ? hello_promotion : 0) |
+              (stream.forced ? hello_forced : 0) | (stream.withdrawn ? hello_withdrawn : 0));
   entry.block = htole32(stream.block);
   entry.bytes = htole64(stream.bytes);
   put_uuid(entry.generation, stream.generation);
@@ -457,9 +462,9 @@ Result<Hello> decode_hello(const FrameHeader& header, std::span<const std::byte>
   if (!node) return node.error();
   if (auto ok = check_required(*node, le64toh(head.required)); !ok) return ok.error();
   const std::uint32_t kind = le32toh(head.kind);
-  if (kind != static_cast<std::uint32_t>(SessionKind::mirror) &&
-      kind != static_cast<std::uint32_t>(SessionKind::ship))
-    return corrupt(fmt::format("a hello is of kind {}, wanted 1 or 2", kind));
+  if (kind < static_cast<std::uint32_t>(SessionKind::mirror) ||
+      kind > static_cast<std::uint32_t>(SessionKind::petition))
+    return corrupt(fmt::format("a hello is of kind {}, wanted 1 to 3", kind));
   Hello hello{
       get_uuid(head.group), *node, static_cast<SessionKind>(kind), {}, get_uuid(head.journal)};
   hello.takes_reports = (le64toh(head.optional) & optional_reports) != 0;

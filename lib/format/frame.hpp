@@ -105,6 +105,9 @@ enum class SessionKind : std::uint32_t {
   mirror = 1,  // primary to hub: an entry a volume, numbers are volume_seq
   ship = 2,    // hub to remote: the group's entry, numbers are group_seq; then one a volume, which
                // tells of it and offers nothing
+  petition = 3,  // to the witness: the group's entry, whose generation names the petition; then one
+                 // a volume, with the generation that the sender asks to part from. Nothing is
+                 // offered. The welcome grants or refuses each, and ends it.
 };
 
 /// Who opens a session and for which group. 128 bytes, entries follow.
@@ -129,7 +132,7 @@ struct HelloEntry {
   std::uint8_t stream[16];  // UUID of the volume, or of the group
   std::uint64_t first;      // first number that it can still send
   std::uint64_t last;       // last number that it has now; first - 1 when it has none
-  std::uint32_t flags;      // hello_fresh, hello_leaving
+  std::uint32_t flags;      // hello_fresh ...
   std::uint32_t block;      // volume: logical block of the primary's device in bytes; 0: not known
   std::uint64_t bytes;      // volume: its size; 0: not known
   std::uint8_t generation[16];   // volume: which history of it; zero: not known
@@ -164,6 +167,13 @@ inline constexpr std::uint32_t hello_clean = 4;
 inline constexpr std::uint32_t hello_gap = 16;
 /// mirror: it says that the volume has written with a hub before this ring.
 inline constexpr std::uint32_t hello_numbered = 8;
+/// petition, the group's stream: the sender asks to be promoted, and its generation is the one that
+/// all volumes would get. Else they want to go on alone.
+inline constexpr std::uint32_t hello_promotion = 32;
+/// petition, the group's stream: whatever the witness says, an administrator has decided so.
+inline constexpr std::uint32_t hello_forced = 64;
+/// petition, the group's stream: what was granted to the petition of that name is not wanted.
+inline constexpr std::uint32_t hello_withdrawn = 128;
 
 /// The receiver's answer. 96 bytes, entries follow.
 struct WelcomeBody {
@@ -315,6 +325,9 @@ struct Hello {
     std::uint8_t fence = 0;
     Uuid parent{};
     bool gap = false;
+    bool promotion = false;
+    bool forced = false;
+    bool withdrawn = false;
   };
   std::vector<Stream> streams;
   Uuid journal{};

@@ -152,6 +152,32 @@ VolumePlace place_of(const VolumeEntry& entry) {
   return place;
 }
 
+/// Of all volumes that have one, from `at` on. Returns how many.
+std::uint32_t put_grants(const std::map<Uuid, VolumePlace>& volumes, std::byte* at) {
+  std::uint32_t count = 0;
+  for (const auto& [uuid, place] : volumes) {
+    if (place.grant == Grant{} || count == superblock_grants_max) continue;
+    GrantEntry entry{};
+    std::memcpy(entry.volume, uuid.data, 16);
+    std::memcpy(entry.generation, place.grant.generation.data, 16);
+    std::memcpy(entry.petition, place.grant.petition.data, 16);
+    entry.flags = htole32(place.grant.promotion ? grant_promotion : 0);
+    std::memcpy(at, &entry, sizeof entry);
+    at += sizeof entry;
+    ++count;
+  }
+  return count;
+}
+
+void get_grants(std::map<Uuid, VolumePlace>& volumes, const std::byte* at, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i, at += sizeof(GrantEntry)) {
+    GrantEntry entry;
+    std::memcpy(&entry, at, sizeof entry);
+    volumes[get_uuid(entry.volume)].grant = {get_uuid(entry.generation), get_uuid(entry.petition),
+                                             (le32toh(entry.flags) & grant_promotion) != 0};
+  }
+}
+
 }  // namespace
 
 void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_bytes> out) {
@@ -179,6 +205,8 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   disk.applied_time_ns = htole64(sb.applied_time_ns);
   disk.takeover_flags = htole32(sb.takeover.newest ? takeover_newest : 0);
   disk.flags = htole32(sb.rejoins ? superblock_rejoins : 0);
+  std::memcpy(disk.petition, sb.petition.data, 16);
+  disk.granted_time_ns = htole64(sb.granted_time_ns);
   std::memcpy(disk.group, sb.group.data, 16);
   std::memcpy(disk.journal, sb.journal.data, 16);
   disk.generation = htole64(sb.generation);
@@ -202,10 +230,12 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
     std::memcpy(at, &entry, sizeof entry);
     at += sizeof entry;
   }
+  const std::uint32_t grants = put_grants(sb.volumes, at);
+  disk.grants = htole32(grants);
   const bool gaps = sb.jumped || sb.gap_seq != 0;
   disk.required = htole64(
-      (brackets ? journal_required_brackets : 0) | (gaps ? journal_required_gaps : 0) |
-      (sb.behind.map != 0 ? journal_required_behind : 0) |
+      (grants != 0 ? journal_required_grants : 0) | (brackets ? journal_required_brackets : 0) |
+      (gaps ? journal_required_gaps : 0) | (sb.behind.map != 0 ? journal_required_behind : 0) |
       (sb.past_limit ? journal_required_past : 0) | (sb.indexed ? journal_required_index : 0) |
       (sb.takeover.decided() ? journal_required_takeover : 0) |
       (sb.takeover.at_ns != 0 && !sb.takeover.done() ? journal_required_moment : 0));
@@ -224,9 +254,11 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
                                le32toh(disk.crc), wanted));
   if (auto ok = check_version(disk); !ok) return ok.error();
   const std::size_t volumes = le32toh(disk.volumes);
-  if (volumes > superblock_volumes_max)
-    return corrupt(fmt::format("superblock: {} volumes, at most {} are allowed", volumes,
-                               superblock_volumes_max));
+  const std::size_t grants = le32toh(disk.grants);
+  if (volumes > superblock_volumes_max || grants > superblock_grants_max)
+    return corrupt(
+        fmt::format("superblock: {} volumes and {} grants, at most {} and {} are allowed", volumes,
+                    grants, superblock_volumes_max, superblock_grants_max));
   Superblock sb;
   sb.group = get_uuid(disk.group);
   sb.journal = get_uuid(disk.journal);
@@ -259,6 +291,8 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
   sb.applied_time_ns = le64toh(disk.applied_time_ns);
   if (const std::uint64_t seq = le64toh(disk.takeover_seq); seq != 0) sb.takeover.seq = seq - 1;
   sb.rejoins = (le32toh(disk.flags) & superblock_rejoins) != 0;
+  sb.petition = get_uuid(disk.petition);
+  sb.granted_time_ns = le64toh(disk.granted_time_ns);
   sb.jumped = (le64toh(disk.required) & journal_required_gaps) != 0;
   sb.indexed = (le64toh(disk.required) & journal_required_index) != 0;
   if (const std::uint64_t index = le64toh(disk.index); index != 0) sb.index = index - 1;
@@ -268,6 +302,7 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
     std::memcpy(&entry, at, sizeof entry);
     sb.volumes[get_uuid(entry.volume)] = place_of(entry);
   }
+  get_grants(sb.volumes, at, grants);
   if (auto ok = check_geometry(sb); !ok) return ok.error();
   return sb;
 }

@@ -65,15 +65,19 @@ inline constexpr std::uint64_t journal_required_index = 16;
 inline constexpr std::uint64_t journal_required_moment = 64;
 /// Required once the group was taken over here: the copies are not the journal's any more.
 inline constexpr std::uint64_t journal_required_takeover = 32;
+/// Required once this node has granted something as its group's witness: whoever opens it has to
+/// keep to that.
+inline constexpr std::uint64_t journal_required_grants = 128;
 inline constexpr std::uint64_t journal_required_known =
     journal_required_brackets | journal_required_gaps | journal_required_behind |
     journal_required_past | journal_required_index | journal_required_takeover |
-    journal_required_moment;
+    journal_required_moment | journal_required_grants;
 /// SuperblockDisk.takeover_flags: every volume's newest write, instead of an image of one moment.
 inline constexpr std::uint32_t takeover_newest = 1;
 
-/// First 512 bytes of a superblock copy; `volumes` VolumeEntry follow. The copy with the higher
-/// generation wins if both are valid; they are written in turn, never both at once.
+/// First 512 bytes of a superblock copy; `volumes` VolumeEntry follow, then `grants` GrantEntry.
+/// The copy with the higher generation wins if both are valid; they are written in turn, never both
+/// at once.
 struct SuperblockDisk {
   std::uint64_t magic;          // superblock_magic
   std::uint16_t major;          // journal_major
@@ -125,14 +129,20 @@ struct SuperblockDisk {
                                     // zero: not known
   std::uint64_t takeover_at_ns;     // with `takeover`: what was taken in after this stays out,
                                     // CLOCK_REALTIME; zero: nothing does
-  std::uint8_t reserved[200];       // zero; ignored by readers of this minor version
+  std::uint8_t petition[16];        // generation for which this node has asked the witness and may
+                              // have been granted a promotion that it has not decided; or zero
+  std::uint64_t granted_time_ns;  // witness: when it granted something last, CLOCK_REALTIME
+  std::uint32_t grants;           // GrantEntry that follow
+  std::uint32_t reserved0;        // zero
+  std::uint8_t reserved[168];     // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generation) == 48 &&
               offsetof(SuperblockDisk, required) == 144 &&
               offsetof(SuperblockDisk, gap_seq) == 192 &&
               offsetof(SuperblockDisk, takeover) == 248 &&
               offsetof(SuperblockDisk, gap_first) == 288 &&
-              offsetof(SuperblockDisk, takeover_at_ns) == 304);
+              offsetof(SuperblockDisk, takeover_at_ns) == 304 &&
+              offsetof(SuperblockDisk, grants) == 336);
 
 /// The journal was made anew by somebody who gave up what the one before held: whoever is upstream
 /// may compare the copies with its own, and overwrite them. Says nothing once there is a write.
@@ -159,10 +169,25 @@ static_assert(sizeof(VolumeEntry) == 96 && offsetof(VolumeEntry, copy_device) ==
               offsetof(VolumeEntry, mark_time_ns) == 80 &&
               offsetof(VolumeEntry, volume_bytes) == 88);
 
+/// What a witness has granted for a volume. 56 bytes.
+struct GrantEntry {
+  std::uint8_t volume[16];
+  std::uint8_t generation[16];  // that somebody may part from
+  std::uint8_t petition[16];    // by which he asked; of a promotion, the generation that it makes
+  std::uint32_t flags;          // grant_promotion; unknown ones are ignored
+  std::uint32_t reserved0;      // zero
+};
+/// To be promoted; else to go on alone.
+inline constexpr std::uint32_t grant_promotion = 1;
+static_assert(sizeof(GrantEntry) == 56 && offsetof(GrantEntry, flags) == 48);
+
 /// The volumes of a full configuration, and as many that were taken out of it and still have writes
 /// in the journal.
 inline constexpr std::size_t superblock_volumes_max = 2 * limits::group_volumes_max;
-static_assert(sizeof(SuperblockDisk) + superblock_volumes_max * sizeof(VolumeEntry) <=
+/// Those of configured volumes.
+inline constexpr std::size_t superblock_grants_max = limits::group_volumes_max;
+static_assert(sizeof(SuperblockDisk) + superblock_volumes_max * sizeof(VolumeEntry) +
+                  superblock_grants_max * sizeof(GrantEntry) <=
               superblock_bytes);
 
 /// Opens a batch. 128 bytes, records follow at once.
@@ -250,7 +275,9 @@ struct Superblock {
   std::optional<std::uint64_t> index{};       // position of the last one
   std::uint64_t applied_time_ns = 0;
   Takeover takeover{};
-  bool rejoins = false;                 // superblock_rejoins
+  bool rejoins = false;  // superblock_rejoins
+  Uuid petition{};
+  std::uint64_t granted_time_ns = 0;
   std::map<Uuid, VolumePlace> volumes;  // without their group_seq
 };
 

@@ -37,6 +37,15 @@ struct Standing {
   bool operator==(const Standing&) const = default;
 };
 
+/// Witness: to whom it was granted to part from a generation of a volume. Never taken back but by
+/// whoever got it: what is granted for another generation is granted anew.
+struct Grant {
+  Uuid generation{};       // that he parts from; nil: nothing was granted
+  Uuid petition{};         // by which he asked; of a promotion, the generation that it makes
+  bool promotion = false;  // to a node that is promoted, instead of the volume's primary
+  bool operator==(const Grant&) const = default;
+};
+
 /// How far a journal has one volume.
 struct VolumePlace {
   std::uint64_t volume_seq = 0;  // of its last write
@@ -48,6 +57,7 @@ struct VolumePlace {
   Standing standing{};
   bool leased = false;      // hub: its primary may go on alone once its lease has run out
   std::uint64_t bytes = 0;  // hub: the volume's size, as its primary last said; zero: not known
+  Grant grant{};
   bool operator==(const VolumePlace&) const = default;
 };
 

@@ -160,6 +160,14 @@ bool VirtualVolume::lease(Duration duration, std::uint8_t level) {
   return true;
 }
 
+bool VirtualVolume::go_alone_as_granted() {
+  if (fence != CASCADE_FENCE_WITNESS || leased_fence_ != fence || alone_ || !lease_until_ ||
+      now < *lease_until_)
+    return false;
+  go_alone();
+  return true;
+}
+
 void VirtualVolume::start(std::uint64_t base) {
   ring_->start(base);
   alone_ = false;
@@ -307,6 +315,11 @@ struct VirtualRings::Attached final : Ring {
     if (is_lost() || !volume.lease(duration, fence)) return Error{Errc::io, "the volume is alone"};
     return {};
   }
+  Result<void> alone() override {
+    if (is_lost() || !volume.go_alone_as_granted())
+      return Error{Errc::io, "the lease is not over"};
+    return {};
+  }
   Task<Result<void>> readable() override {
     while (!closed && !is_lost() && ring->published() <= memory.daemon->consumed)
       co_await changed.wait();
@@ -343,7 +356,6 @@ struct VirtualRings::Attached final : Ring {
     if (is_lost()) co_return Error{Errc::io, "the ring is lost"};
     co_return volume.verify(sector, bytes, content);
   }
-  Result<void> alone() override { return Error{Errc::invalid, "no test does this"}; }
   void report_link(LinkState) override {}
 
   VirtualVolume& volume;

@@ -153,6 +153,8 @@ class VirtualVolume {
   /// The daemon's word for the hub's. False if it comes too late.
   bool lease(Duration duration, std::uint8_t level);
   void start(std::uint64_t base);
+  /// The daemon's word that the witness has granted it. False if it comes too early.
+  bool go_alone_as_granted();
 
   /// What the kernel does by itself: a lease runs out, marks of what is stored go, one more region
   /// is copied.

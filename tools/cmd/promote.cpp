@@ -85,6 +85,15 @@ bool asked(const PromoteWanted& wanted) {
   return line == wanted.group;
 }
 
+/// The witness may have to be asked first, and has its say.
+Result<api::Takeover> tell(const std::string& socket, const PromoteWanted& wanted) {
+  for (;;) {
+    auto told = ask_takeover(socket, request_for(wanted, false));
+    if (!told || told->state != "asking") return told;
+    std::this_thread::sleep_for(look_interval);
+  }
+}
+
 std::string worst_error(const api::Group& group) {
   for (const auto& condition : group.conditions)
     if (api::weight(condition) == 0) return fmt::format("{}: {}", condition.code, condition.reason);
@@ -150,8 +159,7 @@ int promote(const Options& options, PromoteWanted wanted) {
     if (!asked(wanted)) return failed({Errc::refused, "nothing was done"});
     wanted.force.insert(wanted.force.end(), words.begin(), words.end());
   }
-  if (const auto told = ask_takeover(*socket, request_for(wanted, false)); !told)
-    return failed(told.error());
+  if (const auto told = tell(*socket, wanted); !told) return failed(told.error());
   const auto done = wait_until_promoted(options, *socket, wanted);
   return done ? show(options, *done) : failed(done.error());
 }
@@ -170,9 +178,10 @@ void add_promote(CLI::App& app, const Options& options, Action& action) {
   command->add_flag("-y,--yes", wanted->yes, "Do not ask");
   command
       ->add_option("--force", wanted->force,
-                   "What is accepted: may-lack-writes, still-connected, not-consistent")
+                   "What is accepted: may-lack-writes, still-connected, not-consistent, "
+                   "not-granted")
       ->delimiter(',')
-      ->check(CLI::IsMember({"may-lack-writes", "still-connected", "not-consistent"}));
+      ->check(CLI::IsMember({"may-lack-writes", "still-connected", "not-consistent", "not-granted"}));
   command->final_callback(
       [&, wanted] { action = [&options, wanted] { return promote(options, *wanted); }; });
 }

@@ -55,6 +55,12 @@ TEST(Config, SaysWhatBecomesOfWritesWithoutTheHub) {
   EXPECT_EQ(config->groups.front().fence_level, FenceLevel::never);
   EXPECT_EQ(config->groups.front().lease, std::chrono::milliseconds(2000));
   EXPECT_THAT(refusal(with_keys("fence-level = \"maybe\"")), HasSubstr("data"));
+  const std::string witness = with_keys("fence-level = \"witness\"");
+  EXPECT_EQ(parse_config(witness, "c.toml")->groups.front().fence_level, FenceLevel::witness);
+  std::string alone = witness;
+  alone.replace(alone.find("remote = \"r\"\n"), 13, "");
+  EXPECT_THAT(refusal(alone),
+              HasSubstr("the witness of group shop is its remote, and it has none"));
   EXPECT_THAT(refusal(with_keys("on-fence = \"explode\"")), HasSubstr("io-error"));
   EXPECT_THAT(refusal(with_keys("lease = \"500ms\"")), HasSubstr("three times 'heartbeat'"));
   EXPECT_THAT(refusal(with_keys("lease = \"700s\"")), HasSubstr("to 10min"));

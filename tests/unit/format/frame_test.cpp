@@ -147,7 +147,7 @@ TEST(Frame, HelloWhoseSizesMakeNoSenseIsRefused) {
   EXPECT_FALSE(of_later_version(0, [](HelloBody& h) { h.entry_bytes = 0; }));
   EXPECT_FALSE(of_later_version(0, [](HelloBody& h) { h.entry_bytes = htole16(0xffff); }));
   EXPECT_FALSE(of_later_version(0, [](HelloBody& h) { h.entries = htole32(~0u); }));
-  EXPECT_FALSE(of_later_version(0, [](HelloBody& h) { h.kind = htole32(3); }));
+  EXPECT_FALSE(of_later_version(0, [](HelloBody& h) { h.kind = htole32(4); }));
 }
 
 TEST(Frame, ReportComesBack) {

@@ -147,6 +147,9 @@ TEST(Conditions, SayThatAVolumeIsAloneOrMayBeSoon) {
   group.volumes[0].lease_seconds = 0;
   group.volumes[0].fence_level = "never";
   EXPECT_THAT(codes(group), ElementsAre("LEASE_LOST orders"));
+  group.volumes[0].fence_level = "witness";
+  group.volumes[0].reason = "what it said";
+  EXPECT_THAT(find_conditions(group)[0].reason, HasSubstr("the witness lets it: what it said"));
   group.volumes[0].alone_since = "2026-11-23T08:30:00.000Z";
   group.volumes[0].out_of_sync_bytes = 4096;
   EXPECT_THAT(codes(group), ElementsAre("ALONE orders"));

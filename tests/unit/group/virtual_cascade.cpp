@@ -9,6 +9,8 @@
 namespace cascade::test {
 
 Config make_config(AckWhen hub_ack, FenceLevel fence) {
+  // Time is short where leases are to run out.
+  const bool leased = fence == FenceLevel::never || fence == FenceLevel::witness;
   Config config;
   for (const char* name : names) config.nodes.push_back({name, name, {name, 1}});
   GroupConfig g;
@@ -18,7 +20,7 @@ Config make_config(AckWhen hub_ack, FenceLevel fence) {
   g.remote = "r";
   g.hub_ack = hub_ack;
   g.fence_level = fence;
-  g.lease = milliseconds(fence == FenceLevel::never ? 400 : 4000);
+  g.lease = milliseconds(leased ? 400 : 4000);
   g.journal = {{"h", "journal"}, {"r", "journal"}};
   g.journal_cache_bytes = 1 << 20;
   g.on_journal_full = OnJournalFull::suspend;
@@ -26,7 +28,7 @@ Config make_config(AckWhen hub_ack, FenceLevel fence) {
        {std::tuple{"orders", volume_a, "p1"}, std::tuple{"ledger", volume_b, "p2"}})
     g.volumes.push_back({name, uuid, primary, {{"h", name}, {"r", name}}, 1 << 20});
   config.groups.push_back(g);
-  config.daemon.heartbeat = milliseconds(fence == FenceLevel::never ? 100 : 1000);
+  config.daemon.heartbeat = milliseconds(leased ? 100 : 1000);
   config.daemon.session_timeout = milliseconds(5000);
   config.daemon.reconnect_min = milliseconds(50);
   config.daemon.reconnect_max = milliseconds(200);
@@ -264,7 +266,9 @@ std::uint64_t Cascade::seen(Volume& volume) {
 void Cascade::add_volume(const std::string& primary, const Uuid& uuid, const std::string& name) {
   auto& slot = node(primary).volumes[uuid];
   slot = std::make_unique<VirtualVolume>(uuid);
-  if (config_.groups.front().fence_level == FenceLevel::never) slot->fence = CASCADE_FENCE_NEVER;
+  const FenceLevel fence = config_.groups.front().fence_level;
+  if (fence == FenceLevel::never) slot->fence = CASCADE_FENCE_NEVER;
+  if (fence == FenceLevel::witness) slot->fence = CASCADE_FENCE_WITNESS;
   volumes_.push_back({name, uuid, slot.get()});
 }
 

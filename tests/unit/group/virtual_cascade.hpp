@@ -82,6 +82,8 @@ class Cascade {
   /// How often the primary went on alone.
   unsigned times_alone(std::size_t which) const { return volumes_[which].kernel->times_alone; }
 
+  bool alone(std::size_t which) const { return volumes_[which].kernel->alone(); }
+
   /// Until every copy has everything; false if it does not come to that.
   bool drain();
   /// All nodes do what they have to do, for so long.

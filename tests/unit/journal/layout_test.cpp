@@ -92,6 +92,15 @@ TEST(SuperblockFormat, RequiresWhatIsInUse) {
   EXPECT_FALSE(decoded(encoded(sb))->rejoins);
   sb.rejoins = true;
   EXPECT_TRUE(decoded(encoded(sb))->rejoins);
+  sb.volumes[volume_a].grant = {volume_b, group, true};
+  sb.volumes[volume_b].grant = {volume_a, volume_b, false};
+  sb.petition = volume_b;
+  sb.granted_time_ns = 7;
+  EXPECT_EQ(required(sb), journal_required_grants);
+  EXPECT_EQ(decoded(encoded(sb))->volumes, sb.volumes);
+  EXPECT_EQ(decoded(encoded(sb))->petition, volume_b);
+  EXPECT_EQ(decoded(encoded(sb))->granted_time_ns, 7u);
+  sb.volumes.clear();
   sb.takeover = {volume_b, 5, true, {}};
   EXPECT_EQ(required(sb), journal_required_takeover);
   EXPECT_EQ(decoded(encoded(sb))->takeover, sb.takeover);
@@ -127,9 +136,9 @@ TEST(SuperblockFormat, NamesTheVersionAndTheCapabilitiesThatItCannotRead) {
   ASSERT_FALSE(major);
   EXPECT_EQ(major.error().code, Errc::version);
   EXPECT_THAT(major.error().text, HasSubstr("version is 3.0, this program reads 2.x"));
-  const auto required = of_version([](SuperblockDisk& d) { d.required = htole64(0x80); });
+  const auto required = of_version([](SuperblockDisk& d) { d.required = htole64(0x100); });
   ASSERT_FALSE(required);
-  EXPECT_THAT(required.error().text, HasSubstr("capabilities 0x80 are required"));
+  EXPECT_THAT(required.error().text, HasSubstr("capabilities 0x100 are required"));
 }
 
 TEST(SuperblockFormat, BeginsWithItsName) {

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The group's witness, its remote: what it is asked by primaries and the hub, and what it says.
+#include "daemon/group.hpp"
+
+#include "daemon/path/backoff.hpp"
+#include "daemon/report/log.hpp"
+#include "daemon/report/rfc3339.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace cascade {
+
+using report::Level;
+
+namespace {
+
+constexpr const char* not_granted = "not-granted";
+
+}  // namespace
+
+void GroupNode::know_witness() {
+  petitioner_ = std::make_unique<Petitioner>(seams_.executor, seams_.clock, seams_.net, times_,
+                                             node_, group_.uuid, *config_.node(group_.remote));
+  wish_timer_ = seams_.clock.timer();
+  withdraw_timer_ = seams_.clock.timer();
+}
+
+/// Whether the witness has heard that.
+Task<bool> GroupNode::withdraw(Petition petition) {
+  petition.withdrawn = true;
+  const auto answers = co_await petitioner_->ask(petition);
+  co_return answers && !answers->front().refusal;
+}
+
+// ---- on a primary
+
+Task<> GroupNode::ask_to_go_alone() {
+  Backoff backoff(times_.reconnect_min, times_.reconnect_max);
+  while (!stopping_) {
+    Petition petition{make_uuid()};
+    petition.volumes = ring_feed_->wants_alone();
+    if (petition.volumes.empty()) {
+      backoff.reset();
+      co_await wish_timer_->sleep(times_.heartbeat);
+      continue;
+    }
+    co_await let_go_alone(petition);
+    if (!stopping_) co_await wish_timer_->sleep(backoff.next());
+  }
+}
+
+/// What it may have granted and nobody made use of is given back, before anything else is asked.
+Task<> GroupNode::let_go_alone(const Petition& petition) {
+  const auto answers = co_await petitioner_->ask(petition);
+  Petition unused = petition;
+  std::size_t i = 1;
+  for (const auto& [volume, generation] : petition.volumes) {
+    const std::optional<Error> refusal = answers ? (*answers)[i++].refusal : answers.error();
+    if (ring_feed_->hear_witness(volume, refusal) || (answers && refusal))
+      unused.volumes.erase(volume);
+  }
+  Backoff backoff(times_.reconnect_min, times_.reconnect_max);
+  while (!stopping_ && !unused.volumes.empty()) {
+    const bool heard = co_await withdraw(unused);
+    if (heard) co_return;
+    co_await wish_timer_->sleep(backoff.next());
+  }
+}
+
+// ---- on the hub
+
+/// Of all volumes, whoever their primaries are: from what their copies here are of.
+Petition GroupNode::petition_for(const Uuid& promotion) const {
+  Petition petition{promotion, true};
+  for (const VolumeConfig& volume : group_.volumes)
+    if (const Uuid from = storage_->journal->source(volume.uuid).generation; from != Uuid{})
+      petition.volumes[volume.uuid] = from;
+  return petition;
+}
+
+/// True, and the witness is being asked; or what it said last time.
+Result<bool> GroupNode::may_ask_witness(const Takeover& wanted,
+                                        const std::vector<std::string>& force) {
+  if (asks_witness_) return true;
+  const auto refused = std::exchange(witness_refused_, std::nullopt);
+  if (refused && !api::accepts(force, not_granted)) return *refused;
+  asks_witness_ = true;
+  crew_.add(ask_to_be_promoted(wanted, force));
+  return true;
+}
+
+/// What it may grant is on this journal's disk before: it is withdrawn after a crash.
+Task<> GroupNode::ask_to_be_promoted(Takeover wanted, std::vector<std::string> force) {
+  Journal& journal = *storage_->journal;
+  journal.set_petition(wanted.generation);
+  if (auto kept = co_await journal.persist(); !kept) co_return;  // watch_storage() says why
+  Petition petition = petition_for(wanted.generation);
+  petition.forced = api::accepts(force, not_granted);
+  const auto answers = co_await petitioner_->ask(petition);
+  asks_witness_ = false;
+  if (stopping_) co_return;
+  const std::optional<Error> refusal = answers ? answers->front().refusal : answers.error();
+  if (!refusal || petition.forced) {
+    decide_takeover(wanted, force);
+    co_return;
+  }
+  witness_refused_ =
+      Error{Errc::refused, fmt::format("the witness, {}, does not grant it: {}. To accept that: "
+                                       "--force={}",
+                                       group_.remote, refusal->text, not_granted)};
+  co_await withdraw_petition();
+}
+
+/// Until the witness knows, or another one has taken its place.
+Task<> GroupNode::withdraw_petition() {
+  Journal& journal = *storage_->journal;
+  const Petition petition = petition_for(journal.petition());
+  Backoff backoff(times_.reconnect_min, times_.reconnect_max);
+  while (!stopping_ && journal.petition() == petition.name) {
+    const bool heard = co_await withdraw(petition);
+    if (heard && journal.petition() == petition.name) {
+      journal.set_petition({});
+      (void)co_await journal.persist();
+    } else if (!stopping_) {
+      co_await withdraw_timer_->sleep(backoff.next());
+    }
+  }
+}
+
+// ---- the witness
+
+void GroupNode::say_as_witness(const Hello& hello, const Welcome& welcome) const {
+  const Hello::Stream& asked = hello.streams.front();
+  for (const Answer& answer : welcome.streams) {
+    if ((answer.ack.stream == group_.uuid) != asked.promotion) continue;
+    report::log(
+        Level::notice, group_.name,
+        fmt::format("as witness, to {}, which asked to {}: {}", hello.node,
+                    asked.promotion ? "be promoted"
+                                    : "go on alone with " + group_.name_of(answer.ack.stream),
+                    asked.withdrawn  ? "it does not any more"
+                    : answer.refusal ? answer.refusal->text
+                                     : "granted"));
+  }
+}
+
+Task<> GroupNode::witness(std::unique_ptr<Stream> stream, Hello hello) {
+  SilenceWatch watch(seams_.clock, *stream, times_.silence_max);
+  Crew crew(seams_.executor);
+  crew.add(watch.run());
+  const auto welcome = decide(group_, *storage_->journal, node_, hello);
+  const auto kept = co_await storage_->journal->persist();
+  if (!welcome) {
+    co_await send_refusal(*stream, welcome.error());
+  } else if (kept) {
+    say_as_witness(hello, *welcome);
+    const Bytes frame = encode_welcome(*welcome);
+    const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
+    (void)co_await stream->write(buffers);
+  }
+  watch.stop();
+  stream->close();
+  co_await crew.join();
+}
+
+/// What this node has granted to others, from just what its own copies are of.
+void GroupNode::doubt_grants(Doubts& out) const {
+  const Journal& journal = *storage_->journal;
+  for (const VolumeConfig& volume : group_.volumes) {
+    const Grant& grant = journal.grant(volume.uuid);
+    if (grant == Grant{} || grant.generation != journal.source(volume.uuid).generation) continue;
+    out.push_back(
+        {not_granted, volume.name,
+         fmt::format("as witness, this node has let {} at {}",
+                     grant.promotion ? fmt::format("it be promoted on {}", group_.hub)
+                                     : fmt::format("it go on alone on {}", volume.primary),
+                     report::rfc3339(journal.granted_time_ns()))});
+  }
+}
+
+}  // namespace cascade

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon/path/witness.hpp"
+
+#include "daemon/path/frame_reader.hpp"
+#include "daemon/report/rfc3339.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace cascade {
+namespace {
+
+// As a session's (link.cpp).
+constexpr std::chrono::milliseconds connect_time_max{2000};
+
+Answer refuse(const Uuid& stream, std::string why) {
+  Answer answer{{stream, 0, 0}};
+  answer.refusal = Error{Errc::refused, std::move(why)};
+  return answer;
+}
+
+Answer grant(const Uuid& stream) { return {{stream, 0, 0}}; }
+
+/// Of a primary: each volume by itself.
+Answer let_go_alone(const GroupConfig& group, Journal& journal, const std::string& node,
+                    const Uuid& volume, const Grant& wanted) {
+  const VolumeConfig* config = group.volume(volume);
+  if (config == nullptr || config->primary != node)
+    return refuse(volume, fmt::format("{} is not its primary by the witness's file", node));
+  const Grant& before = journal.grant(volume);
+  if (before.promotion && before.generation == wanted.generation)
+    return refuse(volume, fmt::format("the group was let be promoted on {} at {}, as generation {}",
+                                      group.hub, report::rfc3339(journal.granted_time_ns()),
+                                      to_text(before.petition)));
+  journal.set_grant(volume, wanted);
+  return grant(volume);
+}
+
+/// Volumes that went on alone, or may, from just what a promotion would part from.
+std::string gone_alone(const GroupConfig& group, const Journal& journal, const Petition& petition) {
+  std::string names;
+  for (const auto& [volume, generation] : petition.volumes) {
+    const Grant& before = journal.grant(volume);
+    if (before.promotion || before.generation != generation) continue;
+    names += (names.empty() ? "" : ", ") + group.name_of(volume);
+  }
+  return names;
+}
+
+Answer let_be_promoted(const GroupConfig& group, Journal& journal, const std::string& node,
+                       const Petition& petition) {
+  if (node != group.hub)
+    return refuse(group.uuid, fmt::format("{} is not the hub by the witness's file", node));
+  const std::string alone = gone_alone(group, journal, petition);
+  if (!alone.empty() && !petition.forced)
+    return refuse(group.uuid,
+                  fmt::format("it has let {} go on alone, the last of them at {}, and what was "
+                              "written there since is missing here",
+                              alone, report::rfc3339(journal.granted_time_ns())));
+  for (const auto& [volume, generation] : petition.volumes)
+    if (group.volume(volume) != nullptr)
+      journal.set_grant(volume, {generation, petition.name, true});
+  return grant(group.uuid);
+}
+
+/// What was granted since to another petition stays.
+void withdraw(Journal& journal, const Petition& petition) {
+  for (const auto& [volume, generation] : petition.volumes)
+    if (journal.grant(volume).petition == petition.name) journal.set_grant(volume, {});
+}
+
+}  // namespace
+
+// ---- as a hello
+
+Hello make_hello(const Uuid& group, const std::string& node, const Petition& petition) {
+  Hello hello{group, node, SessionKind::petition, {}};
+  Hello::Stream all{group};
+  all.generation = petition.name;
+  all.promotion = petition.promotion;
+  all.forced = petition.forced;
+  all.withdrawn = petition.withdrawn;
+  hello.streams.push_back(all);
+  for (const auto& [volume, generation] : petition.volumes) {
+    Hello::Stream stream{volume};
+    stream.generation = generation;
+    hello.streams.push_back(stream);
+  }
+  return hello;
+}
+
+Result<Petition> petition_of(const Hello& hello) {
+  const Hello::Stream& all = hello.streams.front();
+  Petition petition{all.generation, all.promotion, all.forced, all.withdrawn};
+  if (all.uuid != hello.group || petition.name == Uuid{})
+    return Error{Errc::invalid, "a petition has no name"};
+  for (const auto& stream : std::span(hello.streams).subspan(1))
+    if (stream.generation == Uuid{} ||
+        !petition.volumes.emplace(stream.uuid, stream.generation).second)
+      return Error{Errc::invalid, fmt::format("a petition has volume {} twice, or without a "
+                                              "generation",
+                                              to_text(stream.uuid))};
+  return petition;
+}
+
+// ---- the witness
+
+Result<Welcome> decide(const GroupConfig& group, Journal& journal, const std::string& node,
+                       const Hello& hello) {
+  const auto petition = petition_of(hello);
+  if (!petition) return petition.error();
+  Welcome welcome{node, {}, journal.id()};
+  Answer all = grant(group.uuid);
+  if (petition->withdrawn)
+    withdraw(journal, *petition);
+  else if (petition->promotion)
+    all = let_be_promoted(group, journal, hello.node, *petition);
+  welcome.streams.push_back(all);
+  // In the order of the hello.
+  for (const auto& stream : std::span(hello.streams).subspan(1)) {
+    if (petition->withdrawn || petition->promotion) {
+      welcome.streams.push_back(all);
+      welcome.streams.back().ack.stream = stream.uuid;
+    } else {
+      welcome.streams.push_back(let_go_alone(group, journal, hello.node, stream.uuid,
+                                             {stream.generation, petition->name, false}));
+    }
+  }
+  return welcome;
+}
+
+// ---- who asks
+
+Task<Result<std::vector<Answer>>> Petitioner::ask(Petition petition) {
+  const Hello hello = make_hello(group_, node_, petition);
+  auto stream = co_await net_.connect(witness_.address, connect_time_max);
+  if (!stream) co_return stream.error();
+  if (stopping_) co_return Error{Errc::closed, "this daemon is stopping"};
+  streams_.insert(stream->get());
+  SilenceWatch watch(clock_, **stream, times_.silence_max);
+  Crew crew(executor_);
+  crew.add(watch.run());
+  const Bytes frame = encode_hello(hello, 0);
+  auto answers = co_await exchange(**stream, frame, watch);
+  streams_.erase(stream->get());
+  watch.stop();
+  (*stream)->close();
+  co_await crew.join();
+  if (answers && answers->size() != hello.streams.size())
+    co_return Error{Errc::corrupt, fmt::format("{} answers for {} streams of {}", witness_.name,
+                                               answers->size(), hello.streams.size())};
+  co_return answers;
+}
+
+Task<Result<std::vector<Answer>>> Petitioner::exchange(Stream& stream, const Bytes& frame,
+                                                       SilenceWatch& watch) {
+  const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
+  if (auto sent = co_await stream.write(buffers); !sent) co_return sent.error();
+  FrameReader reader(stream, &watch);
+  auto header = co_await reader.header();
+  if (!header) co_return header.error();
+  Bytes body(header->length);
+  if (auto got = co_await reader.body(body); !got) co_return got.error();
+  const auto type = static_cast<FrameType>(header->type);
+  if (type == FrameType::refuse) co_return decode_refusal(*header, body);
+  if (type != FrameType::welcome)
+    co_return Error{Errc::invalid,
+                    fmt::format("a frame of type {} answers a petition", header->type)};
+  auto welcome = decode_welcome(*header, body);
+  if (!welcome) co_return welcome.error();
+  if (welcome->node != witness_.name)
+    co_return Error{Errc::refused, fmt::format("{} answers as node {}; compare the configuration "
+                                               "files",
+                                               stream.peer(), welcome->node)};
+  co_return std::move(welcome->streams);
+}
+
+void Petitioner::stop() {
+  stopping_ = true;
+  for (Stream* stream : streams_) stream->close();
+}
+
+}  // namespace cascade
