@@ -365,10 +365,12 @@ void GroupNode::accept(std::unique_ptr<Stream> stream, Hello hello) {
     sessions_.add(witness(std::move(stream), std::move(hello)));
     return;
   }
-  const Error role{
-      Errc::refused,
-      fmt::format("{} is not the {} of group {}; compare the configuration files", node_,
-                  hello.kind == SessionKind::mirror ? "hub" : "remote", group_.name)};
+  const char* wanted = hello.kind == SessionKind::mirror ? "hub"
+                       : hello.kind == SessionKind::ship ? "remote"
+                                                         : "witness";
+  const Error role{Errc::refused,
+                   fmt::format("{} is not the {} of group {}; compare the configuration files",
+                               node_, wanted, group_.name)};
   if (config_.node(hello.node) == nullptr || !make_intake(hello, stream->peer_host()))
     sessions_.add(turn_away(std::move(stream), role));
   else

@@ -166,10 +166,11 @@ class GroupNode {
   Task<> ask_to_go_alone();
   Task<> let_go_alone(const Petition& petition);
   Task<bool> withdraw(Petition petition);
+  Error does_not_grant(const std::string& why) const;
   Result<bool> may_ask_witness(const Takeover& wanted, const std::vector<std::string>& force);
   Task<> ask_to_be_promoted(Takeover wanted, std::vector<std::string> force);
   Task<> withdraw_petition();
-  Petition petition_for(const Uuid& promotion) const;
+  Petition petition_for(const Uuid& name) const;
   void say_as_witness(const Hello& hello, const Welcome& welcome) const;
   Task<> witness(std::unique_ptr<Stream> stream, Hello hello);
   void doubt_grants(Doubts& out) const;

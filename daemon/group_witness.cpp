@@ -40,7 +40,7 @@ Task<bool> GroupNode::withdraw(Petition petition) {
 Task<> GroupNode::ask_to_go_alone() {
   Backoff backoff(times_.reconnect_min, times_.reconnect_max);
   while (!stopping_) {
-    Petition petition{make_uuid()};
+    Petition petition{petitioner_->next_name()};
     petition.volumes = ring_feed_->wants_alone();
     if (petition.volumes.empty()) {
       backoff.reset();
@@ -73,20 +73,32 @@ Task<> GroupNode::let_go_alone(const Petition& petition) {
 // ---- on the hub
 
 /// Of all volumes, whoever their primaries are: from what their copies here are of.
-Petition GroupNode::petition_for(const Uuid& promotion) const {
-  Petition petition{promotion, true};
+Petition GroupNode::petition_for(const Uuid& name) const {
+  Petition petition{name, true};
   for (const VolumeConfig& volume : group_.volumes)
     if (const Uuid from = storage_->journal->source(volume.uuid).generation; from != Uuid{})
       petition.volumes[volume.uuid] = from;
   return petition;
 }
 
-/// True, and the witness is being asked; or what it said last time.
+Error GroupNode::does_not_grant(const std::string& why) const {
+  return {Errc::refused, fmt::format("the witness, {}, does not grant it: {}. To accept that: "
+                                     "--force={}",
+                                     group_.remote, why, not_granted)};
+}
+
+/// True, and the witness is being asked; or what it said last time. What it may have granted has to
+/// be withdrawn before: else that could be taken for this.
 Result<bool> GroupNode::may_ask_witness(const Takeover& wanted,
                                         const std::vector<std::string>& force) {
   if (asks_witness_) return true;
+  const bool forced = api::accepts(force, not_granted);
   const auto refused = std::exchange(witness_refused_, std::nullopt);
-  if (refused && !api::accepts(force, not_granted)) return *refused;
+  if (refused && !forced) return *refused;
+  if (storage_->journal->petition() != Uuid{} && !forced)
+    return does_not_grant(
+        "it was asked before, has not answered, and can't be told yet that this "
+        "is over");
   asks_witness_ = true;
   crew_.add(ask_to_be_promoted(wanted, force));
   return true;
@@ -95,9 +107,9 @@ Result<bool> GroupNode::may_ask_witness(const Takeover& wanted,
 /// What it may grant is on this journal's disk before: it is withdrawn after a crash.
 Task<> GroupNode::ask_to_be_promoted(Takeover wanted, std::vector<std::string> force) {
   Journal& journal = *storage_->journal;
-  journal.set_petition(wanted.generation);
+  journal.set_petition(petitioner_->next_name());
   if (auto kept = co_await journal.persist(); !kept) co_return;  // watch_storage() says why
-  Petition petition = petition_for(wanted.generation);
+  Petition petition = petition_for(journal.petition());
   petition.forced = api::accepts(force, not_granted);
   const auto answers = co_await petitioner_->ask(petition);
   asks_witness_ = false;
@@ -107,11 +119,13 @@ Task<> GroupNode::ask_to_be_promoted(Takeover wanted, std::vector<std::string> f
     decide_takeover(wanted, force);
     co_return;
   }
-  witness_refused_ =
-      Error{Errc::refused, fmt::format("the witness, {}, does not grant it: {}. To accept that: "
-                                       "--force={}",
-                                       group_.remote, refusal->text, not_granted)};
-  co_await withdraw_petition();
+  witness_refused_ = does_not_grant(refusal->text);
+  if (!answers) {
+    co_await withdraw_petition();
+    co_return;
+  }
+  journal.set_petition({});
+  (void)co_await journal.persist();
 }
 
 /// Until the witness knows, or another one has taken its place.
@@ -171,7 +185,8 @@ void GroupNode::doubt_grants(Doubts& out) const {
   const Journal& journal = *storage_->journal;
   for (const VolumeConfig& volume : group_.volumes) {
     const Grant& grant = journal.grant(volume.uuid);
-    if (grant == Grant{} || grant.generation != journal.source(volume.uuid).generation) continue;
+    if (grant.generation == Uuid{} || grant.generation != journal.source(volume.uuid).generation)
+      continue;
     out.push_back(
         {not_granted, volume.name,
          fmt::format("as witness, this node has let {} at {}",

@@ -263,9 +263,9 @@ void Journal::set_grant(const Uuid& volume, const Grant& grant) {
   note(volume, &VolumePlace::grant, grant);
 }
 
-void Journal::set_petition(const Uuid& generation) {
-  if (superblock_.petition == generation) return;
-  superblock_.petition = generation;
+void Journal::set_petition(const Uuid& name) {
+  if (superblock_.petition == name) return;
+  superblock_.petition = name;
   ++changes_;
 }
 

@@ -161,10 +161,10 @@ class Journal {
   const Grant& grant(const Uuid& volume) const { return place(volume).grant; }
   void set_grant(const Uuid& volume, const Grant& grant);
   std::uint64_t granted_time_ns() const { return superblock_.granted_time_ns; }
-  /// The generation of the promotion that the witness was asked for, until it is decided or the
+  /// The petition by which the witness was asked for a promotion, until that is decided or the
   /// witness knows that it is not. Nil: none. On disk with persist().
   const Uuid& petition() const { return superblock_.petition; }
-  void set_petition(const Uuid& generation);
+  void set_petition(const Uuid& name);
   /// Writes the superblock if there is something that it lacks.
   Task<Result<void>> persist();
   /// Volumes that are not configured and have writes in the journal.

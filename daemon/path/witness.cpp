@@ -8,12 +8,28 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace cascade {
 namespace {
 
 // As a session's (link.cpp).
 constexpr std::chrono::milliseconds connect_time_max{2000};
+
+constexpr const char* late = "this petition was withdrawn";
+
+// Of a petition's name: who made it; then a number, the highest byte first.
+constexpr std::size_t maker_bytes = 8;
+
+bool has_one_maker(const Uuid& a, const Uuid& b) {
+  return std::equal(a.data, a.data + maker_bytes, b.data);
+}
+
+/// Another one by the same maker is known by now, or that it is withdrawn.
+bool is_late(const Grant& known, const Uuid& name) {
+  if (known.petition == name) return known.generation == Uuid{};
+  return has_one_maker(known.petition, name) && name < known.petition;
+}
 
 Answer refuse(const Uuid& stream, std::string why) {
   Answer answer{{stream, 0, 0}};
@@ -30,10 +46,10 @@ Answer let_go_alone(const GroupConfig& group, Journal& journal, const std::strin
   if (config == nullptr || config->primary != node)
     return refuse(volume, fmt::format("{} is not its primary by the witness's file", node));
   const Grant& before = journal.grant(volume);
+  if (is_late(before, wanted.petition)) return refuse(volume, late);
   if (before.promotion && before.generation == wanted.generation)
-    return refuse(volume, fmt::format("the group was let be promoted on {} at {}, as generation {}",
-                                      group.hub, report::rfc3339(journal.granted_time_ns()),
-                                      to_text(before.petition)));
+    return refuse(volume, fmt::format("the group was let be promoted on {} at {}", group.hub,
+                                      report::rfc3339(journal.granted_time_ns())));
   journal.set_grant(volume, wanted);
   return grant(volume);
 }
@@ -60,15 +76,20 @@ Answer let_be_promoted(const GroupConfig& group, Journal& journal, const std::st
                               "written there since is missing here",
                               alone, report::rfc3339(journal.granted_time_ns())));
   for (const auto& [volume, generation] : petition.volumes)
+    if (is_late(journal.grant(volume), petition.name)) return refuse(group.uuid, late);
+  for (const auto& [volume, generation] : petition.volumes)
     if (group.volume(volume) != nullptr)
       journal.set_grant(volume, {generation, petition.name, true});
   return grant(group.uuid);
 }
 
-/// What was granted since to another petition stays.
+/// Nothing is granted to it any more, should it come once more; what others were granted stays.
 void withdraw(Journal& journal, const Petition& petition) {
-  for (const auto& [volume, generation] : petition.volumes)
-    if (journal.grant(volume).petition == petition.name) journal.set_grant(volume, {});
+  for (const auto& [volume, generation] : petition.volumes) {
+    const Grant& before = journal.grant(volume);
+    if (has_one_maker(before.petition, petition.name) && !is_late(before, petition.name))
+      journal.set_grant(volume, {{}, petition.name, false});
+  }
 }
 
 }  // namespace
@@ -132,6 +153,12 @@ Result<Welcome> decide(const GroupConfig& group, Journal& journal, const std::st
 }
 
 // ---- who asks
+
+Uuid Petitioner::next_name() {
+  for (std::size_t i = std::size(last_name_.data); i-- > maker_bytes;)
+    if (++last_name_.data[i] != 0) break;
+  return last_name_;
+}
 
 Task<Result<std::vector<Answer>>> Petitioner::ask(Petition petition) {
   const Hello hello = make_hello(group_, node_, petition);

@@ -11,7 +11,8 @@
 //
 // Nothing is taken back by time, so clocks do not matter; what is on its disk is what it has
 // granted. Whoever asked and does not part after all, as the hub is back just then, or since the
-// answer never came, withdraws his petition, by its name, before he asks again. An administrator's
+// answer never came, withdraws his petition, by its name, before he asks again. Names of one daemon
+// are ordered, so that what comes late, asked or withdrawn, is known for that. An administrator's
 // word goes over the witness's; it is told of that.
 //
 // A petition is a hello and its welcome on a connection of its own (lib/format/frame.hpp).
@@ -33,10 +34,10 @@ namespace cascade {
 
 /// What a node asks of the witness.
 struct Petition {
-  Uuid name{};             // of this one; promotion: the generation that the group would get
-  bool promotion = false;  // else volumes want to go on alone
-  bool forced = false;     // an administrator has decided it already
-  bool withdrawn = false;  // what was granted to it is not wanted
+  Uuid name{};                     // of this one: Petitioner::next_name()
+  bool promotion = false;          // else volumes want to go on alone
+  bool forced = false;             // an administrator has decided it already
+  bool withdrawn = false;          // what was granted to it is not wanted
   std::map<Uuid, Uuid> volumes{};  // each with the generation that it would part from
 };
 
@@ -63,6 +64,8 @@ class Petitioner {
         group_(group),
         witness_(witness) {}
 
+  /// Half of it is this object's, the other half counts.
+  Uuid next_name();
   /// What it says: of the group (a promotion, what is withdrawn), then of each volume in their
   /// order. Else why there is no answer; then it may have granted it all the same.
   Task<Result<std::vector<Answer>>> ask(Petition petition);
@@ -81,6 +84,7 @@ class Petitioner {
   Uuid group_;
   const NodeConfig& witness_;
   std::set<Stream*> streams_;  // under way
+  Uuid last_name_ = make_uuid();
   bool stopping_ = false;
 };
 

@@ -167,8 +167,7 @@ inline constexpr std::uint32_t hello_clean = 4;
 inline constexpr std::uint32_t hello_gap = 16;
 /// mirror: it says that the volume has written with a hub before this ring.
 inline constexpr std::uint32_t hello_numbered = 8;
-/// petition, the group's stream: the sender asks to be promoted, and its generation is the one that
-/// all volumes would get. Else they want to go on alone.
+/// petition, the group's stream: the sender asks to be promoted. Else volumes want to go on alone.
 inline constexpr std::uint32_t hello_promotion = 32;
 /// petition, the group's stream: whatever the witness says, an administrator has decided so.
 inline constexpr std::uint32_t hello_forced = 64;

@@ -129,12 +129,12 @@ struct SuperblockDisk {
                                     // zero: not known
   std::uint64_t takeover_at_ns;     // with `takeover`: what was taken in after this stays out,
                                     // CLOCK_REALTIME; zero: nothing does
-  std::uint8_t petition[16];        // generation for which this node has asked the witness and may
-                              // have been granted a promotion that it has not decided; or zero
-  std::uint64_t granted_time_ns;  // witness: when it granted something last, CLOCK_REALTIME
-  std::uint32_t grants;           // GrantEntry that follow
-  std::uint32_t reserved0;        // zero
-  std::uint8_t reserved[168];     // zero; ignored by readers of this minor version
+  std::uint8_t petition[16];        // by which this node has asked the witness, and may have been
+                                    // granted a promotion that it has not decided; or zero
+  std::uint64_t granted_time_ns;    // witness: when it granted something last, CLOCK_REALTIME
+  std::uint32_t grants;             // GrantEntry that follow
+  std::uint32_t reserved0;          // zero
+  std::uint8_t reserved[168];       // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generation) == 48 &&
               offsetof(SuperblockDisk, required) == 144 &&
@@ -172,8 +172,8 @@ static_assert(sizeof(VolumeEntry) == 96 && offsetof(VolumeEntry, copy_device) ==
 /// What a witness has granted for a volume. 56 bytes.
 struct GrantEntry {
   std::uint8_t volume[16];
-  std::uint8_t generation[16];  // that somebody may part from
-  std::uint8_t petition[16];    // by which he asked; of a promotion, the generation that it makes
+  std::uint8_t generation[16];  // that somebody may part from; zero: what was granted is withdrawn
+  std::uint8_t petition[16];    // by which he asked
   std::uint32_t flags;          // grant_promotion; unknown ones are ignored
   std::uint32_t reserved0;      // zero
 };

@@ -40,8 +40,8 @@ struct Standing {
 /// Witness: to whom it was granted to part from a generation of a volume. Never taken back but by
 /// whoever got it: what is granted for another generation is granted anew.
 struct Grant {
-  Uuid generation{};       // that he parts from; nil: nothing was granted
-  Uuid petition{};         // by which he asked; of a promotion, the generation that it makes
+  Uuid generation{};       // that he parts from; nil: nothing was granted, or it was withdrawn
+  Uuid petition{};         // by which he asked
   bool promotion = false;  // to a node that is promoted, instead of the volume's primary
   bool operator==(const Grant&) const = default;
 };

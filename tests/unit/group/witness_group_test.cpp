@@ -123,6 +123,9 @@ TEST_F(WitnessedGroup, AHubThatCanNotReachItsWitnessSaysSo) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::refused) << refused.error().text;
   EXPECT_THAT(refused.error().text, HasSubstr("--force=not-granted"));
+  const auto again = promote(all_but_granted);
+  ASSERT_FALSE(again);
+  EXPECT_THAT(again.error().text, HasSubstr("can't be told yet that this is over"));
   // What may have been granted is withdrawn as soon as it can hear of that: p1 may go on alone.
   cascade.heal();
   go_on();

@@ -10,17 +10,18 @@ namespace {
 
 using testing::HasSubstr;
 
-Uuid uuid_number(std::uint8_t number) {
+Uuid uuid_number(std::uint8_t maker, std::uint8_t number) {
   Uuid uuid{};
+  uuid.data[0] = maker;
   uuid.data[15] = number;
   return uuid;
 }
 
-/// Generations of volumes, and those of promotions.
-const Uuid first = uuid_number(1), second = uuid_number(2);
-const Uuid promotion = uuid_number(11), other_promotion = uuid_number(12);
-/// Of a petition.
-const Uuid mine = uuid_number(21);
+/// Generations.
+const Uuid first = uuid_number(1, 1), second = uuid_number(2, 2);
+/// Petitions of a hub, and of a primary.
+const Uuid promotion = uuid_number(3, 1), other_promotion = uuid_number(3, 2);
+const Uuid mine = uuid_number(4, 1), my_next = uuid_number(4, 2);
 
 class WitnessTest : public testing::Test {
  protected:
@@ -50,12 +51,15 @@ class WitnessTest : public testing::Test {
       if (answer.refusal) return answer.refusal->text;
     return "";
   }
-  std::string alone(const Uuid& from, const std::string& node = "p1") {
-    return ask(node, {.name = mine, .volumes = {{volume_a, from}}});
+  std::string alone(const Uuid& from, const std::string& node = "p1", const Uuid& name = mine) {
+    return ask(node, {.name = name, .volumes = {{volume_a, from}}});
   }
   std::string promote(const Uuid& from, const Uuid& to = promotion) {
     return ask("h",
                {.name = to, .promotion = true, .volumes = {{volume_a, from}, {volume_b, first}}});
+  }
+  std::string withdraw(const std::string& node, const Uuid& name) {
+    return ask(node, {.name = name, .withdrawn = true, .volumes = {{volume_a, second}}});
   }
   void restart() {
     running.emplace(world, disk);
@@ -80,7 +84,6 @@ TEST_F(WitnessTest, APromotionKeepsPrimariesFromGoingOnAlone) {
   EXPECT_EQ(promote(first), "");
   restart();
   EXPECT_THAT(alone(first), HasSubstr("the group was let be promoted on h at 20"));
-  EXPECT_THAT(alone(first), HasSubstr(to_text(promotion)));
   EXPECT_EQ(alone(second), "") << "another history";
   EXPECT_THAT(promote(second, other_promotion), HasSubstr("orders")) << "orders is alone by now";
   EXPECT_EQ(promote(first, other_promotion), "") << "it asks again, as another generation";
@@ -94,20 +97,29 @@ TEST_F(WitnessTest, AnAdministratorsWordGoesOverItAndIsKept) {
   EXPECT_THAT(alone(first), HasSubstr("promoted on h"));
 }
 
-TEST_F(WitnessTest, WhatIsWithdrawnIsAsIfItHadNotBeenAskedFor) {
-  const auto withdraw = [&](const char* node, const Uuid& name) {
-    return ask(node, {.name = name, .withdrawn = true, .volumes = {{volume_a, second}}});
-  };
+TEST_F(WitnessTest, WhatIsWithdrawnIsNotGrantedAnyMore) {
   EXPECT_EQ(promote(first), "");
-  EXPECT_EQ(withdraw("h", other_promotion), "") << "it does no harm";
   EXPECT_NE(alone(first), "");
   EXPECT_EQ(withdraw("h", promotion), "");
   restart();
   EXPECT_EQ(alone(first), "");
   EXPECT_EQ(withdraw("h", promotion), "");
-  EXPECT_NE(promote(first), "") << "what others were granted stays";
+  EXPECT_NE(promote(first, other_promotion), "") << "what others were granted stays";
   EXPECT_EQ(withdraw("p1", mine), "");
-  EXPECT_EQ(promote(first), "");
+  EXPECT_EQ(promote(first, other_promotion), "");
+}
+
+TEST_F(WitnessTest, WhatComesLateChangesNothing) {
+  EXPECT_EQ(alone(first), "");
+  EXPECT_EQ(withdraw("p1", mine), "");
+  EXPECT_EQ(alone(first), "this petition was withdrawn");
+  EXPECT_EQ(alone(first, "p1", my_next), "");
+  EXPECT_EQ(alone(first), "this petition was withdrawn");
+  EXPECT_EQ(withdraw("p1", mine), "");
+  EXPECT_THAT(promote(first), HasSubstr("orders")) << "the second one stands";
+  EXPECT_EQ(withdraw("p1", my_next), "");
+  EXPECT_EQ(promote(first, other_promotion), "");
+  EXPECT_EQ(promote(first), "this petition was withdrawn") << "another one came after it";
 }
 
 TEST_F(WitnessTest, OnlyThoseAreHeardWhomTheFileNames) {
