@@ -86,7 +86,7 @@ bool asked(const PromoteWanted& wanted) {
 }
 
 /// The witness may have to be asked first, and has its say.
-Result<api::Takeover> tell(const std::string& socket, const PromoteWanted& wanted) {
+Result<api::Takeover> begin_promotion(const std::string& socket, const PromoteWanted& wanted) {
   for (;;) {
     auto told = ask_takeover(socket, request_for(wanted, false));
     if (!told || told->state != "asking") return told;
@@ -159,7 +159,7 @@ int promote(const Options& options, PromoteWanted wanted) {
     if (!asked(wanted)) return failed({Errc::refused, "nothing was done"});
     wanted.force.insert(wanted.force.end(), words.begin(), words.end());
   }
-  if (const auto told = tell(*socket, wanted); !told) return failed(told.error());
+  if (const auto told = begin_promotion(*socket, wanted); !told) return failed(told.error());
   const auto done = wait_until_promoted(options, *socket, wanted);
   return done ? show(options, *done) : failed(done.error());
 }
@@ -181,7 +181,8 @@ void add_promote(CLI::App& app, const Options& options, Action& action) {
                    "What is accepted: may-lack-writes, still-connected, not-consistent, "
                    "not-granted")
       ->delimiter(',')
-      ->check(CLI::IsMember({"may-lack-writes", "still-connected", "not-consistent", "not-granted"}));
+      ->check(
+          CLI::IsMember({"may-lack-writes", "still-connected", "not-consistent", "not-granted"}));
   command->final_callback(
       [&, wanted] { action = [&options, wanted] { return promote(options, *wanted); }; });
 }
