@@ -295,10 +295,13 @@ bool RingFeed::leave_hub(Volume& volume) {
   return false;
 }
 
+/// Not only offered: the hub has welcomed it.
+bool RingFeed::is_served(const Volume& volume) const { return in_session_ && volume.named; }
+
 std::map<Uuid, Uuid> RingFeed::wants_alone() {
   std::map<Uuid, Uuid> out;
   for (auto& volume : volumes_) {
-    if (!volume->ring || volume->lost || volume->named || !volume->ring->started()) continue;
+    if (!volume->ring || volume->lost || is_served(*volume) || !volume->ring->started()) continue;
     RingView& view = volume->ring->view();
     if (view.fence() != CASCADE_FENCE_WITNESS || view.alone_ns() != 0) continue;
     if (!volume->lease_until || clock_.boottime() < *volume->lease_until) continue;
@@ -311,7 +314,7 @@ std::map<Uuid, Uuid> RingFeed::wants_alone() {
 
 bool RingFeed::hear_witness(const Uuid& uuid, const std::optional<Error>& refusal) {
   Volume* volume = with_ring(uuid);
-  if (volume == nullptr || volume->lost || volume->named) return false;
+  if (volume == nullptr || volume->lost || is_served(*volume)) return false;
   if (!refusal) return leave_hub(*volume);
   const std::string said =
       fmt::format("the witness does not let it go on alone: {}", refusal->text);

@@ -92,6 +92,7 @@ class RingFeed final : public Feed {
   Task<> ask_again();
   void note_end(Volume& volume);
   void look_for_changes(const Volume& volume);
+  bool is_served(const Volume& volume) const;
   bool leave_hub(Volume& volume);
   bool forget_left(const Uuid& uuid);
   Result<void> take_lease(Volume& volume);

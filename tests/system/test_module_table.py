@@ -41,7 +41,7 @@ BAD_LINES = [
     (f"{DATA} {META} 2 ring_size 1000", r"ring_size must be a power of two"),
     (f"{DATA} {META} 2 ring_size 512", r"ring_size must be a power of two"),
     (f"{DATA} {META} 2 ring_size 2097152", r"ring_size must be a power of two"),
-    (f"{DATA} {META} 2 fence_level sometimes", r"fence_level must be data, never or status"),
+    (f"{DATA} {META} 2 fence_level sometimes", r"fence_level must be data, never, status or witness"),
     (f"{DATA} {META} 2 on_fence explode", r"on_fence must be suspend-io or io-error"),
     (f"{DATA} {META} 2 colour blue", r"[Uu]nknown (argument|option)"),
 ]
