@@ -56,6 +56,14 @@ class WitnessedGroup : public testing::Test {
       if (volume.role == "primary") out = volume.reason;
     return out;
   }
+  std::string granted_by_remote() {
+    const auto plan = (*cascade.node("r").group().node())->takeover(false);
+    if (!plan) return plan.error().text;
+    std::string out;
+    for (const auto& doubt : plan->doubts)
+      if (doubt.force == "not-granted") out += doubt.subject + ": " + doubt.text + "; ";
+    return out;
+  }
   Cascade cascade{7, AckWhen::sync, FenceLevel::witness};
 };
 
@@ -139,13 +147,26 @@ TEST_F(WitnessedGroup, ARemoteKnowsWhatItHasGranted) {
   cut(cascade, "p1", "h");
   go_on();
   ASSERT_TRUE(cascade.alone(0));
-  const auto plan = (*cascade.node("r").group().node())->takeover(false);
-  ASSERT_TRUE(plan) << plan.error().text;
-  std::string grants;
-  for (const auto& doubt : plan->doubts)
-    if (doubt.force == "not-granted") grants += doubt.subject + ": " + doubt.text;
-  EXPECT_THAT(grants,
+  EXPECT_THAT(granted_by_remote(),
               HasSubstr("orders: as witness, this node has let it go on alone on p1 at 20"));
+}
+
+TEST_F(WitnessedGroup, AHubThatCrashedWhileItAskedTakesThatBack) {
+  ASSERT_TRUE(cascade.drain()) << cascade.figures();
+  const auto asked = (*cascade.node("h").group().node())->promote(false, all_but_granted);
+  ASSERT_TRUE(asked) << asked.error().text;
+  EXPECT_EQ(asked->state, "asking");
+  for (int i = 0; i < 4000 && granted_by_remote().empty(); ++i) cascade.go_on();
+  EXPECT_THAT(granted_by_remote(), HasSubstr("this node has let it be promoted on h"));
+  ASSERT_EQ(cascade.takeover_state("h"), "") << "it does not know yet";
+  cascade.node("h").kill(true);
+  go_on(100);
+  cascade.node("h").start();
+  go_on();
+  EXPECT_EQ(granted_by_remote(), "");
+  cut(cascade, "p1", "h");
+  go_on();
+  EXPECT_GT(cascade.times_alone(0), 0u) << reason_of("p1");
 }
 
 class NeverBoth : public testing::TestWithParam<int> {};
