@@ -114,13 +114,16 @@ Task<> GroupNode::ask_to_be_promoted(Takeover wanted, std::vector<std::string> f
   const auto answers = co_await petitioner_->ask(petition);
   asks_witness_ = false;
   if (stopping_) co_return;
-  const std::optional<Error> refusal = answers ? answers->front().refusal : answers.error();
+  std::optional<Error> refusal = answers ? answers->front().refusal : answers.error();
+  // It has come back from having been alone meanwhile, and may be again.
+  const bool outdated = petition_for(petition.name).volumes != petition.volumes;
+  if (!refusal && outdated) refusal = Error{Errc::refused, "a volume has come back meanwhile"};
   if (!refusal || petition.forced) {
     decide_takeover(wanted, force);
     co_return;
   }
   witness_refused_ = does_not_grant(refusal->text);
-  if (!answers) {
+  if (!answers || !answers->front().refusal) {
     co_await withdraw_petition();
     co_return;
   }
@@ -185,14 +188,13 @@ void GroupNode::doubt_grants(Doubts& out) const {
   const Journal& journal = *storage_->journal;
   for (const VolumeConfig& volume : group_.volumes) {
     const Grant& grant = journal.grant(volume.uuid);
-    if (grant.generation == Uuid{} || grant.generation != journal.source(volume.uuid).generation)
-      continue;
-    out.push_back(
-        {not_granted, volume.name,
-         fmt::format("as witness, this node has let {} at {}",
-                     grant.promotion ? fmt::format("it be promoted on {}", group_.hub)
-                                     : fmt::format("it go on alone on {}", volume.primary),
-                     report::rfc3339(journal.granted_time_ns()))});
+    const Uuid from = journal.source(volume.uuid).generation;
+    if (from == Uuid{} || (grant.alone != from && grant.promotion != from)) continue;
+    out.push_back({not_granted, volume.name,
+                   fmt::format("as witness, this node has let it {} at {}",
+                               grant.promotion == from ? "be promoted on " + group_.hub
+                                                       : "go on alone on " + volume.primary,
+                               report::rfc3339(journal.granted_time_ns()))});
   }
 }
 

@@ -263,6 +263,12 @@ void Journal::set_grant(const Uuid& volume, const Grant& grant) {
   note(volume, &VolumePlace::grant, grant);
 }
 
+void Journal::set_granted(const Uuid& petition) {
+  if (superblock_.granted == petition) return;
+  superblock_.granted = petition;
+  ++changes_;
+}
+
 void Journal::set_petition(const Uuid& name) {
   if (superblock_.petition == name) return;
   superblock_.petition = name;
@@ -715,6 +721,7 @@ Task<Result<void>> Journal::become(Superblock& fresh) {
   // Others have gone by what was granted.
   for (const auto& [volume, place] : places_.volumes())
     if (place.grant != Grant{}) fresh.volumes[volume].grant = place.grant;
+  fresh.granted = superblock_.granted;
   fresh.granted_time_ns = superblock_.granted_time_ns;
   AlignedBuffer buffer(superblock_bytes);
   encode_superblock(fresh, buffer.span().first<superblock_bytes>());

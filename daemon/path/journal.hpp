@@ -157,9 +157,12 @@ class Journal {
   /// The volume's size, as its primary last said; 0: not known. On disk with persist().
   std::uint64_t volume_bytes(const Uuid& volume) const { return place(volume).bytes; }
   void set_volume_bytes(const Uuid& volume, std::uint64_t bytes);
-  /// As the group's witness: what this node has granted. On disk with persist().
+  /// As the group's witness: what this node has granted, and the petition by which a promotion was
+  /// asked for, or withdrawn, last. On disk with persist().
   const Grant& grant(const Uuid& volume) const { return place(volume).grant; }
   void set_grant(const Uuid& volume, const Grant& grant);
+  const Uuid& granted() const { return superblock_.granted; }
+  void set_granted(const Uuid& petition);
   std::uint64_t granted_time_ns() const { return superblock_.granted_time_ns; }
   /// The petition by which the witness was asked for a promotion, until that is decided or the
   /// witness knows that it is not. Nil: none. On disk with persist().

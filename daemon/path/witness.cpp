@@ -25,10 +25,9 @@ bool has_one_maker(const Uuid& a, const Uuid& b) {
   return std::equal(a.data, a.data + maker_bytes, b.data);
 }
 
-/// Another one by the same maker is known by now, or that it is withdrawn.
-bool is_late(const Grant& known, const Uuid& name) {
-  if (known.petition == name) return known.generation == Uuid{};
-  return has_one_maker(known.petition, name) && name < known.petition;
+/// Another one by the same maker has come by now.
+bool is_late(const Uuid& known, const Uuid& name) {
+  return has_one_maker(known, name) && name < known;
 }
 
 Answer refuse(const Uuid& stream, std::string why) {
@@ -41,54 +40,74 @@ Answer grant(const Uuid& stream) { return {{stream, 0, 0}}; }
 
 /// Of a primary: each volume by itself.
 Answer let_go_alone(const GroupConfig& group, Journal& journal, const std::string& node,
-                    const Uuid& volume, const Grant& wanted) {
+                    const Uuid& volume, const Uuid& from, const Uuid& name) {
   const VolumeConfig* config = group.volume(volume);
   if (config == nullptr || config->primary != node)
     return refuse(volume, fmt::format("{} is not its primary by the witness's file", node));
-  const Grant& before = journal.grant(volume);
-  if (is_late(before, wanted.petition)) return refuse(volume, late);
-  if (before.promotion && before.generation == wanted.generation)
+  Grant known = journal.grant(volume);
+  if (is_late(known.petition, name) || (known.petition == name && known.alone != from))
+    return refuse(volume, late);
+  if (known.promotion == from)
     return refuse(volume, fmt::format("the group was let be promoted on {} at {}", group.hub,
                                       report::rfc3339(journal.granted_time_ns())));
-  journal.set_grant(volume, wanted);
+  known.alone = from;
+  known.petition = name;
+  journal.set_grant(volume, known);
   return grant(volume);
 }
 
 /// Volumes that went on alone, or may, from just what a promotion would part from.
 std::string gone_alone(const GroupConfig& group, const Journal& journal, const Petition& petition) {
   std::string names;
-  for (const auto& [volume, generation] : petition.volumes) {
-    const Grant& before = journal.grant(volume);
-    if (before.promotion || before.generation != generation) continue;
-    names += (names.empty() ? "" : ", ") + group.name_of(volume);
-  }
+  for (const auto& [volume, from] : petition.volumes)
+    if (journal.grant(volume).alone == from)
+      names += (names.empty() ? "" : ", ") + group.name_of(volume);
   return names;
+}
+
+void set_promotion(Journal& journal, const Uuid& volume, const Uuid& from) {
+  Grant known = journal.grant(volume);
+  known.promotion = from;
+  journal.set_grant(volume, known);
 }
 
 Answer let_be_promoted(const GroupConfig& group, Journal& journal, const std::string& node,
                        const Petition& petition) {
   if (node != group.hub)
     return refuse(group.uuid, fmt::format("{} is not the hub by the witness's file", node));
+  // By that name it was withdrawn, or this is the first time.
+  const bool again = journal.granted() == petition.name;
+  for (const auto& [volume, from] : petition.volumes)
+    if (again && journal.grant(volume).promotion != from) return refuse(group.uuid, late);
+  if (is_late(journal.granted(), petition.name)) return refuse(group.uuid, late);
   const std::string alone = gone_alone(group, journal, petition);
   if (!alone.empty() && !petition.forced)
     return refuse(group.uuid,
                   fmt::format("it has let {} go on alone, the last of them at {}, and what was "
                               "written there since is missing here",
                               alone, report::rfc3339(journal.granted_time_ns())));
-  for (const auto& [volume, generation] : petition.volumes)
-    if (is_late(journal.grant(volume), petition.name)) return refuse(group.uuid, late);
-  for (const auto& [volume, generation] : petition.volumes)
-    if (group.volume(volume) != nullptr)
-      journal.set_grant(volume, {generation, petition.name, true});
+  for (const VolumeConfig& volume : group.volumes) {
+    const auto from = petition.volumes.find(volume.uuid);
+    set_promotion(journal, volume.uuid, from == petition.volumes.end() ? Uuid{} : from->second);
+  }
+  journal.set_granted(petition.name);
   return grant(group.uuid);
 }
 
-/// Nothing is granted to it any more, should it come once more; what others were granted stays.
-void withdraw(Journal& journal, const Petition& petition) {
-  for (const auto& [volume, generation] : petition.volumes) {
-    const Grant& before = journal.grant(volume);
-    if (has_one_maker(before.petition, petition.name) && !is_late(before, petition.name))
-      journal.set_grant(volume, {{}, petition.name, false});
+/// Nothing is granted to it any more, should it come once more.
+void withdraw(const GroupConfig& group, Journal& journal, const Petition& petition) {
+  if (petition.promotion) {
+    if (is_late(journal.granted(), petition.name)) return;
+    for (const VolumeConfig& volume : group.volumes) set_promotion(journal, volume.uuid, {});
+    journal.set_granted(petition.name);
+    return;
+  }
+  for (const auto& [volume, from] : petition.volumes) {
+    Grant known = journal.grant(volume);
+    if (is_late(known.petition, petition.name)) continue;
+    known.alone = {};
+    known.petition = petition.name;
+    journal.set_grant(volume, known);
   }
 }
 
@@ -135,7 +154,7 @@ Result<Welcome> decide(const GroupConfig& group, Journal& journal, const std::st
   Welcome welcome{node, {}, journal.id()};
   Answer all = grant(group.uuid);
   if (petition->withdrawn)
-    withdraw(journal, *petition);
+    withdraw(group, journal, *petition);
   else if (petition->promotion)
     all = let_be_promoted(group, journal, hello.node, *petition);
   welcome.streams.push_back(all);
@@ -145,8 +164,8 @@ Result<Welcome> decide(const GroupConfig& group, Journal& journal, const std::st
       welcome.streams.push_back(all);
       welcome.streams.back().ack.stream = stream.uuid;
     } else {
-      welcome.streams.push_back(let_go_alone(group, journal, hello.node, stream.uuid,
-                                             {stream.generation, petition->name, false}));
+      welcome.streams.push_back(
+          let_go_alone(group, journal, hello.node, stream.uuid, stream.generation, petition->name));
     }
   }
   return welcome;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 namespace cascade {
 namespace {
@@ -154,14 +155,15 @@ VolumePlace place_of(const VolumeEntry& entry) {
 
 /// Of all volumes that have one, from `at` on. Returns how many.
 std::uint32_t put_grants(const std::map<Uuid, VolumePlace>& volumes, std::byte* at) {
-  std::uint32_t count = 0;
+  std::uint32_t count = 0, volume = 0;
   for (const auto& [uuid, place] : volumes) {
+    const std::uint32_t number = volume++;
     if (place.grant == Grant{} || count == superblock_grants_max) continue;
     GrantEntry entry{};
-    std::memcpy(entry.volume, uuid.data, 16);
-    std::memcpy(entry.generation, place.grant.generation.data, 16);
+    entry.volume = htole32(number);
+    std::memcpy(entry.alone, place.grant.alone.data, 16);
     std::memcpy(entry.petition, place.grant.petition.data, 16);
-    entry.flags = htole32(place.grant.promotion ? grant_promotion : 0);
+    std::memcpy(entry.promotion, place.grant.promotion.data, 16);
     std::memcpy(at, &entry, sizeof entry);
     at += sizeof entry;
     ++count;
@@ -169,13 +171,18 @@ std::uint32_t put_grants(const std::map<Uuid, VolumePlace>& volumes, std::byte* 
   return count;
 }
 
-void get_grants(std::map<Uuid, VolumePlace>& volumes, const std::byte* at, std::size_t count) {
+/// `order`: the volumes, as they stood there. False if one is not among them.
+bool get_grants(std::map<Uuid, VolumePlace>& volumes, const std::vector<Uuid>& order,
+                const std::byte* at, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i, at += sizeof(GrantEntry)) {
     GrantEntry entry;
     std::memcpy(&entry, at, sizeof entry);
-    volumes[get_uuid(entry.volume)].grant = {get_uuid(entry.generation), get_uuid(entry.petition),
-                                             (le32toh(entry.flags) & grant_promotion) != 0};
+    const std::uint32_t number = le32toh(entry.volume);
+    if (number >= order.size()) return false;
+    volumes[order[number]].grant = {get_uuid(entry.alone), get_uuid(entry.petition),
+                                    get_uuid(entry.promotion)};
   }
+  return true;
 }
 
 }  // namespace
@@ -206,6 +213,7 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   disk.takeover_flags = htole32(sb.takeover.newest ? takeover_newest : 0);
   disk.flags = htole32(sb.rejoins ? superblock_rejoins : 0);
   std::memcpy(disk.petition, sb.petition.data, 16);
+  std::memcpy(disk.granted, sb.granted.data, 16);
   disk.granted_time_ns = htole64(sb.granted_time_ns);
   std::memcpy(disk.group, sb.group.data, 16);
   std::memcpy(disk.journal, sb.journal.data, 16);
@@ -234,8 +242,9 @@ void encode_superblock(const Superblock& sb, std::span<std::byte, superblock_byt
   disk.grants = htole32(grants);
   const bool gaps = sb.jumped || sb.gap_seq != 0;
   disk.required = htole64(
-      (grants != 0 ? journal_required_grants : 0) | (brackets ? journal_required_brackets : 0) |
-      (gaps ? journal_required_gaps : 0) | (sb.behind.map != 0 ? journal_required_behind : 0) |
+      (grants != 0 || sb.granted != Uuid{} ? journal_required_grants : 0) |
+      (brackets ? journal_required_brackets : 0) | (gaps ? journal_required_gaps : 0) |
+      (sb.behind.map != 0 ? journal_required_behind : 0) |
       (sb.past_limit ? journal_required_past : 0) | (sb.indexed ? journal_required_index : 0) |
       (sb.takeover.decided() ? journal_required_takeover : 0) |
       (sb.takeover.at_ns != 0 && !sb.takeover.done() ? journal_required_moment : 0));
@@ -292,17 +301,21 @@ Result<Superblock> decode_superblock(std::span<const std::byte, superblock_bytes
   if (const std::uint64_t seq = le64toh(disk.takeover_seq); seq != 0) sb.takeover.seq = seq - 1;
   sb.rejoins = (le32toh(disk.flags) & superblock_rejoins) != 0;
   sb.petition = get_uuid(disk.petition);
+  sb.granted = get_uuid(disk.granted);
   sb.granted_time_ns = le64toh(disk.granted_time_ns);
   sb.jumped = (le64toh(disk.required) & journal_required_gaps) != 0;
   sb.indexed = (le64toh(disk.required) & journal_required_index) != 0;
   if (const std::uint64_t index = le64toh(disk.index); index != 0) sb.index = index - 1;
   const std::byte* at = in.data() + sizeof disk;
+  std::vector<Uuid> order;
   for (std::size_t i = 0; i < volumes; ++i, at += sizeof(VolumeEntry)) {
     VolumeEntry entry;
     std::memcpy(&entry, at, sizeof entry);
-    sb.volumes[get_uuid(entry.volume)] = place_of(entry);
+    order.push_back(get_uuid(entry.volume));
+    sb.volumes[order.back()] = place_of(entry);
   }
-  get_grants(sb.volumes, at, grants);
+  if (!get_grants(sb.volumes, order, at, grants))
+    return corrupt("superblock: a grant is for a volume that it does not have");
   if (auto ok = check_geometry(sb); !ok) return ok.error();
   return sb;
 }

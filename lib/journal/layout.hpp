@@ -131,10 +131,12 @@ struct SuperblockDisk {
                                     // CLOCK_REALTIME; zero: nothing does
   std::uint8_t petition[16];        // by which this node has asked the witness, and may have been
                                     // granted a promotion that it has not decided; or zero
+  std::uint8_t granted[16];         // witness: the petition by which a promotion was asked for, or
+                                    // withdrawn, last; or zero
   std::uint64_t granted_time_ns;    // witness: when it granted something last, CLOCK_REALTIME
   std::uint32_t grants;             // GrantEntry that follow
   std::uint32_t reserved0;          // zero
-  std::uint8_t reserved[168];       // zero; ignored by readers of this minor version
+  std::uint8_t reserved[152];       // zero; ignored by readers of this minor version
 };
 static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generation) == 48 &&
               offsetof(SuperblockDisk, required) == 144 &&
@@ -142,7 +144,7 @@ static_assert(sizeof(SuperblockDisk) == 512 && offsetof(SuperblockDisk, generati
               offsetof(SuperblockDisk, takeover) == 248 &&
               offsetof(SuperblockDisk, gap_first) == 288 &&
               offsetof(SuperblockDisk, takeover_at_ns) == 304 &&
-              offsetof(SuperblockDisk, grants) == 336);
+              offsetof(SuperblockDisk, grants) == 352);
 
 /// The journal was made anew by somebody who gave up what the one before held: whoever is upstream
 /// may compare the copies with its own, and overwrite them. Says nothing once there is a write.
@@ -169,17 +171,15 @@ static_assert(sizeof(VolumeEntry) == 96 && offsetof(VolumeEntry, copy_device) ==
               offsetof(VolumeEntry, mark_time_ns) == 80 &&
               offsetof(VolumeEntry, volume_bytes) == 88);
 
-/// What a witness has granted for a volume. 56 bytes.
+/// From which generations of a volume a witness has let somebody part. 56 bytes.
 struct GrantEntry {
-  std::uint8_t volume[16];
-  std::uint8_t generation[16];  // that somebody may part from; zero: what was granted is withdrawn
-  std::uint8_t petition[16];    // by which he asked
-  std::uint32_t flags;          // grant_promotion; unknown ones are ignored
-  std::uint32_t reserved0;      // zero
+  std::uint32_t volume;        // its VolumeEntry, the first is 0
+  std::uint32_t reserved0;     // zero
+  std::uint8_t alone[16];      // its primary, to go on alone; zero: none
+  std::uint8_t petition[16];   // by which that was asked, or withdrawn, last
+  std::uint8_t promotion[16];  // the hub, to be promoted; zero: none
 };
-/// To be promoted; else to go on alone.
-inline constexpr std::uint32_t grant_promotion = 1;
-static_assert(sizeof(GrantEntry) == 56 && offsetof(GrantEntry, flags) == 48);
+static_assert(sizeof(GrantEntry) == 56 && offsetof(GrantEntry, alone) == 8);
 
 /// The volumes of a full configuration, and as many that were taken out of it and still have writes
 /// in the journal.
@@ -277,6 +277,7 @@ struct Superblock {
   Takeover takeover{};
   bool rejoins = false;  // superblock_rejoins
   Uuid petition{};
+  Uuid granted{};
   std::uint64_t granted_time_ns = 0;
   std::map<Uuid, VolumePlace> volumes;  // without their group_seq
 };

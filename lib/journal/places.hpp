@@ -37,12 +37,12 @@ struct Standing {
   bool operator==(const Standing&) const = default;
 };
 
-/// Witness: to whom it was granted to part from a generation of a volume. Never taken back but by
-/// whoever got it: what is granted for another generation is granted anew.
+/// Witness: from which generations of a volume it was granted to part. To each of both parties for
+/// itself: what is granted to one, or withdrawn, says nothing of the other. Nil: nothing was.
 struct Grant {
-  Uuid generation{};       // that he parts from; nil: nothing was granted, or it was withdrawn
-  Uuid petition{};         // by which he asked
-  bool promotion = false;  // to a node that is promoted, instead of the volume's primary
+  Uuid alone{};      // its primary, to go on alone
+  Uuid petition{};   // by which that was asked, or withdrawn, last
+  Uuid promotion{};  // the hub, to be promoted
   bool operator==(const Grant&) const = default;
 };
 

@@ -92,8 +92,12 @@ TEST(SuperblockFormat, RequiresWhatIsInUse) {
   EXPECT_FALSE(decoded(encoded(sb))->rejoins);
   sb.rejoins = true;
   EXPECT_TRUE(decoded(encoded(sb))->rejoins);
-  sb.volumes[volume_a].grant = {volume_b, group, true};
-  sb.volumes[volume_b].grant = {volume_a, volume_b, false};
+  sb.granted = volume_a;
+  EXPECT_EQ(required(sb), journal_required_grants);
+  EXPECT_EQ(decoded(encoded(sb))->granted, volume_a);
+  sb.granted = {};
+  sb.volumes[volume_a];
+  sb.volumes[volume_b].grant = {volume_a, group, volume_b};
   sb.petition = volume_b;
   sb.granted_time_ns = 7;
   EXPECT_EQ(required(sb), journal_required_grants);

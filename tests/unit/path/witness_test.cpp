@@ -59,7 +59,10 @@ class WitnessTest : public testing::Test {
                {.name = to, .promotion = true, .volumes = {{volume_a, from}, {volume_b, first}}});
   }
   std::string withdraw(const std::string& node, const Uuid& name) {
-    return ask(node, {.name = name, .withdrawn = true, .volumes = {{volume_a, second}}});
+    return ask(node, {.name = name,
+                      .promotion = node == "h",
+                      .withdrawn = true,
+                      .volumes = {{volume_a, second}}});
   }
   void restart() {
     running.emplace(world, disk);
@@ -120,6 +123,15 @@ TEST_F(WitnessTest, WhatComesLateChangesNothing) {
   EXPECT_EQ(withdraw("p1", my_next), "");
   EXPECT_EQ(promote(first, other_promotion), "");
   EXPECT_EQ(promote(first), "this petition was withdrawn") << "another one came after it";
+}
+
+/// It has been back since it went on alone, and has gone again, while the hub's petition was on its
+/// way.
+TEST_F(WitnessTest, APetitionOfAnEarlierGenerationTakesNobodysGrant) {
+  EXPECT_EQ(alone(second), "");
+  EXPECT_EQ(promote(first), "") << "the hub finds out that this is over";
+  EXPECT_EQ(withdraw("h", promotion), "");
+  EXPECT_THAT(promote(second, other_promotion), HasSubstr("orders"));
 }
 
 TEST_F(WitnessTest, OnlyThoseAreHeardWhomTheFileNames) {
