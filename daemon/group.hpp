@@ -171,7 +171,7 @@ class GroupNode {
   Task<> ask_to_be_promoted(Takeover wanted, std::vector<std::string> force);
   Task<> withdraw_petition();
   Petition petition_for(const Uuid& name) const;
-  void say_as_witness(const Hello& hello, const Welcome& welcome) const;
+  void say_as_witness(const Hello& hello, const Welcome& welcome);
   Task<> witness(std::unique_ptr<Stream> stream, Hello hello);
   void doubt_grants(Doubts& out) const;
   Error parted(const Hello& hello) const;
@@ -217,6 +217,7 @@ class GroupNode {
   std::unique_ptr<Petitioner> petitioner_;  // null: the group has no witness, or it is this node
   std::unique_ptr<Timer> wish_timer_;       // likewise, before it is asked again
   std::unique_ptr<Timer> withdraw_timer_;
+  report::Budget witness_lines_;               // of this node as the witness
   bool asks_witness_ = false;                  // whether it may be promoted
   std::optional<Error> witness_refused_ = {};  // to that, until somebody hears of it
   std::list<Receiver*> receivers_;

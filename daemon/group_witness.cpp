@@ -149,12 +149,12 @@ Task<> GroupNode::withdraw_petition() {
 
 // ---- the witness
 
-void GroupNode::say_as_witness(const Hello& hello, const Welcome& welcome) const {
+void GroupNode::say_as_witness(const Hello& hello, const Welcome& welcome) {
   const Hello::Stream& asked = hello.streams.front();
   for (const Answer& answer : welcome.streams) {
     if ((answer.ack.stream == group_.uuid) != asked.promotion) continue;
     report::log(
-        Level::notice, group_.name,
+        witness_lines_, seams_.clock.now(), Level::notice, group_.name,
         fmt::format("as witness, to {}, which asked to {}: {}", hello.node,
                     asked.promotion ? "be promoted"
                                     : "go on alone with " + group_.name_of(answer.ack.stream),
