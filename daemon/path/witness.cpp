@@ -94,17 +94,23 @@ Answer let_be_promoted(const GroupConfig& group, Journal& journal, const std::st
   return grant(group.uuid);
 }
 
+/// Whether what `known` stands for, or came before, is over with the withdrawal of `name`: nobody
+/// takes back what another maker asked for, be it only the daemon before.
+bool ends(const Uuid& known, const Uuid& name) {
+  return has_one_maker(known, name) && !is_late(known, name);
+}
+
 /// Nothing is granted to it any more, should it come once more.
 void withdraw(const GroupConfig& group, Journal& journal, const Petition& petition) {
   if (petition.promotion) {
-    if (is_late(journal.granted(), petition.name)) return;
+    if (!ends(journal.granted(), petition.name)) return;
     for (const VolumeConfig& volume : group.volumes) set_promotion(journal, volume.uuid, {});
     journal.set_granted(petition.name);
     return;
   }
   for (const auto& [volume, from] : petition.volumes) {
     Grant known = journal.grant(volume);
-    if (is_late(known.petition, petition.name)) continue;
+    if (!ends(known.petition, petition.name)) continue;
     known.alone = {};
     known.petition = petition.name;
     journal.set_grant(volume, known);

@@ -125,6 +125,17 @@ TEST_F(WitnessTest, WhatComesLateChangesNothing) {
   EXPECT_EQ(promote(first), "this petition was withdrawn") << "another one came after it";
 }
 
+TEST_F(WitnessTest, NobodyTakesBackWhatAnotherDaemonAskedFor) {
+  const Uuid of_daemon_before = uuid_number(5, 9);
+  EXPECT_EQ(promote(first), "");
+  EXPECT_EQ(withdraw("h", of_daemon_before), "");
+  EXPECT_NE(alone(first), "");
+  EXPECT_EQ(alone(second), "");
+  EXPECT_EQ(withdraw("p1", of_daemon_before), "");
+  EXPECT_EQ(withdraw("p1", promotion), "");
+  EXPECT_NE(promote(second, other_promotion), "");
+}
+
 /// It has been back since it went on alone, and has gone again, while the hub's petition was on its
 /// way.
 TEST_F(WitnessTest, APetitionOfAnEarlierGenerationTakesNobodysGrant) {
