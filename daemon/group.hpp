@@ -165,7 +165,7 @@ class GroupNode {
   void know_witness();
   Task<> ask_to_go_alone();
   Task<> let_go_alone(const Petition& petition);
-  Task<bool> withdraw(Petition petition);
+  Task<> withdraw(Petition petition, Timer& timer);
   Error does_not_grant(const std::string& why) const;
   Result<bool> may_ask_witness(const Takeover& wanted, const std::vector<std::string>& force);
   Task<> ask_to_be_promoted(Takeover wanted, std::vector<std::string> force);

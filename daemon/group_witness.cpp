@@ -28,11 +28,15 @@ void GroupNode::know_witness() {
   withdraw_timer_ = seams_.clock.timer();
 }
 
-/// Whether the witness has heard that.
-Task<bool> GroupNode::withdraw(Petition petition) {
+/// Until the witness has heard that, or this node stops.
+Task<> GroupNode::withdraw(Petition petition, Timer& timer) {
   petition.withdrawn = true;
-  const auto answers = co_await petitioner_->ask(petition);
-  co_return answers && !answers->front().refusal;
+  Backoff backoff(times_.reconnect_min, times_.reconnect_max);
+  while (!stopping_) {
+    const auto answers = co_await petitioner_->ask(petition);
+    if (answers && !answers->front().refusal) co_return;
+    if (!stopping_) co_await timer.sleep(backoff.next());
+  }
 }
 
 // ---- on a primary
@@ -62,12 +66,7 @@ Task<> GroupNode::let_go_alone(const Petition& petition) {
     if (ring_feed_->hear_witness(volume, refusal) || (answers && refusal))
       unused.volumes.erase(volume);
   }
-  Backoff backoff(times_.reconnect_min, times_.reconnect_max);
-  while (!stopping_ && !unused.volumes.empty()) {
-    const bool heard = co_await withdraw(unused);
-    if (heard) co_return;
-    co_await wish_timer_->sleep(backoff.next());
-  }
+  if (!unused.volumes.empty()) co_await withdraw(unused, *wish_timer_);
 }
 
 // ---- on the hub
@@ -131,20 +130,14 @@ Task<> GroupNode::ask_to_be_promoted(Takeover wanted, std::vector<std::string> f
   (void)co_await journal.persist();
 }
 
-/// Until the witness knows, or another one has taken its place.
+/// Unless another one has taken its place by then, nothing is asked any more.
 Task<> GroupNode::withdraw_petition() {
   Journal& journal = *storage_->journal;
   const Petition petition = petition_for(journal.petition());
-  Backoff backoff(times_.reconnect_min, times_.reconnect_max);
-  while (!stopping_ && journal.petition() == petition.name) {
-    const bool heard = co_await withdraw(petition);
-    if (heard && journal.petition() == petition.name) {
-      journal.set_petition({});
-      (void)co_await journal.persist();
-    } else if (!stopping_) {
-      co_await withdraw_timer_->sleep(backoff.next());
-    }
-  }
+  co_await withdraw(petition, *withdraw_timer_);
+  if (stopping_ || journal.petition() != petition.name) co_return;
+  journal.set_petition({});
+  (void)co_await journal.persist();
 }
 
 // ---- the witness

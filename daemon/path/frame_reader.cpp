@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/path/frame_reader.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -44,6 +46,25 @@ Task<Result<FrameHeader>> FrameReader::header() {
   std::array<std::byte, sizeof(FrameHeader)> bytes;
   if (auto got = co_await body(bytes); !got) co_return got.error();
   co_return check_header(bytes);
+}
+
+Task<Result<Welcome>> read_welcome(FrameReader& reader, Bytes& body, const std::string& node,
+                                   const std::string& address) {
+  auto header = co_await reader.header();
+  if (!header) co_return header.error();
+  body.resize(header->length);
+  if (auto got = co_await reader.body(body); !got) co_return got.error();
+  const auto type = static_cast<FrameType>(header->type);
+  if (type == FrameType::refuse) co_return decode_refusal(*header, body);
+  if (type != FrameType::welcome)
+    co_return Error{Errc::invalid,
+                    fmt::format("a frame of type {} answers our hello", header->type)};
+  auto welcome = decode_welcome(*header, body);
+  if (welcome && welcome->node != node)
+    co_return Error{Errc::refused, fmt::format("{} answers as node {}; compare the configuration "
+                                               "files",
+                                               address, welcome->node)};
+  co_return welcome;
 }
 
 }  // namespace cascade

@@ -33,4 +33,10 @@ class FrameReader {
   std::size_t end_ = 0;
 };
 
+/// The welcome that answers a hello, from `node`; `body` is reused. Errors: of the reader; what the
+/// peer refuses with; Errc::invalid, Errc::corrupt, Errc::version; Errc::refused: another node
+/// answers, at `address`.
+Task<Result<Welcome>> read_welcome(FrameReader& reader, Bytes& body, const std::string& node,
+                                   const std::string& address);
+
 }  // namespace cascade

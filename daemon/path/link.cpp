@@ -16,9 +16,6 @@ using report::Level;
 
 namespace {
 
-// Shorter than TCP's own patience, so that a healed link is found soon.
-constexpr std::chrono::milliseconds connect_time_max{2000};
-
 // So often a packet is sent again by TCP in vain, in a second or two, before it is called lost for
 // its size: one that the network merely dropped gets through before.
 constexpr unsigned resent_max = 3;
@@ -159,30 +156,14 @@ Task<Result<void>> Link::shake_hands(Session& s) {
   const Bytes frame = encode_hello(hello, feed_.tally());
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   if (auto sent = co_await s.stream->write(buffers); !sent) co_return sent.error();
-  auto welcome = co_await read_welcome(s);
+  const std::string address = s.stream->peer();
+  auto welcome = co_await read_welcome(s.reader, s.body, peer_.name, address);
   if (!welcome) co_return welcome.error();
-  if (welcome->node != peer_.name)
-    co_return Error{Errc::refused, fmt::format("{} answers as node {}; compare the configuration "
-                                               "files",
-                                               s.stream->peer(), welcome->node)};
   s.takes_packed = welcome->takes_packed;
   auto begun = co_await feed_.begin(*welcome);
   // The peer would only see the connection close.
   if (!begun && begun.error().code != Errc::closed) co_await send_refusal(*s.stream, begun.error());
   co_return begun;
-}
-
-Task<Result<Welcome>> Link::read_welcome(Session& s) {
-  auto header = co_await s.reader.header();
-  if (!header) co_return header.error();
-  s.body.resize(header->length);
-  if (auto got = co_await s.reader.body(s.body); !got) co_return got.error();
-  const auto type = static_cast<FrameType>(header->type);
-  if (type == FrameType::refuse) co_return decode_refusal(*header, s.body);
-  if (type != FrameType::welcome)
-    co_return Error{Errc::invalid,
-                    fmt::format("a frame of type {} answers our hello", header->type)};
-  co_return decode_welcome(*header, s.body);
 }
 
 // ---- out

@@ -61,7 +61,6 @@ class Link {
 
   Task<Error> connect_and_serve();
   Task<Result<void>> shake_hands(Session& s);
-  Task<Result<Welcome>> read_welcome(Session& s);
   Task<> send_frames(Session& s);
   Task<Result<bool>> send_next(Session& s);
   Task<Result<void>> send_data(Session& s, const Outgoing& out);

@@ -314,7 +314,7 @@ std::map<Uuid, Uuid> RingFeed::wants_alone() {
 
 bool RingFeed::hear_witness(const Uuid& uuid, const std::optional<Error>& refusal) {
   Volume* volume = with_ring(uuid);
-  if (volume == nullptr || volume->lost || is_served(*volume)) return false;
+  if (volume == nullptr || is_served(*volume)) return false;
   if (!refusal) return leave_hub(*volume);
   const std::string said =
       fmt::format("the witness does not let it go on alone: {}", refusal->text);

@@ -28,6 +28,9 @@ inline SessionTimes session_times(const DaemonConfig& config) {
   return {config.heartbeat, config.session_timeout, config.reconnect_min, config.reconnect_max};
 }
 
+/// For one try. Shorter than TCP's own patience, so that a healed link is found soon.
+inline constexpr std::chrono::milliseconds connect_time_max{2000};
+
 /// Of one peer and direction, over all its sessions.
 struct LinkStatus {
   std::string peer;

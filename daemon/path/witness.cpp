@@ -13,9 +13,6 @@
 namespace cascade {
 namespace {
 
-// As a session's (link.cpp).
-constexpr std::chrono::milliseconds connect_time_max{2000};
-
 constexpr const char* late = "this petition was withdrawn";
 
 // Of a petition's name: who made it; then a number, the highest byte first.
@@ -75,11 +72,11 @@ Answer let_be_promoted(const GroupConfig& group, Journal& journal, const std::st
                        const Petition& petition) {
   if (node != group.hub)
     return refuse(group.uuid, fmt::format("{} is not the hub by the witness's file", node));
-  // By that name it was withdrawn, or this is the first time.
-  const bool again = journal.granted() == petition.name;
-  for (const auto& [volume, from] : petition.volumes)
-    if (again && journal.grant(volume).promotion != from) return refuse(group.uuid, late);
   if (is_late(journal.granted(), petition.name)) return refuse(group.uuid, late);
+  // It was heard before: then it stands, or it was withdrawn.
+  if (journal.granted() == petition.name)
+    for (const auto& [volume, from] : petition.volumes)
+      if (journal.grant(volume).promotion != from) return refuse(group.uuid, late);
   const std::string alone = gone_alone(group, journal, petition);
   if (!alone.empty() && !petition.forced)
     return refuse(group.uuid,
@@ -185,7 +182,7 @@ Uuid Petitioner::next_name() {
   return last_name_;
 }
 
-Task<Result<std::vector<Answer>>> Petitioner::ask(Petition petition) {
+Task<Result<std::vector<Answer>>> Petitioner::ask(const Petition& petition) {
   const Hello hello = make_hello(group_, node_, petition);
   auto stream = co_await net_.connect(witness_.address, connect_time_max);
   if (!stream) co_return stream.error();
@@ -211,21 +208,10 @@ Task<Result<std::vector<Answer>>> Petitioner::exchange(Stream& stream, const Byt
   const std::array buffers{asio::const_buffer(frame.data(), frame.size())};
   if (auto sent = co_await stream.write(buffers); !sent) co_return sent.error();
   FrameReader reader(stream, &watch);
-  auto header = co_await reader.header();
-  if (!header) co_return header.error();
-  Bytes body(header->length);
-  if (auto got = co_await reader.body(body); !got) co_return got.error();
-  const auto type = static_cast<FrameType>(header->type);
-  if (type == FrameType::refuse) co_return decode_refusal(*header, body);
-  if (type != FrameType::welcome)
-    co_return Error{Errc::invalid,
-                    fmt::format("a frame of type {} answers a petition", header->type)};
-  auto welcome = decode_welcome(*header, body);
+  Bytes body;
+  const std::string address = stream.peer();
+  auto welcome = co_await read_welcome(reader, body, witness_.name, address);
   if (!welcome) co_return welcome.error();
-  if (welcome->node != witness_.name)
-    co_return Error{Errc::refused, fmt::format("{} answers as node {}; compare the configuration "
-                                               "files",
-                                               stream.peer(), welcome->node)};
   co_return std::move(welcome->streams);
 }
 

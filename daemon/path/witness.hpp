@@ -4,10 +4,10 @@
 // others know: a volume that goes on alone, or a node that is promoted. Both begin another
 // generation, and of each generation the witness lets one follow only, for ever:
 //
-//   volume's primary   petition (volume, generation that it is of)  ─►  granted, unless a promotion
-//                                                                       was, from that generation
-//   hub                petition (new generation; volumes, each with ─►  granted, unless one of them
-//                      the generation that its copy is of)              went on alone from its one
+//   volume's primary   petition (volume, generation it is of)    ─►  granted, unless a promotion
+//                                                                     was, from that generation
+//   hub                petition (all volumes, each with the      ─►  granted, unless one of them
+//                      generation that its copy is of)                went on alone from that
 //
 // Nothing is taken back by time, so clocks do not matter; what is on its disk is what it has
 // granted. Whoever asked and does not part after all, as the hub is back just then, or since the
@@ -68,7 +68,7 @@ class Petitioner {
   Uuid next_name();
   /// What it says: of the group (a promotion, what is withdrawn), then of each volume in their
   /// order. Else why there is no answer; then it may have granted it all the same.
-  Task<Result<std::vector<Answer>>> ask(Petition petition);
+  Task<Result<std::vector<Answer>>> ask(const Petition& petition);
   /// Ends what is under way; nothing is asked from then on.
   void stop();
 
