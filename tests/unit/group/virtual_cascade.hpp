@@ -144,6 +144,7 @@ class Cascade {
   Config config_;
   Wires wires_;
   std::map<std::string, VirtualNode> nodes_;
+  VirtualDisks::Images looked_at_;  // by effect_without_cause()
   std::vector<Volume> volumes_;
   std::map<std::string, std::array<std::uint64_t, 2>> seen_on_;
   std::uint64_t rounds_ = 0;
