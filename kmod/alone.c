@@ -13,6 +13,8 @@
  * has granted it after that (fence_level witness), and when it is told to by an administrator, who knows
  * what the hub does.
  *
+ * And it does so, with all of it out of sync, when the hub has given up what it had (CASCADE_IOC_ANEW).
+ *
  * It ends with a daemon that brings the hub back (CASCADE_IOC_START): the ring is empty for a moment,
  * is numbered as the hub says, and what is out of sync is copied (resync.c).
  */
@@ -176,14 +178,18 @@ void cascade_set_fence(struct cascade_volume *v, enum cascade_fence fence,
 /* ---- the end of a lease */
 
 /* After begin_to_leave(); meta_mutex held since then. */
-static int leave(struct cascade_volume *v, const char *why)
+static int leave(struct cascade_volume *v, const char *why, bool forgets_hub)
 {
 	LIST_HEAD(finished);
 	uuid_t incarnation;
-	int r;
+	int r = 0;
 
 	uuid_gen(&incarnation);
-	r = cascade_meta_part(v, &incarnation);
+	/* First the marks, for the superblock says that there is no hub that has the rest. */
+	if (forgets_hub)
+		r = cascade_marks_all(v);
+	if (!r)
+		r = cascade_meta_part(v, &incarnation, forgets_hub);
 	spin_lock_irq(&v->lock);
 	if (!r) {
 		DMWARN("%s: %s: going on alone; what is written is copied when the hub is back",
@@ -211,7 +217,25 @@ int cascade_go_alone(struct cascade_volume *v, const char *why)
 		begin_to_leave(v);
 	spin_unlock_irq(&v->lock);
 	if (!r)
-		r = leave(v, why);
+		r = leave(v, why, false);
+	mutex_unlock(&v->meta_mutex);
+	return r;
+}
+
+/* Alone or not: whoever comes next as hub gets all of it. */
+int cascade_begin_anew(struct cascade_volume *v)
+{
+	int r = 0;
+
+	mutex_lock(&v->meta_mutex);
+	spin_lock_irq(&v->lock);
+	if (!v->live || v->requeue)
+		r = -EBUSY;
+	else
+		begin_to_leave(v);
+	spin_unlock_irq(&v->lock);
+	if (!r)
+		r = leave(v, "the hub has given up what it had", true);
 	mutex_unlock(&v->meta_mutex);
 	return r;
 }
@@ -245,7 +269,7 @@ void cascade_lease_work(struct work_struct *work)
 		mod_delayed_work(v->wq, &v->lease_work,
 				 msecs_to_jiffies(cascade_lease_left(v)) + 1);
 	spin_unlock_irq(&v->lock);
-	if (leaves && leave(v, "the lease has run out"))
+	if (leaves && leave(v, "the lease has run out", false))
 		mod_delayed_work(v->wq, &v->lease_work, msecs_to_jiffies(RETRY_MS));
 	mutex_unlock(&v->meta_mutex);
 	if (fails)

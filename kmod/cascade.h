@@ -297,7 +297,7 @@ void cascade_meta_close(struct cascade_target *t);	/* no write is on its way */
 int cascade_meta_numbered(struct cascade_volume *v, u64 base, const u8 *journal);
 void cascade_meta_save(struct cascade_volume *v);	/* what has changed */
 /* From now on it is a history of its own, which has left its hub; meta_mutex held */
-int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation);
+int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation, bool forgets_hub);
 
 /* bitmap.c: which regions may differ */
 int cascade_bitmap_alloc(struct cascade_bitmap *b, sector_t sectors);
@@ -327,6 +327,7 @@ __le32 cascade_page_checksum(void *page, __le32 *field);
 
 /* mark.c: the bitmap on disk. May sleep. */
 int cascade_marks_open(struct cascade_target *t);	/* meta_mutex held; the superblock is known */
+int cascade_marks_all(struct cascade_volume *v);	/* out of sync; meta_mutex held */
 int cascade_marks_settle(struct cascade_target *t);	/* keeps what is not stored or out of sync */
 void cascade_mark_work(struct work_struct *work);
 void cascade_sweep_work(struct work_struct *work);
@@ -362,6 +363,7 @@ int cascade_verify_range(struct cascade_volume *v, struct cascade_verify *verify
 /* alone.c: the lease, and going on without the hub */
 void cascade_lease_work(struct work_struct *work);
 int cascade_go_alone(struct cascade_volume *v, const char *why);	/* may sleep */
+int cascade_begin_anew(struct cascade_volume *v);	/* likewise */
 int cascade_rejoin(struct cascade_volume *v);		/* may sleep; meta_mutex held */
 void cascade_rejoined(struct cascade_volume *v);
 /* volume->lock held: */

@@ -474,6 +474,17 @@ static long cascade_leave(struct cascade_file *f)
 	return cascade_go_alone(v, why) ? -EIO : 0;
 }
 
+static long cascade_anew(struct cascade_file *f)
+{
+	struct cascade_volume *v = attached(f);
+
+	if (!v)
+		return -EINVAL;
+	if (check_owner(v, f))
+		return -EIO;
+	return cascade_begin_anew(v) ? -EIO : 0;
+}
+
 static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct cascade_file *f = file->private_data;
@@ -500,6 +511,8 @@ static long cascade_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return cascade_verify(f, user);
 	case CASCADE_IOC_ALONE:
 		return cascade_leave(f);
+	case CASCADE_IOC_ANEW:
+		return cascade_anew(f);
 	default:
 		return -ENOTTY;
 	}

@@ -192,6 +192,30 @@ int cascade_marks_open(struct cascade_target *t)
 	return 0;
 }
 
+/* All of the volume has to be copied, and the disk says so. meta_mutex held. */
+int cascade_marks_all(struct cascade_volume *v)
+{
+	const sector_t at_once = (sector_t)CASCADE_META_BITS_PER_BLOCK * CASCADE_META_REGION_SECTORS;
+	unsigned int noio = memalloc_noio_save();
+	void *buffer = vmalloc(BULK * CASCADE_META_BITMAP_BLOCK);
+	sector_t start;
+	int r = -ENOMEM;
+
+	mutex_lock(&v->bitmap_mutex);
+	for (start = 0; buffer && start < v->sectors; start += at_once) {
+		spin_lock_irq(&v->lock);
+		cascade_bitmap_out_of_sync(&v->bitmap, start, min(v->sectors, start + at_once) - 1);
+		v->doubts++;
+		spin_unlock_irq(&v->lock);
+	}
+	if (buffer)
+		r = v->live ? write_blocks(v->live, 0, buffer) : -EIO;
+	mutex_unlock(&v->bitmap_mutex);
+	vfree(buffer);
+	memalloc_noio_restore(noio);
+	return r;
+}
+
 /* ---- marking */
 
 /* Through which sector regions are worth a mark now, for one write that needs some. */

@@ -375,10 +375,39 @@ static void take_back_generation(struct cascade_volume *v)
 	super->generations = cpu_to_le32(nr);
 }
 
-int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation)
+/* What the area says of the hub. */
+struct hub_known {
+	u8 journal[CASCADE_UUID_BYTES];
+	__le64 end_seq;
+	u32 numbered;
+};
+
+static struct hub_known forget_hub(struct cascade_meta_super *super)
+{
+	struct hub_known before = {
+		.end_seq = super->end_seq,
+		.numbered = le32_to_cpu(super->flags) & CASCADE_META_NUMBERED,
+	};
+
+	memcpy(before.journal, super->journal, sizeof(before.journal));
+	memset(super->journal, 0, sizeof(super->journal));
+	super->end_seq = 0;
+	set_flags(super, 0, CASCADE_META_NUMBERED);
+	return before;
+}
+
+static void remember_hub(struct cascade_meta_super *super, const struct hub_known *before)
+{
+	memcpy(super->journal, before->journal, sizeof(super->journal));
+	super->end_seq = before->end_seq;
+	set_flags(super, before->numbered, 0);
+}
+
+int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation, bool forgets_hub)
 {
 	struct cascade_meta_super *super = v->meta;
 	bool parts = !(le32_to_cpu(super->flags) & CASCADE_META_ALONE);
+	struct hub_known before;
 	u64 stored;
 	int r = -EIO;
 
@@ -392,6 +421,8 @@ int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation)
 		super->alone_ns = cpu_to_le64(ktime_get_real_ns());
 		set_flags(super, CASCADE_META_ALONE, 0);
 	}
+	if (forgets_hub)
+		before = forget_hub(super);
 	export_uuid(super->incarnation, incarnation);
 	if (v->live)
 		r = write_super(v->live);
@@ -400,10 +431,13 @@ int cascade_meta_part(struct cascade_volume *v, const uuid_t *incarnation)
 		take_back_generation(v);
 		set_flags(super, 0, CASCADE_META_ALONE);
 	}
+	if (r && forgets_hub)
+		remember_hub(super, &before);
 	if (r)
 		return r;
 	spin_lock_irq(&v->lock);
 	learn_generation(v);
+	import_uuid(&v->journal, super->journal);
 	v->was_clean = false;
 	v->was_numbered = le32_to_cpu(super->flags) & CASCADE_META_NUMBERED;
 	v->end_seq = le64_to_cpu(super->end_seq);

@@ -215,7 +215,9 @@ struct cascade_daemon_words {
  */
 #define CASCADE_FEATURE_COMPARE	0x1ULL	/* CASCADE_IOC_PEEK and _SAME, cascade_resync_run.until */
 #define CASCADE_FEATURE_VERIFY	0x2ULL	/* CASCADE_IOC_VERIFY */
-#define CASCADE_FEATURES_KNOWN	(CASCADE_FEATURE_COMPARE | CASCADE_FEATURE_VERIFY)
+#define CASCADE_FEATURE_ANEW	0x4ULL	/* CASCADE_IOC_ANEW */
+#define CASCADE_FEATURES_KNOWN	(CASCADE_FEATURE_COMPARE | CASCADE_FEATURE_VERIFY | \
+				 CASCADE_FEATURE_ANEW)
 
 /*
  * CASCADE_IOC_ATTACH: become the one daemon of a volume; needs CAP_SYS_ADMIN. One attach for
@@ -372,6 +374,13 @@ struct cascade_lease {
 #define CASCADE_IOC_PEEK	_IOWR(CASCADE_IOC_MAGIC, 8, struct cascade_peek)
 #define CASCADE_IOC_SAME	_IOW(CASCADE_IOC_MAGIC, 9, struct cascade_same)
 #define CASCADE_IOC_VERIFY	_IOWR(CASCADE_IOC_MAGIC, 10, struct cascade_verify)
+/*
+ * What the hub has of the volume does not count any more, as its administrator has said: all of the
+ * volume is out of sync, from now on and on disk, and it knows no hub. It goes on alone until a daemon
+ * starts it anew, with any hub. The daemon is detached by that. Errors: EINVAL (not attached), EIO
+ * (detached by the kernel, or the metadata area can't be written).
+ */
+#define CASCADE_IOC_ANEW	_IO(CASCADE_IOC_MAGIC, 11)
 
 /*
  * poll(): POLLIN while published > consumed; POLLERR once the kernel has detached this daemon

@@ -166,6 +166,11 @@ int ring_alone(struct ring *ring)
 	return ioctl(ring->fd, CASCADE_IOC_ALONE) ? -errno : 0;
 }
 
+int ring_anew(struct ring *ring)
+{
+	return ioctl(ring->fd, CASCADE_IOC_ANEW) ? -errno : 0;
+}
+
 int ring_lease(struct ring *ring, uint32_t ms, uint32_t fence)
 {
 	struct cascade_lease lease = { .duration_ms = ms, .fence = fence };

@@ -58,6 +58,8 @@ int ring_same(struct ring *ring, uint64_t sector, uint32_t bytes, uint32_t doubt
 int ring_verify(struct ring *ring, struct cascade_verify *verify);
 /* Says that the volume goes on alone now. Returns 0 or -errno. */
 int ring_alone(struct ring *ring);
+/* Says that the hub has given up what it had. Returns 0 or -errno. */
+int ring_anew(struct ring *ring);
 int ring_lease(struct ring *ring, uint32_t ms, uint32_t fence);	/* enum cascade_fence */
 int ring_link(struct ring *ring, uint32_t state);	/* enum cascade_link_state */
 int ring_doorbell(struct ring *ring);

@@ -4,12 +4,14 @@
  * applies it to an image file, and acknowledges as told, or as no honest daemon would.
  *
  *   ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ]
- *               [--wait MS] [--resync [--compare]] [--verify [--content]] [--lease MS [--fence data|never|witness]] [--hostile back|past-published|stored-past-received|random]
+ *               [--wait MS] [--resync [--compare]] [--verify [--content]] [--lease MS [--fence data|never|witness]] [--anew]
+ *               [--hostile back|past-published|stored-past-received|random]
  *
  * The lease is taken once, or every 100 ms while everything is acknowledged.
  *
  * Signals: USR1 acknowledge all as stored from now on, USR2 hold from now on, HUP say the next link
- * state (connecting, up, down, up), ALRM say that the volume goes on alone now, TERM end.
+ * state (connecting, up, down, up), ALRM say that the volume goes on alone now, or with --anew
+ * that it begins anew, TERM end.
  */
 #define _GNU_SOURCE
 #include "ring.h"
@@ -31,7 +33,7 @@ enum ack { ACK_NOW, ACK_HOLD, ACK_RECEIVED };
 
 static struct options {
 	const char *volume, *image, *hostile;
-	bool resync, compare, verify, content;
+	bool resync, compare, verify, content, anew;
 	unsigned int delay_ms, wait_ms, lease_ms, fence;
 	uint64_t base;
 } options = { .wait_ms = 5000, .fence = CASCADE_FENCE_NEVER };
@@ -70,7 +72,7 @@ static void catch_signals(void)
 
 static void usage(void)
 {
-	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync [--compare]] [--verify [--content]] [--lease MS [--fence data|never|witness]] [--hostile back|past-published|stored-past-received|random]");
+	die(EXIT_USAGE, "usage: ring_client <volume uuid> [--image FILE] [--ack now|hold|received] [--delay MS] [--base SEQ] [--wait MS] [--resync [--compare]] [--verify [--content]] [--lease MS [--fence data|never|witness]] [--anew] [--hostile back|past-published|stored-past-received|random]");
 }
 
 static void parse_ack(const char *word)
@@ -98,7 +100,7 @@ static void parse(int argc, char **argv)
 		{ "image", 1, NULL, 'i' }, { "ack", 1, NULL, 'a' }, { "delay", 1, NULL, 'd' },
 		{ "resync", 0, NULL, 'r' }, { "verify", 0, NULL, 'v' }, { "content", 0, NULL, 'n' },
 		{ "compare", 0, NULL, 'c' }, { "base", 1, NULL, 'b' }, { "wait", 1, NULL, 'w' }, { "hostile", 1, NULL, 'h' },
-		{ "lease", 1, NULL, 'l' }, { "fence", 1, NULL, 'f' },
+		{ "lease", 1, NULL, 'l' }, { "fence", 1, NULL, 'f' }, { "anew", 0, NULL, 'o' },
 		{ }
 	};
 	int c;
@@ -114,6 +116,7 @@ static void parse(int argc, char **argv)
 		case 'c': options.compare = true; break;
 		case 'v': options.verify = true; break;
 		case 'n': options.content = true; break;
+		case 'o': options.anew = true; break;
 		case 'l': options.lease_ms = strtoul(optarg, NULL, 10); break;
 		case 'f':
 			options.fence = parse_fence(optarg);
@@ -296,7 +299,7 @@ static void say_alone(struct ring *ring)
 	if (!alone_wanted)
 		return;
 	alone_wanted = 0;
-	r = ring_alone(ring);
+	r = options.anew ? ring_anew(ring) : ring_alone(ring);
 	printf("alone: %s\n", r ? strerror(-r) : "yes");
 	fflush(stdout);
 }

@@ -313,3 +313,62 @@ def test_under_witness_writes_wait_until_somebody_has_granted_it(guest):
         client = v.daemon("--lease 500 --fence witness --ack hold")
         assert say_alone(v, client, 1) == "Invalid argument", "the table does not ask for it"
         v.stop_daemon(client)
+
+
+def begin_anew(v, client, in_vain=False):
+    said = say_alone(v, client, 1)
+    assert said == ("Input/output error" if in_vain else "yes"), said
+    assert client.wait() == REVOKED
+
+
+def empty_hub(v):
+    """Another one in its place, with zeroes."""
+    v.guest.run(f"truncate -s 0 {v.image} && truncate -s {SECTORS * 512} {v.image}")
+
+
+def test_a_volume_begins_anew_under_its_writers(guest):
+    """The hub has given up what it had: all is out of sync, no writer waits for that or fails, and whoever comes
+    next gets all of it."""
+    load(guest)
+    everything = set(range(SECTORS // REGION))
+    with Volume(guest, ram_disk(guest), SECTORS) as v:
+        client = v.daemon("--anew --lease 60000")
+        write(v, 1)
+        v.drained()
+        before = v.generation()
+        client.kill(signal.SIGUSR2)  # holds
+        waits = writer(v, 3)
+        v.wait_status(lambda s: s.waiting == 1, "a write waits")
+        begin_anew(v, client)
+        assert waits.wait(timeout=60) == 0, waits.output()
+        assert alone(v).out_of_sync == SECTORS
+        assert v.marks()[0] == everything and v.generation() != before
+        assert v.area()[1] == 0 and v.area()[3] == 0, "it knows no hub"
+        write(v, 5)
+        empty_hub(v)
+        client = v.daemon("--base 0 --resync --lease 60000")
+        in_sync(v, client)
+        write(v, 7)
+        v.compare()
+        v.stop_daemon(client)
+
+
+def test_a_volume_that_cannot_say_so_does_not_begin_anew(guest):
+    """It stays with its hub, which is sent more than it needs; and a crash in between leaves no less."""
+    load(guest)
+    with Volume(guest, ram_disk(guest), SECTORS) as v, FragileMeta(v) as meta:
+        client = v.daemon("--anew")
+        write(v, 1)
+        v.drained()
+        before = v.generation()
+        meta.break_it()
+        begin_anew(v, client, in_vain=True)
+        meta.mend()
+        s = v.status()
+        assert s.lease != "alone" and s.out_of_sync == SECTORS and v.generation() == before, s
+        assert v.area()[1] == 1, "it still knows its hub"
+        client = v.daemon("--resync")
+        in_sync(v, client)
+        write(v, 2)
+        v.compare()
+        v.stop_daemon(client)
