@@ -202,8 +202,7 @@ static int leave(struct cascade_volume *v, const char *why, bool forgets_hub)
 	return r;
 }
 
-/* Now, whatever the clock says: the hub or the administrator wants it. */
-int cascade_go_alone(struct cascade_volume *v, const char *why)
+static int leave_now(struct cascade_volume *v, const char *why, bool forgets_hub)
 {
 	int r = 0;
 
@@ -211,33 +210,27 @@ int cascade_go_alone(struct cascade_volume *v, const char *why)
 	spin_lock_irq(&v->lock);
 	if (!v->live || v->requeue)
 		r = -EBUSY;
-	else if (v->alone)
+	else if (v->alone && !forgets_hub)
 		r = -EALREADY;
 	else
 		begin_to_leave(v);
 	spin_unlock_irq(&v->lock);
 	if (!r)
-		r = leave(v, why, false);
+		r = leave(v, why, forgets_hub);
 	mutex_unlock(&v->meta_mutex);
 	return r;
+}
+
+/* Now, whatever the clock says: the hub or the administrator wants it. */
+int cascade_go_alone(struct cascade_volume *v, const char *why)
+{
+	return leave_now(v, why, false);
 }
 
 /* Alone or not: whoever comes next as hub gets all of it. */
 int cascade_begin_anew(struct cascade_volume *v)
 {
-	int r = 0;
-
-	mutex_lock(&v->meta_mutex);
-	spin_lock_irq(&v->lock);
-	if (!v->live || v->requeue)
-		r = -EBUSY;
-	else
-		begin_to_leave(v);
-	spin_unlock_irq(&v->lock);
-	if (!r)
-		r = leave(v, "the hub has given up what it had", true);
-	mutex_unlock(&v->meta_mutex);
-	return r;
+	return leave_now(v, "the hub has given up what it had", true);
 }
 
 static void fail_waiting(struct cascade_volume *v)

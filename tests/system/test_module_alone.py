@@ -354,7 +354,7 @@ def test_a_volume_begins_anew_under_its_writers(guest):
 
 
 def test_a_volume_that_cannot_say_so_does_not_begin_anew(guest):
-    """It stays with its hub, which is sent more than it needs; and a crash in between leaves no less."""
+    """It stays with its hub, which is sent more than it needs."""
     load(guest)
     with Volume(guest, ram_disk(guest), SECTORS) as v, FragileMeta(v) as meta:
         client = v.daemon("--anew")
